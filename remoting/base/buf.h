@@ -2,7 +2,7 @@
 #ifndef MQ_BASE_BUF_H
 #define MQ_BASE_BUF_H
 
-#include "text.h"
+#include "remoting/base/text.h"
 
 #include <stddef.h>
 #include <stdint.h>

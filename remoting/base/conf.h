@@ -4,7 +4,7 @@
 #ifndef MQ_BASE_CONF_H
 #define MQ_BASE_CONF_H
 
-#include "buf.h"
+#include "remoting/base/buf.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
 #ifndef MQ_BASE_CURSOR_H
 #define MQ_BASE_CURSOR_H
 
-#include "buf.h"
-#include "text.h"
+#include "remoting/base/buf.h"
+#include "remoting/base/text.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 #ifndef MQ_BASE_FILE_H
 #define MQ_BASE_FILE_H
 
-#include "buf.h"
+#include "remoting/base/buf.h"
 
 #include <stdbool.h>
 

@@ -6,8 +6,8 @@
 #ifndef MQ_BASE_JSON_H
 #define MQ_BASE_JSON_H
 
-#include "buf.h"
-#include "text.h"
+#include "remoting/base/buf.h"
+#include "remoting/base/text.h"
 
 #include <stdbool.h>
 #include <stdint.h>
