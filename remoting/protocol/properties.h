@@ -1,0 +1,35 @@
+/* The properties string: name 01 value 02 name 01 value 02 ... Source: remoting-protocol.md 3.5. */
+#ifndef MQ_PROTOCOL_PROPERTIES_H
+#define MQ_PROTOCOL_PROPERTIES_H
+
+#include "remoting/base/buf.h"
+#include "remoting/base/text.h"
+
+#include <stdbool.h>
+
+#define PROTO_PROP_KEYS MQ_STR("KEYS")
+#define PROTO_PROP_TAGS MQ_STR("TAGS")
+#define PROTO_PROP_WAIT MQ_STR("WAIT")
+#define PROTO_PROP_DELAY MQ_STR("DELAY")
+#define PROTO_PROP_UNIQ_KEY MQ_STR("UNIQ_KEY")
+#define PROTO_PROP_MSG_REGION MQ_STR("MSG_REGION")
+#define PROTO_PROP_TRACE_ON MQ_STR("TRACE_ON")
+#define PROTO_PROP_CLUSTER MQ_STR("CLUSTER")
+#define PROTO_PROP_TRAN_MSG MQ_STR("TRAN_MSG")
+#define PROTO_PROP_POP_CK MQ_STR("POP_CK")
+
+/* Walks the properties Java would keep (name and value both non-empty), in order. @rest starts as the whole string
+ * and is moved on; false at the end. */
+bool proto_properties_next(struct mq_str *rest, struct mq_str *name, struct mq_str *value);
+
+/* The last value of @name, or absent. */
+struct mq_str proto_properties_get(struct mq_str properties, struct mq_str name);
+
+/* Appends name 01 value 02, adding the 02 that the text before may lack (@start: where the property block starts in
+ * @buf). Returns 0 or MQ_ENOMEM. */
+int proto_properties_put(struct mq_buf *buf, size_t start, struct mq_str name, struct mq_str value);
+
+/* Java's hash of TAGS sign-extended, 0 without tags: the tag code of a consume queue unit. */
+int64_t proto_tags_code(struct mq_str properties);
+
+#endif
