@@ -1,0 +1,573 @@
+#include "raft-log/driver.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLY_SLICE_MS 5u /* applying never holds the loop longer, but for the one entry that crosses it */
+#define PROGRESS_MS 1000u
+
+/* The entries that an update speaks of, by where they come from. */
+struct origin {
+    const struct commitlog_entry *entries; /* received: those of the message ... */
+    uint64_t first_index;                  /* ... the first of which has this index */
+    struct net_ref *ref;
+    bool appended; /* our own, in the log already */
+};
+
+static const struct origin NO_ORIGIN;
+
+_Noreturn static void die(const char *what, uint64_t index)
+{
+    mq_log_error("raft", "%s index=%" PRIu64 ": this node stops, as it can no longer be trusted", what, index);
+    abort();
+}
+
+static uint64_t now_of(const struct driver *driver)
+{
+    return driver->options.env->now_ms(driver->options.env);
+}
+
+void driver_init(struct driver *driver, const struct driver_options *options)
+{
+    memset(driver, 0, sizeof(*driver));
+    driver->options = *options;
+    driver->proposals_end = &driver->proposals;
+    driver->role = (struct rlog_role){RLOG_FOLLOWER, 0, 0};
+    driver->core_role_seen = RLOG_FOLLOWER;
+}
+
+void driver_fini(struct driver *driver)
+{
+    core_free(driver->core);
+    driver->core = NULL;
+    mq_free(driver->stand_ins);
+    driver->stand_ins = NULL;
+}
+
+bool driver_started(const struct driver *driver)
+{
+    return driver->core != NULL;
+}
+
+static int reserve_stand_ins(struct driver *driver, uint32_t n)
+{
+    struct core_entry *list;
+
+    if (n <= driver->stand_ins_cap) {
+        return 0;
+    }
+    list = mq_realloc(driver->stand_ins, n * sizeof(list[0]));
+    if (list == NULL) {
+        return MQ_ENOMEM;
+    }
+    driver->stand_ins = list;
+    driver->stand_ins_cap = n;
+    return 0;
+}
+
+/* ---- carrying out an update ---- */
+
+static void write_own_barrier(struct driver *driver)
+{
+    struct rlog_header header = {
+        .type = RLOG_BARRIER,
+        .payload_bytes = 8,
+        .index = core_last_index(driver->core),
+        .term = core_term(driver->core),
+        .commit = driver->commit,
+        .clock_ms = driver->options.env->wall_ms(driver->options.env),
+    };
+    struct rlog_blob *blob;
+    int64_t last_ms = commitlog_last_store_ms(driver->options.log);
+    int rc = blob_pool_take(driver->options.blobs, NULL, 8, &blob);
+
+    MQ_ASSERT(rc == 0);
+    header.store_ms = header.clock_ms > last_ms ? header.clock_ms : last_ms;
+    memset(rlog_blob_payload(blob), 0, 8);
+    blob->payload_bytes = 8;
+    rc = commitlog_append(driver->options.log, &header, blob);
+    MQ_ASSERT(rc == 0);
+}
+
+static void truncate_log(struct driver *driver, uint64_t index)
+{
+    MQ_ASSERT(index > driver->commit && index > driver->applied); /* I1 */
+    commitlog_truncate(driver->options.log, index);
+    if (driver->durable_index >= index) {
+        driver->durable_index = 0; /* of a replaced entry; those put in its place bring their own notice */
+    }
+}
+
+static void write_entries(struct driver *driver, const struct core_update *update, const struct origin *from)
+{
+    struct commitlog *log = driver->options.log;
+
+    if (from->appended) {
+        MQ_ASSERT(update->n_entries == 1 && commitlog_last_index(log) == update->entries_index);
+        return;
+    }
+    if (update->entries_index <= commitlog_last_index(log)) {
+        truncate_log(driver, update->entries_index);
+    }
+    if (update->own_barrier) {
+        MQ_ASSERT(update->n_entries == 1);
+        write_own_barrier(driver);
+        driver->barrier_index = update->entries_index;
+        commitlog_kick(log);
+        return;
+    }
+    for (uint32_t i = 0; i < update->n_entries; i++) {
+        const struct commitlog_entry *entry = &from->entries[update->entries_index + i - from->first_index];
+        int rc = commitlog_append_copy(log, &entry->header, entry->bytes, entry->n, from->ref);
+
+        if (rc != 0) {
+            die("an entry that was checked does not fit the log", entry->header.index);
+        }
+    }
+    commitlog_kick(log);
+}
+
+static void carry_out(struct driver *driver, const struct core_update *update, const struct origin *from)
+{
+    uint64_t commit;
+
+    MQ_ASSERT(!driver->in_step);
+    driver->in_step = true;
+    if (update->term_or_vote) {
+        meta_store(driver->options.meta, update->term, update->vote);
+    }
+    if (update->entries_index != 0) {
+        write_entries(driver, update, from);
+    }
+    for (uint32_t i = 0; i < update->n_messages; i++) {
+        driver->options.env->send(driver->options.env, &update->messages[i]);
+    }
+    commit = core_commit(driver->core);
+    driver->commit = commit > driver->commit ? commit : driver->commit;
+    driver->in_step = false;
+}
+
+/* Asks to be woken for the core's next time-out. A wake-up that is too early only asks again, so that traffic, which
+ * moves the time-out all the time, costs nothing. */
+static void arm(struct driver *driver)
+{
+    uint64_t at = core_timeout_at(driver->core);
+    uint64_t now;
+
+    if (driver->wake_ms != 0 && driver->wake_ms <= at) {
+        return;
+    }
+    now = now_of(driver);
+    driver->wake_ms = at > now ? at : now + 1;
+    driver->options.env->wake_at(driver->options.env, driver->wake_ms);
+}
+
+/* ---- applying ---- */
+
+uint64_t driver_apply_limit(const struct driver *driver)
+{
+    uint64_t durable = commitlog_durable_index(driver->options.log);
+
+#ifdef RAFTMQ_DEFECT_ACK_BEFORE_MAJORITY
+    /* Wrong on purpose (see CMakeLists.txt): the fault tests must notice. */
+    if (driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
+        return durable;
+    }
+#endif
+    return driver->commit < durable ? driver->commit : durable;
+}
+
+static void apply_change(struct driver *driver, uint64_t index, const uint8_t *payload, uint32_t n)
+{
+    struct core_update update;
+    int rc;
+
+    if (driver->core == NULL) {
+        return; /* replay: driver_start tells the core of the last one */
+    }
+    rc = core_change_applied(driver->core, now_of(driver), index, payload, n, &update);
+    if (rc != 0) {
+        die("a committed change of the membership cannot be read", index);
+    }
+    carry_out(driver, &update, &NO_ORIGIN);
+    driver->again = true;
+}
+
+static void apply_one(struct driver *driver)
+{
+    uint64_t index = driver->applied + 1;
+    struct commitlog_entry entry;
+    struct net_ref *ref;
+    int rc = commitlog_get(driver->options.log, index, &entry);
+    const struct rlog_header *header = &entry.header;
+    const uint8_t *payload;
+
+    MQ_ASSERT(rc == 0);
+    ref =
+        commitlog_hold(driver->options.log, index); /* the owner may call into the log while it looks at the bytes */
+    MQ_ASSERT(ref != NULL);
+    payload = entry.bytes + RLOG_HEADER_BYTES;
+    driver->applied = index;
+    driver->applied_pos = header->pos + entry.n;
+    if (header->type == RLOG_COMMAND) {
+        struct rlog_entry command = {
+            .index = index,
+            .term = header->term,
+            .pos = header->pos + RLOG_HEADER_BYTES,
+            .clock_ms = header->clock_ms,
+            .store_ms = header->store_ms,
+            .payload = payload,
+            .payload_bytes = header->payload_bytes,
+            .records = header->records,
+            .items = header->items,
+        };
+
+        driver->options.fsm->apply(driver->options.fsm, &command);
+    } else if (header->type == RLOG_CHANGE) {
+        apply_change(driver, index, payload, header->payload_bytes);
+    }
+    net_ref_release(ref);
+    propose_applied(driver, index, entry.n);
+}
+
+static void apply_slice(struct driver *driver)
+{
+    uint64_t start;
+
+    if (driver->applied >= driver_apply_limit(driver)) {
+        return;
+    }
+    start = now_of(driver);
+    while (!driver->closing && driver->applied < driver_apply_limit(driver)) {
+        apply_one(driver);
+        if (now_of(driver) - start >= APPLY_SLICE_MS) {
+            driver->options.env->soon(driver->options.env);
+            return;
+        }
+    }
+}
+
+void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t index, uint64_t last), void *data)
+{
+    uint64_t last = commitlog_proven_commit(driver->options.log);
+    uint64_t told_ms = now_of(driver);
+
+    driver->commit = last;
+    while (driver->applied < last) {
+        apply_one(driver);
+        if ((driver->applied & 63) == 0 && now_of(driver) - told_ms >= PROGRESS_MS) {
+            told_ms = now_of(driver);
+            progress(data, driver->applied, last);
+        }
+    }
+}
+
+/* ---- the outer round ---- */
+
+static void tell_durable(struct driver *driver)
+{
+    struct core_update update;
+    uint64_t index = driver->durable_index;
+    int rc;
+
+    if (index == 0) {
+        return;
+    }
+    driver->durable_index = 0;
+    rc = core_persisted(driver->core, now_of(driver), index, driver->durable_term, &update);
+    MQ_ASSERT(rc == 0);
+    carry_out(driver, &update, &NO_ORIGIN);
+    driver->room_due = true;
+}
+
+static void tell_room(struct driver *driver)
+{
+    if (driver->room_due && driver->role.kind == RLOG_WRITABLE && !driver->closing) {
+        driver->room_due = false;
+        driver->options.fsm->room(driver->options.fsm);
+    }
+    driver->room_due = false;
+}
+
+/* Everything that follows from steps and may call the owner. Callbacks that come back here only ask for another
+ * round. */
+static void settle(struct driver *driver)
+{
+    driver->again = true;
+    if (driver->settling) {
+        return;
+    }
+    driver->settling = true;
+    while (driver->again && !driver->closing) {
+        driver->again = false;
+        tell_durable(driver);
+        role_settle(driver);
+        apply_slice(driver);
+        role_settle(driver); /* the barrier may have been applied */
+        tell_room(driver);
+    }
+    driver->settling = false;
+    if (!driver->closing) {
+        arm(driver);
+    }
+}
+
+/* ---- events ---- */
+
+/* Fills the stand-ins of the whole log. CHANGE payloads are copied to @changes. Returns 0 or MQ_ENOMEM. */
+static int load_stand_ins(struct driver *driver, struct core_entry *list, uint64_t n, struct mq_buf *changes,
+                          uint64_t *last_change)
+{
+    struct commitlog_entry entry;
+
+    for (uint64_t i = 0; i < n; i++) {
+        int rc = commitlog_get(driver->options.log, i + 1, &entry);
+
+        MQ_ASSERT(rc == 0);
+        list[i] = (struct core_entry){.term = entry.header.term, .type = entry.header.type};
+        if (entry.header.type != RLOG_CHANGE) {
+            continue;
+        }
+        /* An offset for now: the buffer may still move. */
+        list[i].change = (const uint8_t *)(uintptr_t)changes->len;
+        list[i].change_bytes = entry.header.payload_bytes;
+        rc = mq_buf_put(changes, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes);
+        if (rc != 0) {
+            return rc;
+        }
+        *last_change = i + 1 <= driver->applied ? i + 1 : *last_change;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        if (list[i].type == RLOG_CHANGE) {
+            list[i].change = changes->base + (uintptr_t)list[i].change;
+        }
+    }
+    return 0;
+}
+
+int driver_start(struct driver *driver)
+{
+    const struct driver_options *o = &driver->options;
+    struct core_options options = {o->self, o->election_ms, o->heartbeat_ms, o->seed};
+    uint64_t n = commitlog_last_index(o->log);
+    struct core_entry *list = mq_calloc(n, sizeof(list[0]));
+    struct mq_buf changes = {0};
+    struct core_update update;
+    uint64_t last_change = 0;
+    int rc = list != NULL ? 0 : MQ_ENOMEM;
+
+    MQ_ASSERT(driver->core == NULL && n > 0 && commitlog_durable_index(o->log) == n);
+    if (rc == 0) {
+        rc = load_stand_ins(driver, list, n, &changes, &last_change);
+    }
+    if (rc == 0) {
+        rc = core_new(&options, &driver->core);
+    }
+    if (rc == 0) {
+        rc = core_start(driver->core, now_of(driver), o->meta->term, o->meta->vote, list, n, &update);
+    }
+    if (rc == 0) {
+        carry_out(driver, &update, &NO_ORIGIN);
+        if (last_change > 1) { /* entry 1 is known to be committed */
+            rc = core_change_applied(driver->core, now_of(driver), last_change, list[last_change - 1].change,
+                                     list[last_change - 1].change_bytes, &update);
+            MQ_ASSERT(rc == 0);
+            carry_out(driver, &update, &NO_ORIGIN);
+        }
+        arm(driver);
+        o->env->soon(o->env); /* the owner hears of its role from a later turn */
+    } else {
+        core_free(driver->core);
+        driver->core = NULL;
+    }
+    mq_buf_free(&changes);
+    mq_free(list);
+    return rc;
+}
+
+void driver_stop(struct driver *driver)
+{
+    driver->closing = true;
+    propose_fail_all(driver);
+}
+
+/* Payload and padding are what the header says. */
+static bool is_sound(const struct commitlog_entry *entry)
+{
+    uint32_t used = RLOG_HEADER_BYTES + entry->header.payload_bytes;
+
+    for (uint32_t i = used; i < entry->n; i++) {
+        if (entry->bytes[i] != 0) {
+            return false;
+        }
+    }
+    return mq_crc32c(0, entry->bytes + RLOG_HEADER_BYTES, entry->header.payload_bytes) == entry->header.payload_crc;
+}
+
+/* Whether the entries follow each other and, where we can tell, our log; and whether the payloads of those that are
+ * new hold. */
+static int check_entries(const struct driver *driver, const struct core_message *message,
+                         const struct commitlog_entry *entries)
+{
+    struct commitlog *log = driver->options.log;
+    uint64_t last = commitlog_last_index(log);
+    struct commitlog_entry prev;
+    bool chained = message->append.prev_index == 0;
+    uint32_t crc = 0;
+
+    if (!chained && commitlog_get(log, message->append.prev_index, &prev) == 0 &&
+        prev.header.term == message->append.prev_term) {
+        crc = prev.header.crc;
+        chained = true;
+    }
+    for (uint32_t i = 0; i < message->append.n; i++) {
+        const struct rlog_header *h = &entries[i].header;
+
+        if (h->index != message->append.prev_index + 1 + i) {
+            return MQ_EBADMSG;
+        }
+        if (chained && h->prev_crc != crc) {
+            return MQ_ECORRUPT; /* same index and term, other bytes: I3 is broken between us and the sender */
+        }
+        chained = true;
+        crc = h->crc;
+        if (h->index <= last && commitlog_term_of(log, h->index) == h->term) {
+            continue;
+        }
+        if (!is_sound(&entries[i])) {
+            return MQ_ECORRUPT;
+        }
+    }
+    return 0;
+}
+
+/* Gives the message the stand-ins of its entries. */
+static int stand_in(struct driver *driver, struct core_message *message, const struct commitlog_entry *entries)
+{
+    int rc = reserve_stand_ins(driver, message->append.n);
+
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < message->append.n; i++) {
+        const struct rlog_header *h = &entries[i].header;
+
+        driver->stand_ins[i] = (struct core_entry){.term = h->term, .type = h->type};
+        if (h->type == RLOG_CHANGE) {
+            driver->stand_ins[i].change = entries[i].bytes + RLOG_HEADER_BYTES;
+            driver->stand_ins[i].change_bytes = h->payload_bytes;
+        }
+    }
+    message->append.entries = driver->stand_ins;
+    return 0;
+}
+
+int driver_receive(struct driver *driver, struct core_message *message, const struct commitlog_entry *entries,
+                   struct net_ref *ref)
+{
+    struct origin from = {.entries = entries, .ref = ref};
+    struct core_update update;
+    int rc;
+
+    if (driver->core == NULL || driver->closing) {
+        return 0;
+    }
+    if (message->type == CORE_APPEND) {
+        rc = check_entries(driver, message, entries);
+        if (rc == 0) {
+            rc = stand_in(driver, message, entries);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        from.first_index = message->append.prev_index + 1;
+    }
+    rc = core_receive(driver->core, now_of(driver), message, &update);
+    if (rc == MQ_ECORRUPT) {
+        die("a leader's log contradicts what is committed here", message->append.prev_index);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    carry_out(driver, &update, &from);
+    settle(driver);
+    return 0;
+}
+
+void driver_durable(struct driver *driver, uint64_t index, uint64_t term)
+{
+    if (driver->core == NULL || driver->closing) {
+        return;
+    }
+    driver->durable_index = index;
+    driver->durable_term = term;
+    if (!driver->in_step) {
+        settle(driver);
+    }
+}
+
+void driver_timeout(struct driver *driver)
+{
+    struct core_update update;
+    uint64_t now = now_of(driver);
+    int rc;
+
+    driver->wake_ms = 0;
+    if (driver->core == NULL || driver->closing) {
+        return;
+    }
+    if (now >= core_timeout_at(driver->core)) {
+        rc = core_timeout(driver->core, now, &update);
+        MQ_ASSERT(rc == 0);
+        carry_out(driver, &update, &NO_ORIGIN);
+    }
+    settle(driver);
+}
+
+void driver_continue(struct driver *driver)
+{
+    if (driver->core != NULL && !driver->closing) {
+        settle(driver);
+    }
+}
+
+int driver_append(struct driver *driver, uint8_t type, struct rlog_blob *blob, int64_t wall_ms, uint32_t records,
+                  uint32_t items)
+{
+    static const struct origin APPENDED = {.appended = true};
+    struct commitlog *log = driver->options.log;
+    int64_t last_ms = commitlog_last_store_ms(log);
+    struct rlog_header header = {
+        .type = type,
+        .payload_bytes = blob->payload_bytes,
+        .index = commitlog_last_index(log) + 1,
+        .term = core_term(driver->core),
+        .commit = driver->commit,
+        .clock_ms = wall_ms,
+        .store_ms = wall_ms > last_ms ? wall_ms : last_ms,
+        .records = records,
+        .items = items,
+    };
+    struct core_entry entry = {.term = header.term, .type = type};
+    struct core_update update;
+    int rc;
+
+    MQ_ASSERT(!driver->in_step && core_can_submit(driver->core));
+    rc = commitlog_append(log, &header, blob);
+    if (rc != 0) {
+        return rc;
+    }
+    commitlog_kick(log);
+    rc = core_submit(driver->core, now_of(driver), &entry, &update);
+    MQ_ASSERT(rc == 0); /* a leader that may submit does not refuse */
+    carry_out(driver, &update, &APPENDED);
+    arm(driver);
+    return 0;
+}

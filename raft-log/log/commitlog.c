@@ -1,0 +1,609 @@
+/* The loop's side of the log: appends, reads, truncation, and what the writer reports.
+ *
+ * An append: header and place are fixed -> index and the ring of pending entries know it -> kick hands all new ones
+ * to the writer -> written, synced -> on_wake drops the blobs and calls durable. From then on the entry is read from
+ * its mapped segment. Failures: no memory (nothing happened), the disk (the process ends).
+ *
+ * last >= kicked >= durable >= reported, as indexes: appended, given to the writer, on disk, told to the owner. */
+#include "raft-log/log/commitlog.h"
+
+#include "raft-log/log/cut.h"
+#include "raft-log/log/entry_index.h"
+#include "raft-log/log/spare.h"
+#include "raft-log/log/startup.h"
+#include "raft-log/log/writer.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PENDING_MIN 256u      /* slots of the ring at first; it doubles */
+#define WRITES_KEPT_MAX 1024u /* unused struct log_write that are kept */
+#define COLD_PAGES 256u       /* asked about in one system call */
+
+/* The loop's end of the wake-up. It outlives the log by the turn that libuv needs to close it. */
+struct loop_wake {
+    uv_async_t async;
+    struct commitlog *log; /* NULL once the log is closed */
+};
+
+struct commitlog {
+    struct handover handover;
+    pthread_t writer, spare;
+    struct loop_wake *wake; /* owned until uv_close */
+    void (*durable)(void *data, uint64_t index, uint64_t term);
+    void *data;
+
+    struct entry_index index;
+    struct log_write *
+        *pending; /* owned ring of pending_cap (a power of two): entry i, durable < i <= last, in slot i */
+    uint64_t pending_cap;
+    struct write_list fresh; /* appended since the last kick */
+    struct write_list kept;  /* unused, for the next appends */
+    uint32_t n_kept;
+
+    uint64_t last_index, kicked_index, durable_index, reported_index;
+    uint64_t end_pos, durable_pos; /* ends of the last and of the last durable entry */
+    uint64_t last_term;
+    uint32_t last_crc;
+    int64_t last_store_ms;
+    uint64_t commit_max;              /* of all commit fields */
+    struct commitlog_stats recovered; /* only the fields about recovery */
+};
+
+/* --- writes ------------------------------------------------------------------------------------------------- */
+
+static struct log_write *write_take(struct commitlog *log)
+{
+    struct log_write *write = log->kept.first;
+
+    if (write == NULL) {
+        return mq_malloc(sizeof(*write));
+    }
+    log->kept.first = write->next;
+    if (log->kept.first == NULL) {
+        log->kept.last = NULL;
+    }
+    log->n_kept--;
+    return write;
+}
+
+static void write_give(struct commitlog *log, struct log_write *write)
+{
+    if (log->n_kept == WRITES_KEPT_MAX) {
+        mq_free(write);
+        return;
+    }
+    write_list_append(&log->kept, write);
+    log->n_kept++;
+}
+
+static struct log_write *pending_at(const struct commitlog *log, uint64_t index)
+{
+    return log->pending[index & (log->pending_cap - 1)];
+}
+
+/* Makes room for one more pending entry. */
+static int pending_reserve(struct commitlog *log)
+{
+    uint64_t cap = log->pending_cap == 0 ? PENDING_MIN : log->pending_cap * 2;
+    struct log_write **ring;
+
+    if (log->last_index - log->durable_index < log->pending_cap) {
+        return 0;
+    }
+    ring = mq_malloc(cap * sizeof(ring[0]));
+    if (ring == NULL) {
+        return MQ_ENOMEM;
+    }
+    for (uint64_t i = log->durable_index + 1; i <= log->last_index; i++) {
+        ring[i & (cap - 1)] = pending_at(log, i);
+    }
+    mq_free(log->pending);
+    log->pending = ring;
+    log->pending_cap = cap;
+    return 0;
+}
+
+/* Takes what the writer has done. */
+static void collect_done(struct commitlog *log)
+{
+    struct write_list done = {0};
+    struct log_write *write, *next;
+
+    handover_take_done(&log->handover, &done);
+    for (write = done.first; write != NULL; write = next) {
+        next = write->next;
+        MQ_ASSERT(write->index == log->durable_index + 1);
+        log->durable_index = write->index;
+        log->durable_pos = write->pos + write->n;
+        net_ref_release(write->ref);
+        write_give(log, write);
+    }
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct commitlog *log = container_of(async, struct loop_wake, async)->log;
+
+    if (log == NULL) {
+        return;
+    }
+    collect_done(log);
+    if (log->durable_index > log->reported_index) {
+        log->reported_index = log->durable_index;
+        log->durable(log->data, log->durable_index, entry_index_term(&log->index, log->durable_index));
+    }
+}
+
+static void on_wake_closed(uv_handle_t *handle)
+{
+    mq_free(container_of((uv_async_t *)handle, struct loop_wake, async));
+}
+
+/* Any thread. */
+static void wake_loop(void *data)
+{
+    struct loop_wake *wake = data;
+
+    uv_async_send(&wake->async);
+}
+
+/* --- open and close ----------------------------------------------------------------------------------------- */
+
+static int check_options(const struct commitlog_options *options, struct mq_buf *problem)
+{
+    if (options->segment_bytes < SEGMENT_ALIGN || options->segment_bytes % SEGMENT_ALIGN != 0) {
+        mq_buf_printf(problem, "%s: segments of %" PRIu64 " bytes: the size must be a multiple of %u", options->dir,
+                      options->segment_bytes, SEGMENT_ALIGN);
+        return MQ_EINVAL;
+    }
+    return 0;
+}
+
+static int recover(struct commitlog *log, struct mq_buf *problem)
+{
+    struct recovered found;
+    int rc = startup(&log->handover, &log->index, &found, problem);
+
+    if (rc != 0) {
+        return rc;
+    }
+    log->last_index = log->kicked_index = log->durable_index = log->reported_index = found.last_index;
+    log->end_pos = log->durable_pos = found.end_pos;
+    log->last_term = found.last_term;
+    log->last_crc = found.last_crc;
+    log->last_store_ms = found.last_store_ms;
+    log->commit_max = found.proven_commit;
+    log->recovered.recovered_entries = found.last_index;
+    log->recovered.recovered_bytes = found.end_pos;
+    log->recovered.cut_bytes = found.torn_end - found.end_pos;
+    return 0;
+}
+
+static int start_threads(struct commitlog *log, struct mq_buf *problem)
+{
+    int rc = writer_start(&log->handover, &log->writer);
+
+    if (rc == 0) {
+        rc = spare_start(&log->handover, &log->spare);
+        if (rc != 0) {
+            handover_stop(&log->handover);
+            pthread_join(log->writer, NULL);
+        }
+    }
+    if (rc != 0) {
+        mq_buf_printf(problem, "%s: a thread cannot be started: %s", log->handover.dir, mq_strerror(rc));
+    }
+    return rc;
+}
+
+static void close_wake(struct commitlog *log)
+{
+    log->wake->log = NULL;
+    uv_close((uv_handle_t *)&log->wake->async, on_wake_closed);
+}
+
+/* Frees a log without threads. */
+static void destroy(struct commitlog *log)
+{
+    struct log_write *write;
+
+    while (log->n_kept != 0) {
+        write = write_take(log);
+        mq_free(write);
+    }
+    entry_index_fini(&log->index);
+    mq_free(log->pending);
+    handover_fini(&log->handover);
+    mq_free(log);
+}
+
+/* A log with everything but its content. */
+static int new_log(struct net_loop *loop, const struct commitlog_options *options, struct commitlog **out)
+{
+    struct commitlog *log = mq_calloc(1, sizeof(*log));
+    int rc = MQ_ENOMEM;
+
+    if (log == NULL) {
+        return rc;
+    }
+    log->durable = options->durable;
+    log->data = options->data;
+    entry_index_init(&log->index);
+    log->wake = mq_malloc(sizeof(*log->wake));
+    if (log->wake == NULL) {
+        goto err_after_log;
+    }
+    rc = handover_init(&log->handover, options->disk, options->dir, options->segment_bytes, wake_loop, log->wake);
+    if (rc != 0) {
+        goto err_after_wake;
+    }
+    rc = uv_async_init(&loop->uv, &log->wake->async, on_wake);
+    if (rc != 0) {
+        goto err_after_handover;
+    }
+    log->wake->log = log;
+    *out = log;
+    return 0;
+
+err_after_handover:
+    handover_fini(&log->handover);
+err_after_wake:
+    mq_free(log->wake);
+err_after_log:
+    mq_free(log);
+    return rc;
+}
+
+int commitlog_open(struct net_loop *loop, const struct commitlog_options *options, struct commitlog **out,
+                   struct mq_buf *problem)
+{
+    uint64_t start_ms = mq_clock_mono_ms();
+    struct commitlog *log;
+    size_t said = problem->len;
+    int rc;
+
+    rc = check_options(options, problem);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = new_log(loop, options, &log);
+    if (rc == 0) {
+        rc = recover(log, problem);
+        if (rc == 0) {
+            rc = start_threads(log, problem);
+        }
+        if (rc != 0) {
+            close_wake(log);
+            destroy(log);
+        }
+    }
+    if (rc != 0) {
+        if (problem->len == said) {
+            mq_buf_printf(problem, "%s: %s", options->dir, mq_strerror(rc));
+        }
+        return rc;
+    }
+    mq_log_info("log", "open %s entries=%" PRIu64 " bytes=%" PRIu64 " term=%" PRIu64 " ms=%" PRIu64, options->dir,
+                log->last_index, log->end_pos, log->last_term, mq_clock_mono_ms() - start_ms);
+    *out = log;
+    return 0;
+}
+
+void commitlog_close(struct commitlog *log)
+{
+    commitlog_kick(log);
+    handover_stop(&log->handover);
+    pthread_join(log->writer, NULL);
+    pthread_join(log->spare, NULL);
+    collect_done(log);
+    close_wake(log);
+    destroy(log);
+}
+
+/* --- what there is ------------------------------------------------------------------------------------------ */
+
+uint64_t commitlog_first_index(const struct commitlog *log)
+{
+    return log->last_index != 0 ? 1 : 0;
+}
+
+uint64_t commitlog_last_index(const struct commitlog *log)
+{
+    return log->last_index;
+}
+
+uint64_t commitlog_durable_index(const struct commitlog *log)
+{
+    return log->durable_index;
+}
+
+uint64_t commitlog_end_pos(const struct commitlog *log)
+{
+    return log->end_pos;
+}
+
+int64_t commitlog_last_store_ms(const struct commitlog *log)
+{
+    return log->last_store_ms;
+}
+
+uint64_t commitlog_proven_commit(const struct commitlog *log)
+{
+    return log->commit_max < log->last_index ? log->commit_max : log->last_index;
+}
+
+bool commitlog_writing(const struct commitlog *log)
+{
+    return log->kicked_index != log->durable_index;
+}
+
+uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index)
+{
+    return index >= 1 && index <= log->last_index ? entry_index_term(&log->index, index) : 0;
+}
+
+int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out)
+{
+    const struct segment *segment = NULL; /* NULL: still in memory */
+    struct commitlog_entry entry;
+
+    if (index < 1 || index > log->last_index) {
+        return MQ_ENOTFOUND;
+    }
+    if (index > log->durable_index) {
+        entry.bytes = pending_at(log, index)->bytes;
+    } else {
+        uint64_t pos = entry_index_pos(&log->index, index);
+
+        segment = handover_segment_at(&log->handover, pos);
+        entry.bytes = segment_at(segment, pos);
+    }
+    if (rlog_header_decode(entry.bytes, RLOG_HEADER_BYTES, &entry.header) != 0 || entry.header.index != index) {
+        /* It was good when it came in or when the log was opened. */
+        MQ_ASSERT(segment != NULL);
+        rlog_disk_failed("reading an entry", segment->name, MQ_ECORRUPT);
+    }
+    entry.n = rlog_entry_bytes(entry.header.payload_bytes);
+    *out = entry;
+    return 0;
+}
+
+struct net_ref *commitlog_hold(struct commitlog *log, uint64_t index)
+{
+    if (index < 1 || index > log->last_index) {
+        return NULL;
+    }
+    if (index > log->durable_index) {
+        return net_ref_acquire(pending_at(log, index)->ref);
+    }
+    return net_ref_acquire(&handover_segment_at(&log->handover, entry_index_pos(&log->index, index))->ref);
+}
+
+/* The segment of a range that is durable and lies in one segment, or NULL. */
+static struct segment *durable_range(const struct commitlog *log, uint64_t pos, uint32_t bytes)
+{
+    struct segment *segment;
+
+    if (pos >= log->durable_pos || bytes > log->durable_pos - pos) {
+        return NULL;
+    }
+    segment = handover_segment_at(&log->handover, pos);
+    return bytes <= segment_end(segment) - pos ? segment : NULL;
+}
+
+int commitlog_view(struct commitlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref)
+{
+    struct segment *segment = durable_range(log, pos, bytes);
+
+    if (segment == NULL) {
+        return MQ_ENOTFOUND;
+    }
+    *at = segment_at(segment, pos);
+    *ref = net_ref_acquire(&segment->ref);
+    return 0;
+}
+
+bool commitlog_is_cold(struct commitlog *log, uint64_t pos, uint32_t bytes)
+{
+    const struct segment *segment = durable_range(log, pos, bytes);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned char in_memory[COLD_PAGES];
+    uintptr_t at, end;
+
+    if (segment == NULL || bytes == 0) {
+        return false;
+    }
+    at = (uintptr_t)segment_at(segment, pos) & ~(page - 1);
+    end = (uintptr_t)segment_at(segment, pos) + bytes;
+    while (at < end) {
+        size_t pages = (end - at + page - 1) / page;
+
+        pages = pages < COLD_PAGES ? pages : COLD_PAGES;
+        if (mincore((void *)at, pages * page, in_memory) != 0) {
+            return true; /* not told: the pool may find out */
+        }
+        for (size_t i = 0; i < pages; i++) {
+            if ((in_memory[i] & 1) == 0) {
+                return true;
+            }
+        }
+        at += pages * page;
+    }
+    return false;
+}
+
+void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *out)
+{
+    struct handover_stats written;
+
+    handover_stats_get((struct handover *)&log->handover, &written); /* takes a mutex, changes nothing */
+    *out = log->recovered;
+    out->entries_written = written.entries;
+    out->bytes_written = written.bytes;
+    out->syncs = written.syncs;
+    out->sync_ns_total = written.sync_ns;
+    out->segments = log->handover.n_segments;
+    out->mapped_bytes = out->segments * log->handover.segment_bytes;
+}
+
+/* --- append and truncate ------------------------------------------------------------------------------------ */
+
+uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes)
+{
+    uint64_t segment_bytes = log->handover.segment_bytes;
+    uint64_t used = log->end_pos % segment_bytes;
+
+    return segment_bytes - used >= rlog_entry_bytes(payload_bytes) ? log->end_pos
+                                                                   : log->end_pos - used + segment_bytes;
+}
+
+/* Everything an append can fail at. @out: a write to fill. */
+static int reserve(struct commitlog *log, uint32_t payload_bytes, struct log_write **out)
+{
+    uint64_t room = (uint64_t)HANDOVER_SEGMENTS_MAX * log->handover.segment_bytes;
+    int rc;
+
+    if (payload_bytes > RLOG_ENTRY_BYTES_MAX - RLOG_HEADER_BYTES ||
+        rlog_entry_bytes(payload_bytes) > log->handover.segment_bytes) {
+        return MQ_ETOOBIG;
+    }
+    if (commitlog_next_pos(log, payload_bytes) + rlog_entry_bytes(payload_bytes) > room) {
+        return MQ_ENOMEM;
+    }
+    rc = entry_index_reserve(&log->index);
+    if (rc == 0) {
+        rc = pending_reserve(log);
+    }
+    if (rc == 0) {
+        *out = write_take(log);
+        rc = *out != NULL ? 0 : MQ_ENOMEM;
+    }
+    return rc;
+}
+
+/* The entry is complete: it is now the last one. @ref: taken. */
+static void add(struct commitlog *log, struct log_write *write, const struct rlog_header *header,
+                const uint8_t *bytes, struct net_ref *ref)
+{
+    *write = (struct log_write){.bytes = bytes,
+                                .n = rlog_entry_bytes(header->payload_bytes),
+                                .pos = header->pos,
+                                .index = header->index,
+                                .term = header->term,
+                                .ref = ref};
+    entry_index_append(&log->index, header->pos, header->term);
+    log->pending[header->index & (log->pending_cap - 1)] = write;
+    write_list_append(&log->fresh, write);
+    log->last_index = header->index;
+    log->last_term = header->term;
+    log->last_crc = header->crc;
+    log->last_store_ms = header->store_ms;
+    log->end_pos = header->pos + write->n;
+    log->commit_max = header->commit > log->commit_max ? header->commit : log->commit_max;
+}
+
+int commitlog_append(struct commitlog *log, struct rlog_header *header, struct rlog_blob *blob)
+{
+    struct log_write *write;
+    uint8_t *payload = blob->base + RLOG_HEADER_BYTES;
+    int rc;
+
+    MQ_ASSERT(header->index == log->last_index + 1 && header->term >= log->last_term);
+    rc = reserve(log, blob->payload_bytes, &write);
+    if (rc != 0) {
+        return rc;
+    }
+    header->payload_bytes = blob->payload_bytes;
+    header->pos = commitlog_next_pos(log, blob->payload_bytes);
+    header->prev_crc = log->last_crc;
+    header->payload_crc = mq_crc32c(0, payload, blob->payload_bytes);
+    rlog_header_encode(header, blob->base);
+    memset(payload + blob->payload_bytes, 0,
+           rlog_entry_bytes(blob->payload_bytes) - RLOG_HEADER_BYTES - blob->payload_bytes);
+    add(log, write, header, blob->base, &blob->ref);
+    return 0;
+}
+
+/* Whether the entry of a peer is undamaged and the one that comes next here. */
+static bool follows(const struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n)
+{
+    static const uint8_t NO_PADDING[8];
+    uint32_t used = RLOG_HEADER_BYTES + header->payload_bytes;
+
+    return header->index == log->last_index + 1 && header->term >= log->last_term &&
+           header->prev_crc == log->last_crc && header->pos == commitlog_next_pos(log, header->payload_bytes) &&
+           n == rlog_entry_bytes(header->payload_bytes) &&
+           mq_crc32c(0, bytes + RLOG_HEADER_BYTES, header->payload_bytes) == header->payload_crc &&
+           memcmp(bytes + used, NO_PADDING, n - used) == 0;
+}
+
+int commitlog_append_copy(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
+                          struct net_ref *ref)
+{
+    struct log_write *write;
+    int rc;
+
+    if (!follows(log, header, bytes, n)) {
+        return MQ_ECORRUPT;
+    }
+    rc = reserve(log, header->payload_bytes, &write);
+    if (rc != 0) {
+        return rc == MQ_ETOOBIG ? MQ_ECORRUPT : rc;
+    }
+    add(log, write, header, bytes, net_ref_acquire(ref));
+    return 0;
+}
+
+void commitlog_kick(struct commitlog *log)
+{
+    if (log->fresh.first != NULL) {
+        log->kicked_index = log->last_index;
+        handover_put(&log->handover, &log->fresh);
+        log->fresh = (struct write_list){0};
+    }
+}
+
+/* The new last entry is @index, whose bytes are durable (0: the log is empty). */
+static void set_last(struct commitlog *log, uint64_t index)
+{
+    struct commitlog_entry entry = {0};
+    int rc = index != 0 ? commitlog_get(log, index, &entry) : 0;
+
+    MQ_ASSERT(rc == 0);
+    log->last_index = log->kicked_index = log->durable_index = index;
+    log->reported_index = log->reported_index < index ? log->reported_index : index;
+    log->end_pos = log->durable_pos = index != 0 ? entry.header.pos + entry.n : 0;
+    log->last_term = entry.header.term;
+    log->last_crc = entry.header.crc;
+    log->last_store_ms = entry.header.store_ms;
+}
+
+void commitlog_truncate(struct commitlog *log, uint64_t index)
+{
+    uint64_t old_end = log->end_pos;
+
+    MQ_ASSERT(index > commitlog_proven_commit(log)); /* I1: what a majority holds is never taken away */
+    if (index > log->last_index) {
+        return;
+    }
+    commitlog_kick(log);
+    handover_wait_idle(&log->handover);
+    collect_done(log);
+    set_last(log, index - 1);
+    mq_log_info("log", "truncate from index=%" PRIu64 " pos=%" PRIu64 " bytes=%" PRIu64, index, log->end_pos,
+                old_end - log->end_pos);
+    cut_log(&log->handover, log->end_pos, old_end);
+    handover_cut(&log->handover, log->end_pos);
+    entry_index_truncate(&log->index, index);
+    if (log->durable_index > log->reported_index) {
+        uv_async_send(&log->wake->async); /* what survived is reported on the loop, not from inside here */
+    }
+}

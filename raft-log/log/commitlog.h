@@ -1,0 +1,92 @@
+/* The log of one member on disk: segments <dir>/log/<first position, 20 digits>, one entry behind the other. The
+ * loop's thread appends and reads; a writer thread makes appended entries durable in order, many per pwritev and
+ * fdatasync; a spare thread makes the next segment and zeroes ahead of the tail. An appended entry is served from its
+ * blob until it is durable, from the mapped segment afterwards.
+ *
+ * A failed write or sync logs one line and ends the process before anything is reported. */
+#ifndef RLOG_LOG_COMMITLOG_H
+#define RLOG_LOG_COMMITLOG_H
+
+#include "raft-log/include/raftlog/raftlog.h"
+#include "raft-log/log/entry_codec.h"
+
+struct commitlog;
+struct rlog_disk;
+
+struct commitlog_options {
+    const struct rlog_disk *disk; /* borrowed */
+    const char *dir;              /* the member's directory; copied */
+    uint64_t segment_bytes;
+    /* On the loop's thread: everything up to @index, which had @term when it was appended, is on disk. Not called for
+     * what a truncation took away meanwhile. */
+    void (*durable)(void *data, uint64_t index, uint64_t term);
+    void *data;
+};
+
+/* An entry as it lies in the log. @bytes: header, payload and padding, contiguous. Valid until the next call into the
+ * log, longer with a reference from commitlog_hold. */
+struct commitlog_entry {
+    struct rlog_header header;
+    const uint8_t *bytes;
+    uint32_t n;
+};
+
+/* Opens and recovers: walks all entries, checks headers, chain, positions, payload CRCs; cuts a torn tail (zeroes
+ * it); refuses a bad entry with good ones behind it. Returns 0; MQ_ECORRUPT or MQ_EVERSION or -errno with one line in
+ * @problem that names file, position, index. */
+int commitlog_open(struct net_loop *loop, const struct commitlog_options *options, struct commitlog **out,
+                   struct mq_buf *problem);
+
+/* Waits for the writer to finish what was appended, stops the threads, frees. Blocking. */
+void commitlog_close(struct commitlog *log);
+
+uint64_t commitlog_first_index(const struct commitlog *log); /* 1 until there is retention; 0 when empty */
+uint64_t commitlog_last_index(const struct commitlog *log);  /* 0 when empty */
+uint64_t commitlog_durable_index(const struct commitlog *log);
+uint64_t commitlog_end_pos(const struct commitlog *log);
+int64_t commitlog_last_store_ms(const struct commitlog *log);
+/* The highest index that the log itself proves committed (commit fields of its headers), at most last_index. */
+uint64_t commitlog_proven_commit(const struct commitlog *log);
+bool commitlog_writing(const struct commitlog *log);
+
+/* Header of an entry, from memory or from the map. Returns 0 or MQ_ENOTFOUND. */
+int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
+uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* 0 if not held */
+
+/* Keeps the bytes of an entry alive: a reference to its blob or its segment. Returns it acquired, or NULL if not
+ * held. */
+struct net_ref *commitlog_hold(struct commitlog *log, uint64_t index);
+
+/* Position of the header if the next entry has @payload_bytes. */
+uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes);
+
+/* Appends an entry of this leader: sets pos, prev_crc, payload_crc and crc in @header, writes the header and the
+ * padding into the blob, and queues it to the writer. @blob: one reference taken on success. header->index must be
+ * last + 1. Returns 0, MQ_ETOOBIG (does not fit a segment) or MQ_ENOMEM. */
+int commitlog_append(struct commitlog *log, struct rlog_header *header, struct rlog_blob *blob);
+
+/* Appends an entry as a peer sent it (@bytes inside @ref's memory): checks that index, position and chain follow our
+ * tail and that the payload CRC holds. @ref: one reference acquired. Returns 0, MQ_ECORRUPT (does not follow or is
+ * damaged: nothing appended), MQ_ENOMEM. */
+int commitlog_append_copy(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
+                          struct net_ref *ref);
+
+/* Tells the writer that what was appended may go: called once after a group of appends. */
+void commitlog_kick(struct commitlog *log);
+
+/* Removes entries from @index on (uncommitted ones that a new leader replaces). Blocking: waits for the writer, then
+ * makes the removal durable so that a crash at any instant shows the old tail or the new one, never a stale entry
+ * behind a newer one. */
+void commitlog_truncate(struct commitlog *log, uint64_t index);
+
+/* Bytes in a mapped segment (durable ones only). As rlog_view, without the applied check. */
+int commitlog_view(struct commitlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);
+bool commitlog_is_cold(struct commitlog *log, uint64_t pos, uint32_t bytes);
+
+struct commitlog_stats {
+    uint64_t entries_written, bytes_written, syncs, sync_ns_total, segments, mapped_bytes;
+    uint64_t recovered_entries, recovered_bytes, cut_bytes;
+};
+void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* The entry header, word by word as entry_codec.h lays it out. */
+#include "raft-log/log/entry_codec.h"
+
+#include "raft-log/include/raftlog/raftlog.h"
+#include "raft-log/log/little.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+
+#include <string.h>
+
+#define CRC_FROM 8u
+
+void rlog_header_encode(struct rlog_header *header, uint8_t *at)
+{
+    memset(at, 0, RLOG_HEADER_BYTES);
+    rlog_le32_store(at, RLOG_ENTRY_MAGIC);
+    rlog_le16_store(at + 8, RLOG_ENTRY_VERSION);
+    at[10] = header->type;
+    rlog_le32_store(at + 12, header->payload_bytes);
+    rlog_le64_store(at + 16, header->index);
+    rlog_le64_store(at + 24, header->term);
+    rlog_le64_store(at + 32, header->pos);
+    rlog_le64_store(at + 40, header->commit);
+    rlog_le64_store(at + 48, (uint64_t)header->clock_ms);
+    rlog_le64_store(at + 56, (uint64_t)header->store_ms);
+    rlog_le32_store(at + 64, header->payload_crc);
+    rlog_le32_store(at + 68, header->prev_crc);
+    rlog_le32_store(at + 72, header->records);
+    rlog_le32_store(at + 76, header->items);
+    header->crc = mq_crc32c(0, at + CRC_FROM, RLOG_HEADER_BYTES - CRC_FROM);
+    rlog_le32_store(at + 4, header->crc);
+}
+
+/* What version 1 leaves zero must be zero, so that a decoded header encodes to the same bytes. */
+static int unused_is_zero(const uint8_t *at)
+{
+    return at[11] == 0 && rlog_le64_load(at + 80) == 0 && rlog_le64_load(at + 88) == 0;
+}
+
+int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out)
+{
+    uint32_t crc, payload_bytes;
+
+    if (n < RLOG_HEADER_BYTES) {
+        return MQ_EAGAIN;
+    }
+    if (rlog_le32_load(at) != RLOG_ENTRY_MAGIC) {
+        return MQ_ECORRUPT;
+    }
+    crc = mq_crc32c(0, at + CRC_FROM, RLOG_HEADER_BYTES - CRC_FROM);
+    if (crc != rlog_le32_load(at + 4)) {
+        return MQ_ECORRUPT;
+    }
+    if (rlog_le16_load(at + 8) != RLOG_ENTRY_VERSION) {
+        return MQ_EVERSION;
+    }
+    payload_bytes = rlog_le32_load(at + 12);
+    if (at[10] < RLOG_COMMAND || at[10] > RLOG_CHANGE || !unused_is_zero(at) ||
+        payload_bytes > RLOG_ENTRY_BYTES_MAX) {
+        return MQ_ECORRUPT;
+    }
+    *out = (struct rlog_header){
+        .type = at[10],
+        .payload_bytes = payload_bytes,
+        .index = rlog_le64_load(at + 16),
+        .term = rlog_le64_load(at + 24),
+        .pos = rlog_le64_load(at + 32),
+        .commit = rlog_le64_load(at + 40),
+        .clock_ms = (int64_t)rlog_le64_load(at + 48),
+        .store_ms = (int64_t)rlog_le64_load(at + 56),
+        .payload_crc = rlog_le32_load(at + 64),
+        .prev_crc = rlog_le32_load(at + 68),
+        .records = rlog_le32_load(at + 72),
+        .items = rlog_le32_load(at + 76),
+        .crc = crc,
+    };
+    return 0;
+}

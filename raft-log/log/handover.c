@@ -1,0 +1,336 @@
+#include "raft-log/log/handover.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+
+#define ZERO_ALIGN SEGMENT_ALIGN
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t round_up(uint64_t pos)
+{
+    return (pos + ZERO_ALIGN - 1) & ~(uint64_t)(ZERO_ALIGN - 1);
+}
+
+void write_list_append(struct write_list *list, struct log_write *write)
+{
+    write->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = write;
+    } else {
+        list->first = write;
+    }
+    list->last = write;
+}
+
+void write_list_join(struct write_list *to, struct write_list *from)
+{
+    if (from->first == NULL) {
+        return;
+    }
+    if (to->last != NULL) {
+        to->last->next = from->first;
+    } else {
+        to->first = from->first;
+    }
+    to->last = from->last;
+    *from = (struct write_list){0};
+}
+
+int handover_init(struct handover *h, const struct rlog_disk *disk, const char *dir, uint64_t segment_bytes,
+                  void (*wake)(void *data), void *wake_data)
+{
+    *h = (struct handover){.disk = disk, .segment_bytes = segment_bytes, .wake = wake, .wake_data = wake_data};
+    h->zero_low = min_u64(HANDOVER_ZERO_LOW_MAX, segment_bytes / 4);
+    h->zero_high = min_u64(HANDOVER_ZERO_HIGH_MAX, segment_bytes / 2);
+    h->make_ahead = segment_bytes / 2;
+    h->dir = mq_strdup(dir);
+    h->segments = mq_calloc(HANDOVER_SEGMENTS_MAX, sizeof(h->segments[0]));
+    if (h->dir == NULL || h->segments == NULL) {
+        mq_free(h->dir);
+        mq_free(h->segments);
+        return MQ_ENOMEM;
+    }
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->to_writer, NULL);
+    pthread_cond_init(&h->to_spare, NULL);
+    pthread_cond_init(&h->to_loop, NULL);
+    pthread_cond_init(&h->moved, NULL);
+    return 0;
+}
+
+void handover_fini(struct handover *h)
+{
+    MQ_ASSERT(h->queued.first == NULL && h->done.first == NULL);
+    for (size_t i = 0; i < h->n_segments; i++) {
+        net_ref_release(&h->segments[i]->ref);
+    }
+    pthread_cond_destroy(&h->moved);
+    pthread_cond_destroy(&h->to_loop);
+    pthread_cond_destroy(&h->to_spare);
+    pthread_cond_destroy(&h->to_writer);
+    pthread_mutex_destroy(&h->lock);
+    mq_free(h->segments);
+    mq_free(h->dir);
+}
+
+static uint64_t segments_end(const struct handover *h)
+{
+    return atomic_load_explicit(&h->n_segments, memory_order_relaxed) * h->segment_bytes;
+}
+
+int handover_add_segment(struct handover *h, struct segment *segment)
+{
+    size_t n = atomic_load_explicit(&h->n_segments, memory_order_relaxed);
+
+    if (n == HANDOVER_SEGMENTS_MAX) {
+        return MQ_ENOMEM;
+    }
+    MQ_ASSERT(segment->first_pos == n * h->segment_bytes);
+    h->segments[n] = segment;
+    atomic_store_explicit(&h->n_segments, n + 1, memory_order_release);
+    return 0;
+}
+
+void handover_set_tail(struct handover *h, uint64_t tail)
+{
+    h->tail = tail;
+    h->zeroed = round_up(tail);
+}
+
+struct segment *handover_segment_at(const struct handover *h, uint64_t pos)
+{
+    uint64_t k = pos / h->segment_bytes;
+
+    return k < atomic_load_explicit(&h->n_segments, memory_order_acquire) ? h->segments[k] : NULL;
+}
+
+void handover_put(struct handover *h, struct write_list *list)
+{
+    pthread_mutex_lock(&h->lock);
+    write_list_join(&h->queued, list);
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->to_writer);
+}
+
+void handover_take_done(struct handover *h, struct write_list *out)
+{
+    pthread_mutex_lock(&h->lock);
+    write_list_join(out, &h->done);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_wait_idle(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    while (h->writer_busy || h->queued.first != NULL) {
+        pthread_cond_wait(&h->to_loop, &h->lock);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_stats_get(struct handover *h, struct handover_stats *out)
+{
+    pthread_mutex_lock(&h->lock);
+    *out = h->stats;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* A claim of the spare begins at or above the old tail, so it cannot touch what was zeroed below it. */
+void handover_cut(struct handover *h, uint64_t tail)
+{
+    pthread_mutex_lock(&h->lock);
+    MQ_ASSERT(!h->writer_busy && h->queued.first == NULL && tail <= h->tail);
+    h->zeroed = max_u64(h->zeroed, round_up(h->tail));
+    h->tail = tail;
+    h->make_not_before = min_u64(h->make_not_before, tail);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_stop(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->stop = true;
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->to_writer);
+    pthread_cond_signal(&h->to_spare);
+}
+
+bool handover_take(struct handover *h, struct write_list *out)
+{
+    bool any;
+
+    pthread_mutex_lock(&h->lock);
+    while (h->queued.first == NULL && !h->stop) {
+        pthread_cond_wait(&h->to_writer, &h->lock);
+    }
+    any = h->queued.first != NULL;
+    write_list_join(out, &h->queued);
+    h->writer_busy = any;
+    pthread_mutex_unlock(&h->lock);
+    return any;
+}
+
+/* Adds what @rc says was made and ends the making. The mutex is held. */
+static int end_making(struct handover *h, struct segment *segment, int rc)
+{
+    if (rc == 0) {
+        rc = handover_add_segment(h, segment);
+        if (rc != 0) {
+            net_ref_release(&segment->ref);
+        }
+    }
+    h->making = false;
+    pthread_cond_broadcast(&h->moved);
+    if (h->spare_waits) {
+        pthread_cond_signal(&h->to_spare); /* there is more to zero now */
+    }
+    return rc;
+}
+
+int handover_need_segment(struct handover *h, uint64_t pos, struct segment **out)
+{
+    int rc = 0;
+
+    *out = handover_segment_at(h, pos);
+    if (*out != NULL) {
+        return 0;
+    }
+    pthread_mutex_lock(&h->lock);
+    while (rc == 0 && pos >= segments_end(h)) {
+        struct segment *made = NULL;
+        uint64_t first_pos = segments_end(h);
+
+        if (h->making) {
+            pthread_cond_wait(&h->moved, &h->lock);
+            continue;
+        }
+        h->making = true;
+        pthread_mutex_unlock(&h->lock);
+        rc = segment_make(h->disk, h->dir, first_pos, h->segment_bytes, &made);
+        pthread_mutex_lock(&h->lock);
+        rc = end_making(h, made, rc);
+    }
+    pthread_mutex_unlock(&h->lock);
+    *out = rc == 0 ? handover_segment_at(h, pos) : NULL;
+    return rc;
+}
+
+/* Whether the spare has a segment to make, and whether it has something to zero. The mutex is held. */
+static bool wants_segment(const struct handover *h)
+{
+    uint64_t end = segments_end(h);
+
+    return !h->making && end - min_u64(end, h->tail) < h->make_ahead && h->tail >= h->make_not_before &&
+           end / h->segment_bytes < HANDOVER_SEGMENTS_MAX;
+}
+
+static bool wants_zeros(const struct handover *h)
+{
+    uint64_t from = max_u64(h->zeroed, round_up(h->tail));
+
+    return from < segments_end(h) && from < h->tail + (h->zero_on ? h->zero_high : h->zero_low);
+}
+
+void handover_claim(struct handover *h, uint64_t from, uint64_t to)
+{
+    bool wake;
+
+    pthread_mutex_lock(&h->lock);
+    MQ_ASSERT(from >= h->tail && to > from);
+    h->tail = to;
+    while (h->zero_from < to && from < h->zero_to) {
+        pthread_cond_wait(&h->moved, &h->lock);
+    }
+    wake = h->spare_waits && (wants_segment(h) || wants_zeros(h));
+    pthread_mutex_unlock(&h->lock);
+    if (wake) {
+        pthread_cond_signal(&h->to_spare);
+    }
+}
+
+void handover_give_done(struct handover *h, struct write_list *list, const struct handover_stats *add)
+{
+    pthread_mutex_lock(&h->lock);
+    write_list_join(&h->done, list);
+    h->stats.entries += add->entries;
+    h->stats.bytes += add->bytes;
+    h->stats.syncs += add->syncs;
+    h->stats.sync_ns += add->sync_ns;
+    h->writer_busy = false;
+    pthread_mutex_unlock(&h->lock);
+    h->wake(h->wake_data);
+    pthread_cond_signal(&h->to_loop);
+}
+
+/* Claims the next piece. The mutex is held and wants_zeros said yes. */
+static void claim_zeros(struct handover *h, struct spare_task *out)
+{
+    uint64_t from = max_u64(h->zeroed, round_up(h->tail));
+    struct segment *segment = handover_segment_at(h, from);
+    uint64_t to = min_u64(from + HANDOVER_ZERO_PIECE, segment_end(segment));
+
+    h->zero_on = true;
+    h->zero_from = from;
+    h->zero_to = to;
+    *out = (struct spare_task){SPARE_ZERO, segment, from, to};
+}
+
+void handover_next_task(struct handover *h, struct spare_task *out)
+{
+    pthread_mutex_lock(&h->lock);
+    for (;;) {
+        if (h->stop) {
+            *out = (struct spare_task){.work = SPARE_STOP};
+            break;
+        }
+        if (wants_segment(h)) {
+            h->making = true;
+            *out = (struct spare_task){SPARE_MAKE, NULL, segments_end(h), segments_end(h) + h->segment_bytes};
+            break;
+        }
+        if (wants_zeros(h)) {
+            claim_zeros(h, out);
+            break;
+        }
+        h->zero_on = false;
+        h->spare_waits = true;
+        pthread_cond_wait(&h->to_spare, &h->lock);
+        h->spare_waits = false;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_zero_written(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->zero_from = h->zero_to = 0;
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->moved);
+}
+
+void handover_zero_synced(struct handover *h, uint64_t to)
+{
+    pthread_mutex_lock(&h->lock);
+    h->zeroed = max_u64(h->zeroed, to);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_made(struct handover *h, struct segment *segment, int rc)
+{
+    pthread_mutex_lock(&h->lock);
+    rc = end_making(h, segment, rc);
+    if (rc != 0) {
+        h->make_not_before = h->tail + h->segment_bytes / 16; /* the writer tries anyway when it must */
+    }
+    pthread_mutex_unlock(&h->lock);
+}

@@ -1,0 +1,342 @@
+#include "raft-log/peer/peer_codec.h"
+
+#include "raft-log/core/pb_arena.h"
+#include "raft-log/peer/peer.pb-c.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+
+#include <string.h>
+
+static void store16(uint8_t *at, uint16_t v)
+{
+    at[0] = (uint8_t)v;
+    at[1] = (uint8_t)(v >> 8);
+}
+
+static void store32(uint8_t *at, uint32_t v)
+{
+    store16(at, (uint16_t)v);
+    store16(at + 2, (uint16_t)(v >> 16));
+}
+
+static uint16_t load16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] | (at[1] << 8));
+}
+
+static uint32_t load32(const uint8_t *at)
+{
+    return load16(at) | ((uint32_t)load16(at + 2) << 16);
+}
+
+static size_t padded(size_t n)
+{
+    return (n + 7u) & ~(size_t)7u;
+}
+
+/* ---- frames ---- */
+
+int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer_frame *out)
+{
+    struct peer_frame frame;
+    size_t front;
+
+    if (n < PEER_HEAD_BYTES) {
+        out->bytes = PEER_HEAD_BYTES;
+        return MQ_EAGAIN;
+    }
+    if (load32(at) != PEER_MAGIC) {
+        return MQ_EBADMSG;
+    }
+    if (load16(at + 4) != PEER_VERSION) {
+        return MQ_EVERSION;
+    }
+    frame.type = at[6];
+    frame.header_bytes = load32(at + 8);
+    frame.raw_bytes = load32(at + 12);
+    if (frame.type < PEER_HELLO || frame.type > PEER_TIMEOUT_NOW || at[7] != 0 || load32(at + 20) != 0 ||
+        (frame.raw_bytes & 7u) != 0 || (frame.raw_bytes > 0 && frame.type != PEER_APPEND)) {
+        return MQ_EBADMSG;
+    }
+    if (frame.header_bytes > PEER_HEADER_MAX || frame.raw_bytes > raw_max) {
+        return MQ_ETOOBIG;
+    }
+    front = padded(PEER_HEAD_BYTES + frame.header_bytes);
+    frame.bytes = front + frame.raw_bytes;
+    if (n < frame.bytes) {
+        out->bytes = frame.bytes;
+        return MQ_EAGAIN;
+    }
+    frame.header = at + PEER_HEAD_BYTES;
+    frame.raw = at + front;
+    if (mq_crc32c(mq_crc32c(0, at, 16), frame.header, frame.header_bytes) != load32(at + 16)) {
+        return MQ_EBADMSG;
+    }
+    *out = frame;
+    return 0;
+}
+
+static int put_frame(enum peer_frame_type type, const ProtobufCMessage *pb, uint32_t raw_bytes, struct mq_buf *out)
+{
+    size_t n = protobuf_c_message_get_packed_size(pb);
+    size_t front = padded(PEER_HEAD_BYTES + n);
+    uint8_t *at;
+    int rc = n <= PEER_HEADER_MAX ? mq_buf_reserve(out, front) : MQ_ETOOBIG;
+
+    if (rc != 0) {
+        return rc;
+    }
+    at = out->base + out->len;
+    store32(at, PEER_MAGIC);
+    store16(at + 4, PEER_VERSION);
+    at[6] = (uint8_t)type;
+    at[7] = 0;
+    store32(at + 8, (uint32_t)n);
+    store32(at + 12, raw_bytes);
+    (void)protobuf_c_message_pack(pb, at + PEER_HEAD_BYTES);
+    store32(at + 16, mq_crc32c(mq_crc32c(0, at, 16), at + PEER_HEAD_BYTES, n));
+    store32(at + 20, 0);
+    memset(at + PEER_HEAD_BYTES + n, 0, front - PEER_HEAD_BYTES - n);
+    out->len += front;
+    return 0;
+}
+
+static void *unpack(const ProtobufCMessageDescriptor *type, const struct peer_frame *frame, struct pb_arena *arena)
+{
+    return protobuf_c_message_unpack(type, pb_arena_reset(arena), frame->header_bytes, frame->header);
+}
+
+/* ---- hello and founding ---- */
+
+int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out)
+{
+    struct pb_arena arena;
+    const Rlog__PeerHello *pb = NULL;
+
+    if (frame->type == PEER_HELLO) {
+        pb = unpack(&rlog__peer_hello__descriptor, frame, &arena);
+    }
+    if (pb == NULL || strlen(pb->group) > MEMBER_TEXT_MAX || pb->lane < 1 || pb->lane > PEER_LANES || pb->from == 0) {
+        return MQ_EBADMSG;
+    }
+    memcpy(out->group, pb->group, strlen(pb->group) + 1);
+    out->from = pb->from;
+    out->to = pb->to;
+    out->incarnation = pb->incarnation;
+    out->segment_bytes = pb->segment_bytes;
+    out->lane = (enum peer_lane)(pb->lane - 1);
+    return 0;
+}
+
+int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out)
+{
+    Rlog__PeerHello pb = RLOG__PEER_HELLO__INIT;
+
+    pb.group = (char *)hello->group; /* packing only reads it */
+    pb.from = hello->from;
+    pb.to = hello->to;
+    pb.incarnation = hello->incarnation;
+    pb.segment_bytes = hello->segment_bytes;
+    pb.lane = (uint32_t)hello->lane + 1;
+    return put_frame(PEER_HELLO, &pb.base, 0, out);
+}
+
+int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out)
+{
+    struct pb_arena arena;
+    const Rlog__PeerFounding *pb = NULL;
+    struct membership membership;
+
+    if (frame->type == PEER_FOUNDING) {
+        pb = unpack(&rlog__peer_founding__descriptor, frame, &arena);
+    }
+    if (pb == NULL || membership_decode(pb->membership.data, pb->membership.len, &membership) != 0) {
+        return MQ_EBADMSG;
+    }
+    out->founded = pb->founded;
+    out->membership = membership;
+    return 0;
+}
+
+int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *out)
+{
+    Rlog__PeerFounding pb = RLOG__PEER_FOUNDING__INIT;
+    struct mq_buf bytes = {0};
+    int rc = membership_encode(&founding->membership, &bytes);
+
+    if (rc == 0) {
+        pb.founded = founding->founded;
+        pb.membership.data = bytes.base;
+        pb.membership.len = bytes.len;
+        rc = put_frame(PEER_FOUNDING, &pb.base, 0, out);
+    }
+    mq_buf_free(&bytes);
+    return rc;
+}
+
+/* ---- raft messages ---- */
+
+static int decode_append(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerAppend *pb = unpack(&rlog__peer_append__descriptor, frame, arena);
+
+    if (pb == NULL || pb->entries > PEER_FRAME_ENTRIES_MAX || (pb->entries == 0) != (frame->raw_bytes == 0)) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_APPEND;
+    out->term = pb->term;
+    out->append.prev_index = pb->prev_index;
+    out->append.prev_term = pb->prev_term;
+    out->append.commit = pb->commit;
+    out->append.n = pb->entries;
+    return 0;
+}
+
+static int decode_append_result(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerAppendResult *pb = unpack(&rlog__peer_append_result__descriptor, frame, arena);
+
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_APPEND_RESULT;
+    out->term = pb->term;
+    out->append_result.rejected = pb->rejected;
+    out->append_result.last_index = pb->last_index;
+    return 0;
+}
+
+static int decode_vote(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerVote *pb = unpack(&rlog__peer_vote__descriptor, frame, arena);
+
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_VOTE;
+    out->term = pb->term;
+    out->vote.last_index = pb->last_index;
+    out->vote.last_term = pb->last_term;
+    out->vote.disrupt_leader = pb->disrupt_leader;
+    out->vote.pre_vote = pb->pre_vote;
+    return 0;
+}
+
+static int decode_vote_result(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerVoteResult *pb = unpack(&rlog__peer_vote_result__descriptor, frame, arena);
+
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_VOTE_RESULT;
+    out->term = pb->term;
+    out->vote_result.granted = pb->granted;
+    out->vote_result.pre_vote = pb->pre_vote;
+    return 0;
+}
+
+static int decode_timeout_now(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerTimeoutNow *pb = unpack(&rlog__peer_timeout_now__descriptor, frame, arena);
+
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_TIMEOUT_NOW;
+    out->term = pb->term;
+    out->timeout_now.last_index = pb->last_index;
+    out->timeout_now.last_term = pb->last_term;
+    return 0;
+}
+
+int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out)
+{
+    static int (*const decoders[])(const struct peer_frame *, struct pb_arena *, struct core_message *) = {
+        [PEER_APPEND] = decode_append,
+        [PEER_APPEND_RESULT] = decode_append_result,
+        [PEER_VOTE] = decode_vote,
+        [PEER_VOTE_RESULT] = decode_vote_result,
+        [PEER_TIMEOUT_NOW] = decode_timeout_now,
+    };
+    struct core_message message = {.peer = from};
+    struct pb_arena arena;
+
+    if (frame->type < PEER_APPEND || decoders[frame->type](frame, &arena, &message) != 0) {
+        return MQ_EBADMSG;
+    }
+    *out = message;
+    return 0;
+}
+
+int peer_entries_decode(const struct peer_frame *frame, uint32_t n, struct commitlog_entry *out)
+{
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const uint8_t *bytes = frame->raw + at;
+        uint32_t left = frame->raw_bytes - at;
+
+        if (rlog_header_decode(bytes, left, &out[i].header) != 0) {
+            return MQ_EBADMSG;
+        }
+        out[i].bytes = bytes;
+        out[i].n = rlog_entry_bytes(out[i].header.payload_bytes);
+        if (out[i].n > left) {
+            return MQ_EBADMSG;
+        }
+        at += out[i].n;
+    }
+    return at == frame->raw_bytes ? 0 : MQ_EBADMSG;
+}
+
+int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, struct mq_buf *out)
+{
+    switch (message->type) {
+    case CORE_APPEND: {
+        Rlog__PeerAppend pb = RLOG__PEER_APPEND__INIT;
+
+        pb.term = message->term;
+        pb.prev_index = message->append.prev_index;
+        pb.prev_term = message->append.prev_term;
+        pb.commit = message->append.commit;
+        pb.entries = message->append.n;
+        return put_frame(PEER_APPEND, &pb.base, raw_bytes, out);
+    }
+    case CORE_APPEND_RESULT: {
+        Rlog__PeerAppendResult pb = RLOG__PEER_APPEND_RESULT__INIT;
+
+        pb.term = message->term;
+        pb.rejected = message->append_result.rejected;
+        pb.last_index = message->append_result.last_index;
+        return put_frame(PEER_APPEND_RESULT, &pb.base, 0, out);
+    }
+    case CORE_VOTE: {
+        Rlog__PeerVote pb = RLOG__PEER_VOTE__INIT;
+
+        pb.term = message->term;
+        pb.last_index = message->vote.last_index;
+        pb.last_term = message->vote.last_term;
+        pb.disrupt_leader = message->vote.disrupt_leader;
+        pb.pre_vote = message->vote.pre_vote;
+        return put_frame(PEER_VOTE, &pb.base, 0, out);
+    }
+    case CORE_VOTE_RESULT: {
+        Rlog__PeerVoteResult pb = RLOG__PEER_VOTE_RESULT__INIT;
+
+        pb.term = message->term;
+        pb.granted = message->vote_result.granted;
+        pb.pre_vote = message->vote_result.pre_vote;
+        return put_frame(PEER_VOTE_RESULT, &pb.base, 0, out);
+    }
+    case CORE_TIMEOUT_NOW: {
+        Rlog__PeerTimeoutNow pb = RLOG__PEER_TIMEOUT_NOW__INIT;
+
+        pb.term = message->term;
+        pb.last_index = message->timeout_now.last_index;
+        pb.last_term = message->timeout_now.last_term;
+        return put_frame(PEER_TIMEOUT_NOW, &pb.base, 0, out);
+    }
+    }
+    return MQ_EBADMSG;
+}

@@ -1,0 +1,119 @@
+/* Receiving: the hello that tells who is there, and messages of members to the driver. */
+#include "raft-log/peer/peers.h"
+#include "remoting/base/err.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn)
+{
+    const struct member *member;
+
+    if (peers->membership == NULL || conn->peer == NULL) {
+        return false;
+    }
+    member = membership_find(peers->membership, conn->peer->id);
+    return member != NULL && member->incarnation == conn->incarnation;
+}
+
+static int refuse(struct peers *peers, const struct peer_conn *conn, const char *why, const struct peer_hello *hello)
+{
+    uint64_t skipped;
+
+    if (mq_log_limit_pass(&peers->bad_limit, &skipped)) {
+        mq_log_error(
+            "peer",
+            "refused %s: %s (it says: group %s, member %" PRIu32 ", calling member %" PRIu32 ", segments of %" PRIu64
+            " bytes; here: group %s, member %" PRIu32 ", %" PRIu64 " bytes) skipped=%" PRIu64,
+            net_addr_text((const struct sockaddr *)&conn->conn.peer), why, hello->group, hello->from, hello->to,
+            hello->segment_bytes, peers->options.group, peers->options.self, peers->options.segment_bytes, skipped);
+    }
+    return MQ_ECLOSED; /* the line is written */
+}
+
+static int check_hello(struct peers *peers, const struct peer_conn *conn, const struct peer_hello *hello)
+{
+    if (strcmp(hello->group, peers->options.group) != 0) {
+        return refuse(peers, conn, "another group", hello);
+    }
+    if (hello->to != peers->options.self || hello->from == peers->options.self ||
+        peers_find(peers, hello->from) == NULL || (conn->dialled && hello->from != conn->peer->id)) {
+        return refuse(peers, conn, "another member than configured", hello);
+    }
+    if (hello->segment_bytes != peers->options.segment_bytes) {
+        return refuse(peers, conn, "another mappedFileSizeCommitLog", hello);
+    }
+    return 0;
+}
+
+static void warn_of_other_directory(const struct peers *peers, struct peer_conn *conn)
+{
+    uint64_t skipped;
+
+    if (peers->membership != NULL && !peer_in_takes_part(peers, conn) && conn->lane == PEER_CONTROL &&
+        mq_log_limit_pass(&conn->peer->refused_limit, &skipped)) {
+        mq_log_warn("peer",
+                    "member %" PRIu32 " at %s has another directory than the one this group was founded with: it may "
+                    "not vote or acknowledge skipped=%" PRIu64,
+                    conn->peer->id, conn->peer->address, skipped);
+    }
+}
+
+int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
+{
+    struct peer_hello hello;
+    struct peer_conn *former;
+    int rc = peer_hello_decode(frame, &hello);
+
+    if (rc == 0) {
+        rc = check_hello(peers, conn, &hello);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    conn->incarnation = hello.incarnation;
+    if (conn->dialled) {
+        peer_conn_set_state(conn, PEER_UP);
+        return 0;
+    }
+    conn->peer = peers_find(peers, hello.from);
+    conn->lane = hello.lane;
+    /* What the former connection still holds must not come after what this one brings. */
+    former = conn->peer->in[conn->lane];
+    if (former != NULL) {
+        peer_conn_close(former, MQ_ECLOSED);
+    }
+    conn->peer->in[conn->lane] = conn;
+    peer_conn_set_state(conn, PEER_UP);
+    warn_of_other_directory(peers, conn);
+    return peer_conn_say_hello(conn);
+}
+
+int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
+{
+    const struct peers_options *o = &peers->options;
+    struct core_message message;
+    int rc = peer_message_decode(frame, conn->peer->id, &message);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (!peer_in_takes_part(peers, conn)) {
+        return 0; /* not founded yet, or a directory that has no say: said once, when it connected */
+    }
+    if (message.type == CORE_APPEND) {
+        rc = peer_entries_decode(frame, message.append.n, peers->entries);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (message.type == CORE_APPEND_RESULT && message.append_result.rejected > 0) {
+        peer_out_rejected(conn->peer, message.term, message.append_result.rejected);
+    }
+    rc = o->ops->message(o->data, &message, peers->entries, peer_conn_chunk_ref(conn));
+    if (rc == 0 && message.type == CORE_APPEND_RESULT) {
+        peer_out_pump(conn->peer); /* an acknowledgement made room */
+    }
+    return rc;
+}

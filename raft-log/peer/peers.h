@@ -1,0 +1,106 @@
+/* The other members of a group, as this node reaches them. Owned by the loop's thread.
+ *
+ * Each node dials each other node twice. CONTROL carries what must never wait: votes, results, heartbeats. BULK
+ * carries entries. Messages go out on the connections we dialled; those that others dialled are only read. A hello in
+ * both directions makes sure of group, member, protocol and segment size; a directory (incarnation) that is not the
+ * one the group was founded with may connect and learn that, and nothing else. */
+#ifndef RLOG_PEERS_H
+#define RLOG_PEERS_H
+
+#include "raft-log/log/commitlog.h"
+#include "raft-log/peer/peer_conn.h"
+#include "raft-log/peer/peer_out.h"
+#include "remoting/base/log.h"
+
+#define PEERS_ACCEPTED_MAX 64u /* connections others may have open here; a member needs two */
+
+/* Upwards. */
+struct peers_ops {
+    /* A message of a member. As driver_receive, whose codes it returns. */
+    int (*message)(void *data, struct core_message *message, const struct commitlog_entry *entries,
+                   struct net_ref *ref);
+    /* What a configured peer says about the founding, with the incarnation and the address it has. */
+    void (*founding)(void *data, struct peer *peer, uint64_t incarnation, const struct peer_founding *founding);
+    /* Our control connection to @peer can be written to, or it changed its directory. */
+    void (*reached)(void *data, struct peer *peer);
+    /* Of the leadership in @term: the commit index, and what @peer has acknowledged; false when we do not lead in it.
+     */
+    bool (*leads)(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match);
+};
+
+struct peers_options {
+    struct net_loop *loop;
+    struct commitlog *log;
+    const struct peers_ops *ops;
+    void *data; /* for the ops */
+    const char *group;
+    uint32_t self;
+    uint64_t incarnation;
+    uint64_t segment_bytes;
+    uint32_t heartbeat_ms;
+    uint32_t seed;                     /* of the jitter */
+    const struct rlog_member *members; /* borrowed for the life of peers; self included */
+    uint32_t n_members;
+};
+
+struct peer {
+    struct peers *peers;
+    uint32_t id;
+    const char *address;              /* borrowed */
+    struct peer_conn out[PEER_LANES]; /* dialled by us */
+    struct peer_conn *in[PEER_LANES]; /* dialled by it; NULL */
+    uint64_t last_heard_ms;           /* monotonic; 0: never */
+    bool told_up;                     /* the last line about it said so */
+    struct peer_out sent;
+    struct mq_log_limit up_limit, refused_limit;
+};
+
+struct peers {
+    struct peers_options options;
+    const struct membership *membership; /* borrowed; NULL until the group is founded */
+    struct peer list[RLOG_MEMBERS_MAX];
+    uint32_t n;
+    struct peer_conn *accepted;
+    uint32_t n_accepted;
+    uv_tcp_t listener;
+    uv_timer_t tick;
+    uint32_t open; /* connections and handles that are not closed yet */
+    bool listening, closing;
+    void (*closed)(void *data);
+    uint32_t random;
+    struct mq_log_limit bad_limit;
+    struct commitlog_entry entries[PEER_FRAME_ENTRIES_MAX]; /* scratch of the frame being read */
+};
+
+/* Returns 0 or MQ_ENOMEM. */
+int peers_new(const struct peers_options *options, struct peers **out);
+/* Listens on our own address and starts to dial. Returns 0, or a negative code with a line in @problem. */
+int peers_start(struct peers *peers, struct mq_buf *problem);
+/* Closes everything; peers is gone when @closed is called. Also for one that was not started. */
+void peers_close(struct peers *peers, void (*closed)(void *data));
+
+/* The group is founded: from now on messages pass between members with these incarnations. */
+void peers_set_membership(struct peers *peers, const struct membership *membership);
+
+struct peer *peers_find(struct peers *peers, uint32_t id); /* NULL */
+/* Whether our connection reaches the directory that takes part. */
+bool peer_is_up(const struct peer *peer, enum peer_lane lane);
+
+/* Sends on the control connection, or drops. */
+void peers_send_founding(struct peer *peer, const struct peer_founding *founding);
+
+/* From peer_conn. A frame: returns 0 or a negative code that closes the connection. */
+int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc);
+void peers_conn_born(struct peers *peers);
+/* @conn will not be used again until it is dialled; then, as the last call, gone. */
+void peers_conn_closed(struct peers *peers, struct peer_conn *conn, int reason);
+void peers_conn_gone(struct peers *peers);
+
+/* peer_in.c: greeting and dispatch. */
+int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+/* Whether the other end of @conn is the directory that the group was founded with. */
+bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn);
+
+#endif

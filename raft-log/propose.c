@@ -1,0 +1,120 @@
+/* Proposals: from a filled blob to the callback. One list in order of index; the first one is always the next to be
+ * applied. */
+#include "raft-log/rlog.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/err.h"
+
+int rlog_blob_new(struct rlog *log, uint32_t payload_cap, struct rlog_blob **out)
+{
+    return blob_pool_take(&log->blobs, log, payload_cap, out);
+}
+
+static bool has_room(const struct driver *driver)
+{
+    return driver->inflight_entries < driver->options.inflight_entries_max &&
+           driver->inflight_bytes < driver->options.inflight_bytes_max;
+}
+
+int rlog_can_propose(const struct rlog *log)
+{
+    const struct driver *driver = &log->driver;
+
+    if (driver->closing || driver->role.kind != RLOG_WRITABLE || !core_can_submit(driver->core) ||
+        core_term(driver->core) != driver->role.term) {
+        return MQ_ENOTLEADER;
+    }
+    return has_room(driver) ? 0 : MQ_EBUSY;
+}
+
+bool rlog_writing(const struct rlog *log)
+{
+    return commitlog_writing(log->commitlog);
+}
+
+uint64_t rlog_place(const struct rlog *log, uint32_t payload_bytes)
+{
+    return commitlog_next_pos(log->commitlog, payload_bytes) + RLOG_HEADER_BYTES;
+}
+
+int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms)
+{
+    int64_t last_ms = commitlog_last_store_ms(log->commitlog);
+
+    return wall_ms > last_ms ? wall_ms : last_ms;
+}
+
+int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
+                 struct rlog_proposal *proposal, rlog_proposal_cb cb)
+{
+    struct driver *driver = &log->driver;
+    uint32_t entry_bytes = rlog_entry_bytes(blob->payload_bytes);
+    int rc = rlog_can_propose(log);
+
+    if (rc != 0) {
+        driver->was_busy |= rc == MQ_EBUSY;
+        return rc;
+    }
+    if (entry_bytes > RLOG_ENTRY_BYTES_MAX) {
+        return MQ_ETOOBIG;
+    }
+    rc = driver_append(driver, RLOG_COMMAND, blob, wall_ms, records, items);
+    if (rc != 0) {
+        return rc;
+    }
+    proposal->cb = cb;
+    proposal->index = commitlog_last_index(log->commitlog);
+    proposal->next = NULL;
+    *driver->proposals_end = proposal;
+    driver->proposals_end = &proposal->next;
+    driver->inflight_entries++;
+    driver->inflight_bytes += entry_bytes;
+    return 0;
+}
+
+static struct rlog_proposal *pop(struct driver *driver)
+{
+    struct rlog_proposal *proposal = driver->proposals;
+
+    driver->proposals = proposal->next;
+    if (driver->proposals == NULL) {
+        driver->proposals_end = &driver->proposals;
+    }
+    proposal->next = NULL;
+    return proposal;
+}
+
+void propose_applied(struct driver *driver, uint64_t index, uint32_t entry_bytes)
+{
+    struct rlog_proposal *proposal = driver->proposals;
+
+    if (proposal == NULL || proposal->index != index) {
+        return;
+    }
+    (void)pop(driver);
+    driver->inflight_entries--;
+    driver->inflight_bytes -= entry_bytes;
+    if (driver->was_busy && has_room(driver)) {
+        driver->was_busy = false;
+        driver->room_due = true;
+    }
+    proposal->cb(proposal, 0);
+}
+
+void propose_fail_all(struct driver *driver)
+{
+    struct rlog_proposal *proposal = driver->proposals;
+
+    /* Taken off as a whole first: a callback may look at the log. */
+    driver->proposals = NULL;
+    driver->proposals_end = &driver->proposals;
+    driver->inflight_entries = 0;
+    driver->inflight_bytes = 0;
+    driver->was_busy = false;
+    while (proposal != NULL) {
+        struct rlog_proposal *next = proposal->next;
+
+        proposal->next = NULL;
+        proposal->cb(proposal, MQ_EUNSURE);
+        proposal = next;
+    }
+}

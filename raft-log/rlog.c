@@ -1,0 +1,530 @@
+/* The public face: opening, starting, closing, and what the driver needs of libuv. */
+#include "raft-log/rlog.h"
+
+#include "raft-log/log/disk.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/file.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* ---- the driver's world ---- */
+
+static uint64_t env_now_ms(struct rlog_env *env)
+{
+    (void)env;
+    return mq_clock_mono_ms();
+}
+
+static int64_t env_wall_ms(struct rlog_env *env)
+{
+    (void)env;
+    return mq_clock_wall_ms();
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct rlog *log = container_of(check, struct rlog, check);
+    bool timer_due = log->timer_due;
+    bool soon_due = log->soon_due;
+
+    uv_idle_stop(&log->idle);
+    uv_check_stop(&log->check);
+    log->timer_due = log->soon_due = false;
+    if (timer_due) {
+        driver_timeout(&log->driver);
+    }
+    if (soon_due) {
+        driver_continue(&log->driver);
+    }
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* being active is all it does: the loop does not wait for input */
+}
+
+static void come_back(struct rlog *log, uv_check_cb cb)
+{
+    uv_idle_start(&log->idle, on_idle);
+    uv_check_start(&log->check, cb);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct rlog *log = container_of(timer, struct rlog, timer);
+
+    log->timer_due = true;
+    come_back(log, on_check);
+}
+
+static void env_wake_at(struct rlog_env *env, uint64_t at_ms)
+{
+    struct rlog *log = container_of(env, struct rlog, env);
+    uint64_t now = mq_clock_mono_ms();
+
+    if (!log->closing) {
+        uv_timer_start(&log->timer, on_timer, at_ms > now ? at_ms - now : 0, 0);
+    }
+}
+
+static void env_soon(struct rlog_env *env)
+{
+    struct rlog *log = container_of(env, struct rlog, env);
+
+    if (!log->closing) {
+        log->soon_due = true;
+        come_back(log, on_check);
+    }
+}
+
+static void env_send(struct rlog_env *env, const struct core_message *message)
+{
+    struct rlog *log = container_of(env, struct rlog, env);
+    struct peer *peer = log->closing ? NULL : peers_find(log->peers, message->peer);
+
+    if (peer != NULL) {
+        peer_out_send(peer, message);
+    }
+}
+
+static uint32_t random_seed(void)
+{
+    uint32_t seed;
+
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+        seed = (uint32_t)mq_clock_mono_ns();
+    }
+    return seed;
+}
+
+/* ---- what comes from below ---- */
+
+static void on_durable(void *data, uint64_t index, uint64_t term)
+{
+    struct rlog *log = data;
+
+    if (log->closing) {
+        return;
+    }
+    if (log->founding.state == FOUNDING_WRITING) {
+        founding_written(&log->founding);
+    } else {
+        driver_durable(&log->driver, index, term);
+    }
+}
+
+static int on_message(void *data, struct core_message *message, const struct commitlog_entry *entries,
+                      struct net_ref *ref)
+{
+    struct rlog *log = data;
+
+    return log->closing ? MQ_ECLOSED : driver_receive(&log->driver, message, entries, ref);
+}
+
+static void on_founding(void *data, struct peer *peer, uint64_t incarnation, const struct peer_founding *founding)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        founding_heard(&log->founding, peer, incarnation, founding);
+    }
+}
+
+static void on_reached(void *data, struct peer *peer)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        founding_reached(&log->founding, peer);
+    }
+}
+
+static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match)
+{
+    const struct driver *driver = &((struct rlog *)data)->driver;
+
+    if (driver->core == NULL || driver->closing || core_role(driver->core) != RLOG_LEADING ||
+        core_term(driver->core) != term) {
+        return false;
+    }
+    *commit = core_commit(driver->core) > driver->commit ? core_commit(driver->core) : driver->commit;
+    *match = core_match(driver->core, peer);
+    return true;
+}
+
+static const struct peers_ops peers_ops = {
+    .message = on_message,
+    .founding = on_founding,
+    .reached = on_reached,
+    .leads = leads,
+};
+
+/* ---- open ---- */
+
+static int check_options(const struct rlog_options *o, struct mq_buf *problem)
+{
+    bool self = false;
+
+    if (o->n_members < 1 || o->n_members > RLOG_MEMBERS_MAX) {
+        mq_buf_printf(problem, "group %s: %" PRIu32 " members, allowed are 1 to %u", o->group, o->n_members,
+                      RLOG_MEMBERS_MAX);
+        return MQ_EINVAL;
+    }
+    for (uint32_t i = 0; i < o->n_members; i++) {
+        uint32_t id = o->members[i].id;
+
+        self |= id == o->self;
+        if (id == 0 || id > (1u << 31) || strlen(o->members[i].address) > MEMBER_TEXT_MAX) {
+            mq_buf_printf(problem, "group %s: member %" PRIu32 " has a bad number or too long an address", o->group,
+                          id);
+            return MQ_EINVAL;
+        }
+        for (uint32_t k = 0; k < i; k++) {
+            if (o->members[k].id == id) {
+                mq_buf_printf(problem, "group %s: member %" PRIu32 " is named twice", o->group, id);
+                return MQ_EINVAL;
+            }
+        }
+    }
+    if (!self || strlen(o->group) > MEMBER_TEXT_MAX) {
+        mq_buf_printf(problem, "group %s: member %" PRIu32 " is not among the members, or the name is too long",
+                      o->group, o->self);
+        return MQ_EINVAL;
+    }
+    return 0;
+}
+
+static void set_defaults(struct rlog_options *o)
+{
+    o->election_ms = o->election_ms != 0 ? o->election_ms : 300;
+    o->heartbeat_ms = o->heartbeat_ms != 0 ? o->heartbeat_ms : 50;
+    o->inflight_entries_max = o->inflight_entries_max != 0 ? o->inflight_entries_max : CORE_INFLIGHT_ENTRIES_MAX;
+    o->inflight_bytes_max = o->inflight_bytes_max != 0 ? o->inflight_bytes_max : 64u << 20;
+}
+
+static void free_options(struct rlog *log)
+{
+    mq_free((char *)log->options.dir);
+    mq_free((char *)log->options.group);
+    for (uint32_t i = 0; i < log->options.n_members; i++) {
+        mq_free((char *)log->members[i].address);
+    }
+}
+
+static int copy_options(struct rlog *log, const struct rlog_options *from)
+{
+    bool ok;
+
+    log->options = *from;
+    log->options.members = log->members;
+    log->options.dir = mq_strdup(from->dir);
+    log->options.group = mq_strdup(from->group);
+    ok = log->options.dir != NULL && log->options.group != NULL;
+    for (uint32_t i = 0; i < from->n_members; i++) {
+        log->members[i].id = from->members[i].id;
+        log->members[i].address = mq_strdup(from->members[i].address);
+        ok = ok && log->members[i].address != NULL;
+    }
+    set_defaults(&log->options);
+    return ok ? 0 : MQ_ENOMEM;
+}
+
+static void init_handles(struct rlog *log)
+{
+    uv_loop_t *uv = &log->loop->uv;
+
+    uv_timer_init(uv, &log->timer);
+    uv_idle_init(uv, &log->idle);
+    uv_check_init(uv, &log->check);
+    uv_timer_init(uv, &log->founding.tick);
+    log->open_handles = 4;
+}
+
+static void on_progress(void *data, uint64_t index, uint64_t last)
+{
+    const struct rlog *log = data;
+
+    mq_log_info("raft", "group %s: applied %" PRIu64 " of %" PRIu64 " entries", log->options.group, index, last);
+}
+
+static void init_driver(struct rlog *log)
+{
+    struct driver_options options = {
+        .env = &log->env,
+        .log = log->commitlog,
+        .meta = &log->meta,
+        .blobs = &log->blobs,
+        .fsm = log->fsm,
+        .self = log->options.self,
+        .seed = random_seed(),
+        .election_ms = log->options.election_ms,
+        .heartbeat_ms = log->options.heartbeat_ms,
+        .inflight_entries_max = log->options.inflight_entries_max,
+        .inflight_bytes_max = log->options.inflight_bytes_max,
+    };
+
+    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at, env_soon, env_send};
+    driver_init(&log->driver, &options);
+}
+
+/* Everything that is on disk. */
+static int open_files(struct rlog *log, struct mq_buf *problem)
+{
+    const struct rlog_options *o = &log->options;
+    struct commitlog_options options = {
+        .disk = &rlog_disk_real,
+        .dir = o->dir,
+        .segment_bytes = o->segment_bytes,
+        .durable = on_durable,
+        .data = log,
+    };
+    bool empty;
+    int rc = mq_dir_make(o->dir);
+
+    if (rc != 0) {
+        mq_buf_printf(problem, "%s: %s", o->dir, mq_strerror(rc));
+        return rc;
+    }
+    rc = meta_open(&log->meta, &rlog_disk_real, o->dir, o->group, o->self, &empty, problem);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
+    if (rc != 0) {
+        goto err_after_meta;
+    }
+    rc = founding_open(&log->founding, log, problem);
+    if (rc != 0) {
+        goto err_after_commitlog;
+    }
+    return 0;
+
+err_after_commitlog:
+    commitlog_close(log->commitlog);
+err_after_meta:
+    meta_close(&log->meta);
+    return rc;
+}
+
+int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct rlog_fsm *fsm, struct rlog **out,
+              struct mq_buf *problem)
+{
+    uint64_t start_ms = mq_clock_mono_ms();
+    struct rlog *log;
+    int rc = check_options(options, problem);
+
+    if (rc != 0) {
+        return rc;
+    }
+    log = mq_calloc(1, sizeof(*log));
+    if (log == NULL) {
+        return MQ_ENOMEM;
+    }
+    log->loop = loop;
+    log->fsm = fsm;
+    rc = copy_options(log, options);
+    if (rc == 0) {
+        rc = open_files(log, problem);
+    }
+    if (rc != 0) {
+        free_options(log);
+        mq_free(log);
+        return rc;
+    }
+    blob_pool_init(&log->blobs);
+    init_handles(log);
+    init_driver(log);
+    driver_replay(&log->driver, on_progress, log);
+    log->replayed = log->driver.applied;
+    log->opened_ms = mq_clock_mono_ms() - start_ms;
+    *out = log;
+    return 0;
+}
+
+/* ---- start ---- */
+
+void rlog_take_part(struct rlog *log)
+{
+    int rc;
+
+    peers_set_membership(log->peers, &log->founding.membership);
+    if (log->founding.membership.n == 1) {
+        /* A lone voter elects itself without a new term; with one, what it may have lost unsynced in the old term
+         * cannot be mistaken for what it writes now (I3). */
+        meta_store(&log->meta, log->meta.term + 1, log->options.self);
+    }
+    rc = driver_start(&log->driver);
+    MQ_ASSERT(rc == 0); /* only memory can be missing */
+}
+
+int rlog_start(struct rlog *log, struct mq_buf *problem)
+{
+    struct peers_options options = {
+        .loop = log->loop,
+        .log = log->commitlog,
+        .ops = &peers_ops,
+        .data = log,
+        .group = log->options.group,
+        .self = log->options.self,
+        .incarnation = log->meta.incarnation,
+        .segment_bytes = log->options.segment_bytes,
+        .heartbeat_ms = log->options.heartbeat_ms,
+        .seed = random_seed(),
+        .members = log->members,
+        .n_members = log->options.n_members,
+    };
+    int rc;
+
+    MQ_ASSERT(log->peers == NULL && !log->closing);
+    rc = peers_new(&options, &log->peers);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = peers_start(log->peers, problem);
+    if (rc != 0) {
+        return rc; /* rlog_close frees the peers */
+    }
+    log->started = true;
+    if (log->founding.state == FOUNDING_DONE) {
+        rlog_take_part(log);
+    } else {
+        founding_start(&log->founding);
+    }
+    return 0;
+}
+
+/* ---- close ---- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct rlog *log = handle->data;
+    void (*closed)(void *data) = log->closed;
+    void *data = log->closed_data;
+
+    if (--log->open_handles > 0) {
+        return;
+    }
+    free_options(log);
+    mq_free(log);
+    closed(data);
+}
+
+static void close_handle(struct rlog *log, uv_handle_t *handle)
+{
+    handle->data = log;
+    uv_close(handle, on_handle_closed);
+}
+
+/* Nobody holds or sends entries any more. */
+static void on_peers_closed(void *data)
+{
+    struct rlog *log = data;
+
+    commitlog_close(log->commitlog);
+    meta_close(&log->meta);
+    driver_fini(&log->driver);
+    blob_pool_fini(&log->blobs);
+    close_handle(log, (uv_handle_t *)&log->timer);
+    close_handle(log, (uv_handle_t *)&log->idle);
+    close_handle(log, (uv_handle_t *)&log->check);
+    close_handle(log, (uv_handle_t *)&log->founding.tick);
+}
+
+static void on_close_turn(uv_check_t *check)
+{
+    struct rlog *log = container_of(check, struct rlog, check);
+
+    uv_idle_stop(&log->idle);
+    uv_check_stop(&log->check);
+    driver_stop(&log->driver);
+    if (log->peers != NULL) {
+        peers_close(log->peers, on_peers_closed);
+    } else {
+        on_peers_closed(log);
+    }
+}
+
+void rlog_close(struct rlog *log, void (*closed)(void *data), void *data)
+{
+    MQ_ASSERT(!log->closing);
+    log->closing = true;
+    log->driver.closing = true;
+    log->closed = closed;
+    log->closed_data = data;
+    uv_timer_stop(&log->timer);
+    uv_timer_stop(&log->founding.tick);
+    uv_check_stop(&log->check); /* it may be waiting to run the driver */
+    come_back(log, on_close_turn);
+}
+
+/* ---- reading ---- */
+
+int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref)
+{
+    if (pos > log->driver.applied_pos || bytes > log->driver.applied_pos - pos) {
+        return MQ_ENOTFOUND; /* I2 */
+    }
+    return commitlog_view(log->commitlog, pos, bytes, at, ref);
+}
+
+bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes)
+{
+    return commitlog_is_cold(log->commitlog, pos, bytes);
+}
+
+static void peer_status(const struct rlog *log, const struct peer *peer, struct rlog_peer_status *out)
+{
+    *out = (struct rlog_peer_status){
+        .id = peer->id,
+        .address = peer->address,
+        .connected = peer_is_up(peer, PEER_CONTROL),
+        .last_heard_ms = peer->last_heard_ms,
+    };
+    if (log->driver.core != NULL && core_role(log->driver.core) == RLOG_LEADING) {
+        out->match_index = core_match(log->driver.core, peer->id);
+    }
+}
+
+void rlog_status_get(const struct rlog *log, struct rlog_status *out)
+{
+    const struct driver *driver = &log->driver;
+    struct commitlog_stats stats;
+
+    commitlog_stats_get(log->commitlog, &stats);
+    *out = (struct rlog_status){
+        .role = driver->role,
+        .last_index = commitlog_last_index(log->commitlog),
+        .durable_index = commitlog_durable_index(log->commitlog),
+        .commit_index = driver->commit,
+        .applied_index = driver->applied,
+        .start_pos = 0,
+        .end_pos = commitlog_end_pos(log->commitlog),
+        .applied_pos = driver->applied_pos,
+        .last_store_ms = commitlog_last_store_ms(log->commitlog),
+        .elections = driver->elections,
+        .leaderships = driver->leaderships,
+        .entries_written = stats.entries_written,
+        .bytes_written = stats.bytes_written,
+        .syncs = stats.syncs,
+        .sync_ns_total = stats.sync_ns_total,
+        .inflight_entries = driver->inflight_entries,
+        .inflight_bytes = driver->inflight_bytes,
+        .segments = stats.segments,
+        .mapped_bytes = stats.mapped_bytes,
+        .opened_ms = log->opened_ms,
+        .replayed_entries = log->replayed,
+    };
+    if (log->peers == NULL) {
+        return;
+    }
+    out->n_peers = log->peers->n;
+    for (uint32_t i = 0; i < log->peers->n; i++) {
+        peer_status(log, &log->peers->list[i], &out->peers[i]);
+    }
+}

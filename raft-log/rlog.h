@@ -1,0 +1,40 @@
+/* A log and its parts, for the files of this folder. */
+#ifndef RLOG_RLOG_H
+#define RLOG_RLOG_H
+
+#include "raft-log/driver.h"
+#include "raft-log/founding.h"
+#include "raft-log/log/blob.h"
+#include "raft-log/log/commitlog.h"
+#include "raft-log/log/meta.h"
+#include "raft-log/peer/peers.h"
+
+struct rlog {
+    struct net_loop *loop;
+    struct rlog_options options; /* its strings and members are ours */
+    struct rlog_member members[RLOG_MEMBERS_MAX];
+    struct rlog_fsm *fsm;
+    struct meta meta;
+    struct commitlog *commitlog;
+    struct blob_pool blobs;
+    struct driver driver;
+    struct founding founding;
+    struct peers *peers; /* NULL until rlog_start */
+    struct rlog_env env;
+    /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it
+     * does not wait): after a stall, what has arrived meanwhile counts before the clock does. */
+    uv_timer_t timer;
+    uv_idle_t idle;
+    uv_check_t check;
+    bool timer_due, soon_due, close_due;
+    bool started, closing;
+    uint32_t open_handles;
+    uint64_t opened_ms, replayed;
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* Entry 1 is on disk: the core starts. */
+void rlog_take_part(struct rlog *log);
+
+#endif

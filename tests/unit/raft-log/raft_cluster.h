@@ -1,0 +1,76 @@
+/* Members of one group in one process and on one loop, over loopback sockets and directories under /tmp. Each applies
+ * numbers; a payload is its number and filler. */
+#ifndef TEST_RAFT_CLUSTER_H
+#define TEST_RAFT_CLUSTER_H
+
+#include "raft-log/include/raftlog/raftlog.h"
+
+#include <stdbool.h>
+
+#define CLUSTER_SEGMENT_BYTES (4u << 20)
+
+struct cluster;
+
+struct cluster_node {
+    struct cluster *cluster;
+    uint32_t id;
+    char dir[128];
+    struct rlog *log; /* NULL while it is down */
+    struct rlog_fsm fsm;
+    struct rlog_role role;
+    uint64_t *applied; /* numbers, in order */
+    size_t n_applied, applied_cap;
+    uint64_t rooms;
+};
+
+struct cluster_proposal {
+    struct rlog_proposal proposal;
+    struct cluster *cluster;
+    uint64_t number;
+    uint64_t sent_ns;
+};
+
+struct cluster {
+    struct net_loop loop;
+    uint32_t n;
+    struct cluster_node nodes[RLOG_MEMBERS_MAX];
+    struct rlog_member members[RLOG_MEMBERS_MAX];
+    char addresses[RLOG_MEMBERS_MAX][32];
+    char dir[64];
+    uint32_t election_ms, heartbeat_ms;
+    uint32_t inflight_entries_max;
+    uint64_t segment_bytes;
+    uint64_t *acknowledged; /* numbers */
+    size_t n_acknowledged, acknowledged_cap;
+    uint64_t unsure;  /* proposals that ended so */
+    uint64_t pending; /* proposals without an end */
+    uint64_t last_ack_ns;
+};
+
+void cluster_init(struct cluster *c, uint32_t n);
+void cluster_fini(struct cluster *c); /* stops all, removes the directories */
+
+/* Opens and starts node @i. Returns what the log returned, with @problem filled. */
+int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem);
+void cluster_start(struct cluster *c, uint32_t i);
+void cluster_start_all(struct cluster *c);
+void cluster_stop(struct cluster *c, uint32_t i);
+void cluster_wipe(struct cluster *c, uint32_t i); /* removes the directory of a stopped node */
+
+/* Runs the loop until @done says so; fails the test after 20 s. */
+void cluster_run_until(struct cluster *c, bool (*done)(struct cluster *c, uint64_t arg), uint64_t arg);
+void cluster_run_ms(struct cluster *c, uint64_t ms);
+
+struct cluster_node *cluster_writable(struct cluster *c); /* NULL */
+struct cluster_node *cluster_await_writable(struct cluster *c);
+/* Proposes @number at @node with @bytes of payload (at least 8). Returns what rlog_propose said. */
+int cluster_propose(struct cluster_node *node, uint64_t number, uint32_t bytes);
+/* Proposes from..to-1 at whoever is writable, as fast as it goes, and waits until all have an end. */
+void cluster_propose_all(struct cluster *c, uint64_t from, uint64_t to, uint32_t bytes);
+/* Waits until all running nodes have applied the same log. */
+void cluster_await_level(struct cluster *c);
+/* Every acknowledged number was applied by all running nodes, all in the same order; their logs are the same bytes.
+ */
+void cluster_check(struct cluster *c);
+
+#endif

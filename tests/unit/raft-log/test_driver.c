@@ -1,0 +1,544 @@
+/* One driver on a real log in a directory of its own, with a world (time, sending) made of fields. */
+#include "raft-log/driver.h"
+#include "raft-log/log/disk.h"
+#include "raft-log/rlog.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+#include "remoting/base/file.h"
+#include "remoting/base/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SENT_MAX 64
+#define ENTRIES_MAX 64
+
+struct world {
+    struct net_loop loop;
+    char dir[64];
+    struct rlog log; /* only the parts that proposing looks at */
+    struct rlog_env env;
+    uint64_t now_ms;
+    uint64_t wake_ms;
+    unsigned soons;
+    struct core_message sent[SENT_MAX];
+    uint64_t meta_term_at_send; /* what was durable when the last message went out */
+    unsigned n_sent;
+    struct rlog_fsm fsm;
+    uint64_t applied[1024];
+    unsigned n_applied;
+    uint32_t apply_ms; /* what applying an entry costs */
+    struct rlog_role role;
+    unsigned n_roles, n_rooms;
+    int status; /* of the last proposal that ended */
+    unsigned n_ended;
+    enum rlog_role_kind role_at_end;
+    /* The leader's side, when we play it: bytes as they would come from it. */
+    uint64_t end_pos;
+    uint32_t crc;
+    uint64_t last, last_term;
+};
+
+struct buffer {
+    struct net_ref ref;
+    _Alignas(8) uint8_t bytes[65536];
+};
+
+static void free_buffer(struct net_ref *ref)
+{
+    free(container_of(ref, struct buffer, ref));
+}
+
+static struct world *world_of(struct rlog_env *env)
+{
+    return container_of(env, struct world, env);
+}
+
+static uint64_t env_now(struct rlog_env *env)
+{
+    return world_of(env)->now_ms;
+}
+
+static int64_t env_wall(struct rlog_env *env)
+{
+    return (int64_t)world_of(env)->now_ms + 1000000;
+}
+
+static void env_wake_at(struct rlog_env *env, uint64_t at_ms)
+{
+    world_of(env)->wake_ms = at_ms;
+}
+
+static void env_soon(struct rlog_env *env)
+{
+    world_of(env)->soons++;
+}
+
+static void env_send(struct rlog_env *env, const struct core_message *message)
+{
+    struct world *w = world_of(env);
+
+    w->sent[w->n_sent++ % SENT_MAX] = *message;
+    w->meta_term_at_send = w->log.meta.term;
+}
+
+static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
+{
+    struct world *w = fsm->data;
+
+    w->applied[w->n_applied++ % ARRAY_SIZE(w->applied)] = entry->index;
+    w->now_ms += w->apply_ms;
+}
+
+static void on_role(struct rlog_fsm *fsm, const struct rlog_role *role)
+{
+    struct world *w = fsm->data;
+
+    w->role = *role;
+    w->n_roles++;
+}
+
+static void on_room(struct rlog_fsm *fsm)
+{
+    struct world *w = fsm->data;
+
+    w->n_rooms++;
+}
+
+static void on_durable(void *data, uint64_t index, uint64_t term)
+{
+    struct world *w = data;
+
+    driver_durable(&w->log.driver, index, term);
+}
+
+static struct core_message *last_sent(struct world *w)
+{
+    assert_true(w->n_sent > 0);
+    return &w->sent[(w->n_sent - 1) % SENT_MAX];
+}
+
+/* Waits for the writer. */
+static void settle_disk(struct world *w)
+{
+    while (commitlog_durable_index(w->log.commitlog) != commitlog_last_index(w->log.commitlog) ||
+           w->log.driver.durable_index != 0) {
+        (void)uv_run(&w->loop.uv, UV_RUN_ONCE);
+    }
+    (void)uv_run(&w->loop.uv, UV_RUN_NOWAIT);
+}
+
+static void put_founding(struct world *w, uint32_t n_members)
+{
+    struct rlog_header header = {.type = RLOG_CHANGE, .index = 1, .term = 1};
+    struct mq_buf bytes = {0};
+    struct membership m;
+    struct rlog_blob *blob;
+
+    assert_int_equal(membership_init(&m, "g"), 0);
+    for (uint32_t i = 1; i <= n_members; i++) {
+        assert_int_equal(membership_add(&m, i, "a", i), 0);
+    }
+    assert_int_equal(membership_encode(&m, &bytes), 0);
+    assert_int_equal(rlog_blob_new(&w->log, (uint32_t)bytes.len, &blob), 0);
+    memcpy(rlog_blob_payload(blob), bytes.base, bytes.len);
+    blob->payload_bytes = header.payload_bytes = (uint32_t)bytes.len;
+    assert_int_equal(commitlog_append(w->log.commitlog, &header, blob), 0);
+    commitlog_kick(w->log.commitlog);
+    w->end_pos = rlog_entry_bytes(header.payload_bytes);
+    w->crc = header.crc;
+    w->last = w->last_term = 1;
+    mq_buf_free(&bytes);
+    meta_store(&w->log.meta, 1, 0);
+}
+
+static void world_init(struct world *w, uint32_t n_members)
+{
+    struct commitlog_options log_options = {&rlog_disk_real, w->dir, 1u << 20, on_durable, w};
+    struct driver_options options = {0};
+    struct mq_buf problem = {0};
+    bool empty;
+
+    memset(w, 0, sizeof(*w));
+    strcpy(w->dir, "/tmp/raft-driver-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    assert_int_equal(net_loop_init(&w->loop), 0);
+    assert_int_equal(meta_open(&w->log.meta, &rlog_disk_real, w->dir, "g", 1, &empty, &problem), 0);
+    assert_int_equal(commitlog_open(&w->loop, &log_options, &w->log.commitlog, &problem), 0);
+    blob_pool_init(&w->log.blobs);
+    w->now_ms = 1000;
+    w->env = (struct rlog_env){env_now, env_wall, env_wake_at, env_soon, env_send};
+    w->fsm = (struct rlog_fsm){w, on_apply, on_role, on_room};
+    options = (struct driver_options){&w->env, w->log.commitlog, &w->log.meta, &w->log.blobs, &w->fsm, 1, 7, 300, 50,
+                                      4,       1u << 20};
+    driver_init(&w->log.driver, &options);
+    put_founding(w, n_members);
+    settle_disk(w);
+    assert_int_equal(driver_start(&w->log.driver), 0);
+    driver_continue(&w->log.driver);
+}
+
+static void world_fini(struct world *w)
+{
+    driver_stop(&w->log.driver);
+    commitlog_close(w->log.commitlog);
+    meta_close(&w->log.meta);
+    driver_fini(&w->log.driver);
+    blob_pool_fini(&w->log.blobs);
+    (void)uv_run(&w->loop.uv, UV_RUN_NOWAIT);
+    net_loop_fini(&w->loop);
+    assert_int_equal(mq_dir_remove(w->dir), 0);
+}
+
+/* Entries of node 2, leader in @term, behind what it sent before. */
+static struct buffer *make_entries(struct world *w, uint64_t term, uint32_t n, uint32_t payload,
+                                   struct commitlog_entry *out)
+{
+    struct buffer *buffer = calloc(1, sizeof(*buffer));
+    uint8_t *at = buffer->bytes;
+
+    buffer->ref = (struct net_ref){1, free_buffer};
+    for (uint32_t i = 0; i < n; i++) {
+        struct rlog_header header = {
+            .type = RLOG_COMMAND,
+            .payload_bytes = payload,
+            .index = w->last + 1,
+            .term = term,
+            .pos = w->end_pos,
+            .prev_crc = w->crc,
+        };
+
+        memset(at + RLOG_HEADER_BYTES, (int)i + 1, payload);
+        header.payload_crc = mq_crc32c(0, at + RLOG_HEADER_BYTES, payload);
+        rlog_header_encode(&header, at);
+        out[i] = (struct commitlog_entry){header, at, rlog_entry_bytes(payload)};
+        at += out[i].n;
+        w->end_pos += out[i].n;
+        w->crc = header.crc;
+        w->last++;
+        w->last_term = term;
+    }
+    return buffer;
+}
+
+/* Gives the driver @n entries behind (@prev, @prev_term). */
+static int receive(struct world *w, uint64_t term, uint64_t prev, uint64_t prev_term, uint64_t commit,
+                   struct commitlog_entry *entries, uint32_t n, struct buffer *buffer)
+{
+    struct core_message m = {.type = CORE_APPEND, .peer = 2, .term = term};
+
+    m.append.prev_index = prev;
+    m.append.prev_term = prev_term;
+    m.append.commit = commit;
+    m.append.n = n;
+    return driver_receive(&w->log.driver, &m, entries, buffer != NULL ? &buffer->ref : NULL);
+}
+
+static void wake(struct world *w)
+{
+    w->now_ms = core_timeout_at(w->log.driver.core);
+    driver_timeout(&w->log.driver);
+}
+
+/* Makes node 1 of three the leader, with node 2's votes. */
+static void elect(struct world *w)
+{
+    struct core_message vote = {.type = CORE_VOTE_RESULT, .peer = 2};
+
+    wake(w);
+    vote.term = last_sent(w)->term;
+    vote.vote_result.granted = vote.vote_result.pre_vote = true;
+    assert_int_equal(driver_receive(&w->log.driver, &vote, NULL, NULL), 0);
+    vote.vote_result.pre_vote = false;
+    assert_int_equal(driver_receive(&w->log.driver, &vote, NULL, NULL), 0);
+    assert_int_equal(w->role.kind, RLOG_LEADING);
+}
+
+static void acknowledge(struct world *w, uint64_t index)
+{
+    struct core_message result = {.type = CORE_APPEND_RESULT, .peer = 2, .term = core_term(w->log.driver.core)};
+
+    result.append_result.last_index = index;
+    assert_int_equal(driver_receive(&w->log.driver, &result, NULL, NULL), 0);
+}
+
+static void on_ended(struct rlog_proposal *proposal, int status)
+{
+    struct world *w = proposal->data;
+
+    w->status = status;
+    w->n_ended++;
+    w->role_at_end = w->role.kind;
+}
+
+static int propose(struct world *w, struct rlog_proposal *proposal, uint32_t bytes)
+{
+    struct rlog_blob *blob;
+    int rc;
+
+    proposal->data = w;
+    assert_int_equal(rlog_blob_new(&w->log, bytes, &blob), 0);
+    memset(rlog_blob_payload(blob), 1, bytes);
+    blob->payload_bytes = bytes;
+    rc = rlog_propose(&w->log, blob, 5, 1, 0, proposal, on_ended);
+    if (rc != 0) {
+        net_ref_release(&blob->ref);
+    }
+    return rc;
+}
+
+/* ---- tests ---- */
+
+static void a_vote_is_durable_before_it_is_told(void **state)
+{
+    struct core_message vote = {.type = CORE_VOTE, .peer = 2, .term = 8};
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    vote.vote.last_index = vote.vote.last_term = 1;
+    assert_int_equal(driver_receive(&w.log.driver, &vote, NULL, NULL), 0);
+    assert_int_equal(last_sent(&w)->type, CORE_VOTE_RESULT);
+    assert_true(last_sent(&w)->vote_result.granted);
+    assert_int_equal(w.meta_term_at_send, 8);
+    assert_int_equal(w.log.meta.vote, 2);
+    world_fini(&w);
+}
+
+static void entries_are_acknowledged_and_applied_when_durable(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    buffer = make_entries(&w, 3, 3, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 3, entries, 3, buffer), 0);
+    assert_int_equal(w.n_applied, 0); /* committed, but not on this disk yet */
+    assert_int_equal(w.n_sent, 0);
+    assert_true(buffer->ref.count > 1); /* used where it lies */
+    settle_disk(&w);
+    assert_int_equal(last_sent(&w)->type, CORE_APPEND_RESULT);
+    assert_int_equal(last_sent(&w)->append_result.last_index, 4);
+    assert_int_equal(w.n_applied, 2);
+    assert_int_equal(w.applied[1], 3);
+    assert_int_equal(receive(&w, 3, 4, 3, 4, NULL, 0, NULL), 0);
+    assert_int_equal(w.n_applied, 3);
+    assert_int_equal(buffer->ref.count, 1);
+    net_ref_release(&buffer->ref);
+    assert_int_equal(w.role.leader, 2);
+    world_fini(&w);
+}
+
+static void damaged_entries_change_nothing(void **state)
+{
+    static const char *const cases[] = {"payload", "padding", "chain", "index"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct commitlog_entry entries[ENTRIES_MAX];
+        struct buffer *buffer;
+        struct world w;
+        int want = i == 3 ? MQ_EBADMSG : MQ_ECORRUPT;
+
+        print_message("%s\n", cases[i]);
+        world_init(&w, 3);
+        buffer = make_entries(&w, 3, 2, 99, entries);
+        switch (i) {
+        case 0:
+            ((uint8_t *)entries[1].bytes)[RLOG_HEADER_BYTES + 7] ^= 1;
+            break;
+        case 1:
+            ((uint8_t *)entries[1].bytes)[entries[1].n - 1] = 1;
+            break;
+        case 2:
+            entries[0].header.prev_crc ^= 1;
+            break;
+        default:
+            entries[1].header.index++;
+            break;
+        }
+        assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 2, buffer), want);
+        assert_int_equal(core_term(w.log.driver.core), 1);
+        assert_int_equal(commitlog_last_index(w.log.commitlog), 1);
+        assert_int_equal(buffer->ref.count, 1);
+        net_ref_release(&buffer->ref);
+        world_fini(&w);
+    }
+}
+
+static void a_new_leaders_entries_replace_what_was_not_committed(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *old, *new;
+    struct world w;
+    uint64_t pos;
+    uint32_t crc;
+
+    (void)state;
+    world_init(&w, 3);
+    pos = w.end_pos;
+    crc = w.crc;
+    old = make_entries(&w, 3, 3, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 3, old), 0);
+    settle_disk(&w);
+    w.last = 1;
+    w.end_pos = pos;
+    w.crc = crc;
+    new = make_entries(&w, 4, 1, 40, entries);
+    assert_int_equal(receive(&w, 4, 1, 1, 2, entries, 1, new), 0);
+    assert_int_equal(commitlog_last_index(w.log.commitlog), 2);
+    settle_disk(&w);
+    assert_int_equal(commitlog_term_of(w.log.commitlog, 2), 4);
+    assert_int_equal(w.n_applied, 1);
+    net_ref_release(&old->ref);
+    net_ref_release(&new->ref);
+    world_fini(&w);
+}
+
+static void a_long_catch_up_gives_the_loop_back(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    struct world w;
+    unsigned rounds = 0;
+
+    (void)state;
+    world_init(&w, 3);
+    w.apply_ms = 1;
+    buffer = make_entries(&w, 3, 40, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 40, buffer), 0);
+    settle_disk(&w);
+    w.soons = 0;
+    assert_int_equal(receive(&w, 3, 41, 3, 41, NULL, 0, NULL), 0);
+    assert_int_equal(w.n_applied, 5); /* five milliseconds' worth */
+    for (; w.n_applied < 40; rounds++) {
+        assert_int_equal(w.soons, rounds + 1);
+        driver_continue(&w.log.driver);
+    }
+    assert_int_equal(rounds, 7);
+    net_ref_release(&buffer->ref);
+    world_fini(&w);
+}
+
+static void a_leader_is_writable_after_its_own_barrier(void **state)
+{
+    struct rlog_proposal proposal;
+    struct world w;
+    uint64_t barrier;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    barrier = commitlog_last_index(w.log.commitlog);
+    assert_int_equal(barrier, 2); /* ours: everything before was committed */
+    assert_int_equal(propose(&w, &proposal, 10), MQ_ENOTLEADER);
+    settle_disk(&w);
+    assert_int_equal(w.role.kind, RLOG_LEADING);
+    acknowledge(&w, barrier);
+    assert_int_equal(w.role.kind, RLOG_WRITABLE);
+    assert_int_equal(w.n_applied, 0); /* a barrier is not a command */
+    assert_int_equal(propose(&w, &proposal, 10), 0);
+    assert_int_equal(proposal.index, 3);
+    acknowledge(&w, 3);
+    assert_int_equal(w.n_ended, 0); /* committed by the others, not yet on this disk */
+    settle_disk(&w);
+    acknowledge(&w, 3);
+    assert_int_equal(w.n_ended, 1);
+    assert_int_equal(w.status, 0);
+    world_fini(&w);
+}
+
+static void lost_proposals_are_answered_before_the_role_is_told(void **state)
+{
+    struct core_message higher = {.type = CORE_APPEND_RESULT, .peer = 3, .term = 50};
+    struct rlog_proposal proposals[2];
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    settle_disk(&w);
+    acknowledge(&w, 2);
+    assert_int_equal(propose(&w, &proposals[0], 10), 0);
+    assert_int_equal(propose(&w, &proposals[1], 10), 0);
+    assert_int_equal(driver_receive(&w.log.driver, &higher, NULL, NULL), 0);
+    assert_int_equal(w.n_ended, 2);
+    assert_int_equal(w.status, MQ_EUNSURE);
+    assert_int_equal(w.role_at_end, RLOG_WRITABLE);
+    assert_int_equal(w.role.kind, RLOG_FOLLOWER);
+    assert_int_equal(w.role.term, 50);
+    assert_int_equal(propose(&w, &proposals[0], 10), MQ_ENOTLEADER);
+    settle_disk(&w);
+    world_fini(&w);
+}
+
+static void positions_and_store_time_are_known_before_the_proposal(void **state)
+{
+    struct rlog_proposal proposal;
+    struct commitlog_entry entry;
+    struct world w;
+    uint64_t pos;
+
+    (void)state;
+    world_init(&w, 1);
+    settle_disk(&w);
+    assert_int_equal(w.role.kind, RLOG_WRITABLE);
+    pos = rlog_place(&w.log, 100);
+    assert_int_equal(rlog_store_ms(&w.log, 5), env_wall(&w.env)); /* the barrier's: never falls */
+    assert_int_equal(propose(&w, &proposal, 100), 0);
+    assert_int_equal(commitlog_get(w.log.commitlog, proposal.index, &entry), 0);
+    assert_int_equal(entry.header.pos + RLOG_HEADER_BYTES, pos);
+    assert_int_equal(entry.header.clock_ms, 5);
+    assert_int_equal(entry.header.store_ms, env_wall(&w.env));
+    assert_int_equal(propose(&w, &proposal, 2u << 20), MQ_ETOOBIG); /* over a segment */
+    settle_disk(&w);
+    world_fini(&w);
+}
+
+static void what_is_in_flight_is_bounded(void **state)
+{
+    struct rlog_proposal proposals[5];
+    struct world w;
+    unsigned rooms;
+
+    (void)state;
+    world_init(&w, 1);
+    settle_disk(&w);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(propose(&w, &proposals[i], 10), 0);
+    }
+    assert_int_equal(propose(&w, &proposals[4], 10), MQ_EBUSY);
+    rooms = w.n_rooms;
+    settle_disk(&w);
+    assert_int_equal(w.n_ended, 4);
+    assert_true(w.n_rooms > rooms);
+    assert_int_equal(propose(&w, &proposals[4], 10), 0);
+    settle_disk(&w);
+    world_fini(&w);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_vote_is_durable_before_it_is_told),
+        cmocka_unit_test(entries_are_acknowledged_and_applied_when_durable),
+        cmocka_unit_test(damaged_entries_change_nothing),
+        cmocka_unit_test(a_new_leaders_entries_replace_what_was_not_committed),
+        cmocka_unit_test(a_long_catch_up_gives_the_loop_back),
+        cmocka_unit_test(a_leader_is_writable_after_its_own_barrier),
+        cmocka_unit_test(lost_proposals_are_answered_before_the_role_is_told),
+        cmocka_unit_test(positions_and_store_time_are_known_before_the_proposal),
+        cmocka_unit_test(what_is_in_flight_is_bounded),
+    };
+
+    mq_log_set_level(MQ_LOG_WARN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,511 @@
+/* Two ends over loopback sockets: one plays a leader with a log, the other writes down what arrives. */
+#include "raft-log/log/blob.h"
+#include "raft-log/log/disk.h"
+#include "raft-log/peer/peers.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/file.h"
+#include "remoting/base/log.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define GOT_MAX 4096
+#define MARK 99
+#define DEADLINE_MS 10000u
+#define NEVER_MS 0x7fffffffu /* a heartbeat that does not come due in a test */
+
+struct end {
+    struct peers *peers;
+    struct core_message got[GOT_MAX]; /* appends, without entries */
+    uint64_t got_bytes;
+    unsigned n_got;
+    uint64_t commit, match; /* of the leadership it claims */
+    uint64_t term;          /* 0: it leads nothing */
+    bool gone;
+    bool marked; /* a message with the term MARK arrived */
+};
+
+struct world {
+    struct net_loop loop;
+    char dir[64];
+    struct commitlog *log;
+    struct blob_pool blobs;
+    struct membership membership;
+    struct rlog_member members[2];
+    char addresses[2][32];
+    struct end ends[2]; /* 0 leads */
+};
+
+static int on_message(void *data, struct core_message *message, const struct commitlog_entry *entries,
+                      struct net_ref *ref)
+{
+    struct end *end = data;
+
+    (void)ref;
+    if (message->term == MARK) {
+        end->marked = true;
+        return 0;
+    }
+    assert_true(end->n_got < GOT_MAX);
+    end->got[end->n_got++] = *message;
+    for (uint32_t i = 0; message->type == CORE_APPEND && i < message->append.n; i++) {
+        assert_int_equal(entries[i].header.index, message->append.prev_index + 1 + i);
+        end->got_bytes += entries[i].n;
+    }
+    return 0;
+}
+
+static void on_founding(void *data, struct peer *peer, uint64_t incarnation, const struct peer_founding *founding)
+{
+    (void)data;
+    (void)peer;
+    (void)incarnation;
+    (void)founding;
+}
+
+static void on_reached(void *data, struct peer *peer)
+{
+    (void)data;
+    (void)peer;
+}
+
+static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match)
+{
+    const struct end *end = data;
+
+    (void)peer;
+    *commit = end->commit;
+    *match = end->match;
+    return term == end->term;
+}
+
+static const struct peers_ops ops = {on_message, on_founding, on_reached, leads};
+
+static void on_durable(void *data, uint64_t index, uint64_t term)
+{
+    (void)data;
+    (void)index;
+    (void)term;
+}
+
+static void on_gone(void *data)
+{
+    ((struct end *)data)->gone = true;
+}
+
+static int free_port(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &n), 0);
+    close(fd);
+    return ntohs(addr.sin_port);
+}
+
+#define RUN_UNTIL(w, cond)                                                                                           \
+    do {                                                                                                             \
+        uint64_t start_ms = mq_clock_mono_ms();                                                                      \
+        while (!(cond)) {                                                                                            \
+            (void)uv_run(&(w)->loop.uv, UV_RUN_ONCE);                                                                \
+            assert_true(mq_clock_mono_ms() - start_ms < DEADLINE_MS);                                                \
+        }                                                                                                            \
+    } while (0)
+
+static struct peers_options options_of(struct world *w, unsigned i, uint32_t heartbeat_ms)
+{
+    return (struct peers_options){
+        .loop = &w->loop,
+        .log = w->log,
+        .ops = &ops,
+        .data = &w->ends[i],
+        .group = "g",
+        .self = i + 1,
+        .incarnation = i + 11,
+        .segment_bytes = 64u << 20,
+        .heartbeat_ms = heartbeat_ms,
+        .seed = i,
+        .members = w->members,
+        .n_members = 2,
+    };
+}
+
+static void start_end(struct world *w, unsigned i, const struct peers_options *options)
+{
+    struct mq_buf problem = {0};
+
+    assert_int_equal(peers_new(options, &w->ends[i].peers), 0);
+    peers_set_membership(w->ends[i].peers, &w->membership);
+    assert_int_equal(peers_start(w->ends[i].peers, &problem), 0);
+}
+
+static void world_open(struct world *w)
+{
+    struct commitlog_options log_options = {&rlog_disk_real, w->dir, 64u << 20, on_durable, w};
+    struct mq_buf problem = {0};
+
+    memset(w, 0, sizeof(*w));
+    strcpy(w->dir, "/tmp/raft-peer-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    assert_int_equal(net_loop_init(&w->loop), 0);
+    assert_int_equal(commitlog_open(&w->loop, &log_options, &w->log, &problem), 0);
+    blob_pool_init(&w->blobs);
+    assert_int_equal(membership_init(&w->membership, "g"), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        (void)snprintf(w->addresses[i], sizeof(w->addresses[i]), "127.0.0.1:%d", free_port());
+        w->members[i] = (struct rlog_member){i + 1, w->addresses[i]};
+        assert_int_equal(membership_add(&w->membership, i + 1, w->addresses[i], i + 11), 0);
+    }
+}
+
+static struct peer *far(struct world *w)
+{
+    return peers_find(w->ends[0].peers, 2);
+}
+
+static void world_init(struct world *w, uint32_t heartbeat_ms)
+{
+    world_open(w);
+    for (unsigned i = 0; i < 2; i++) {
+        struct peers_options options = options_of(w, i, heartbeat_ms);
+
+        start_end(w, i, &options);
+    }
+    w->ends[0].term = 3;
+    RUN_UNTIL(w, peer_is_up(far(w), PEER_CONTROL) && peer_is_up(far(w), PEER_BULK));
+}
+
+static void world_fini(struct world *w)
+{
+    peers_close(w->ends[0].peers, on_gone);
+    peers_close(w->ends[1].peers, on_gone);
+    RUN_UNTIL(w, w->ends[0].gone && w->ends[1].gone);
+    commitlog_close(w->log);
+    blob_pool_fini(&w->blobs);
+    (void)uv_run(&w->loop.uv, UV_RUN_NOWAIT);
+    net_loop_fini(&w->loop);
+    assert_int_equal(mq_dir_remove(w->dir), 0);
+}
+
+static void put(struct world *w, uint8_t type, uint32_t n, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct rlog_header header = {.type = type, .index = commitlog_last_index(w->log) + 1, .term = 3};
+        struct rlog_blob *blob;
+
+        assert_int_equal(blob_pool_take(&w->blobs, NULL, bytes, &blob), 0);
+        memset(rlog_blob_payload(blob), 7, bytes);
+        header.payload_bytes = blob->payload_bytes = bytes;
+        assert_int_equal(commitlog_append(w->log, &header, blob), 0);
+    }
+    commitlog_kick(w->log);
+}
+
+/* The core's wish: entries prev+1 ... prev+n. */
+static void want(struct world *w, uint64_t prev, uint32_t n)
+{
+    struct core_message m = {.type = CORE_APPEND, .peer = 2, .term = 3};
+
+    m.append.prev_index = prev;
+    m.append.prev_term = prev == 0 ? 0 : 3;
+    m.append.commit = w->ends[0].commit;
+    m.append.n = n;
+    peer_out_send(far(w), &m);
+}
+
+static void expect(const struct world *w, unsigned i, uint64_t prev, uint32_t n, uint64_t commit)
+{
+    const struct core_message *m = &w->ends[1].got[i];
+
+    assert_int_equal(m->type, CORE_APPEND);
+    assert_int_equal(m->term, 3);
+    assert_int_equal(m->append.prev_index, prev);
+    assert_int_equal(m->append.prev_term, prev == 0 ? 0 : 3);
+    assert_int_equal(m->append.n, n);
+    assert_int_equal(m->append.commit, commit);
+}
+
+/* What was written so far has arrived. */
+static void flush(struct world *w)
+{
+    struct core_message mark = {.type = CORE_APPEND_RESULT, .peer = 2, .term = MARK};
+
+    w->ends[1].marked = false;
+    peer_out_send(far(w), &mark);
+    RUN_UNTIL(w, w->ends[1].marked && far(w)->out[PEER_BULK].conn.out_bytes == 0);
+    for (unsigned i = 0; i < 10; i++) { /* the other connection's turn to be read */
+        (void)uv_run(&w->loop.uv, UV_RUN_NOWAIT);
+    }
+}
+
+/* The leadership began a while ago, and its last heartbeat was just now. */
+static void be_settled(struct world *w)
+{
+    far(w)->sent.term = 3;
+    far(w)->sent.control_ms = far(w)->sent.bulk_ms = mq_clock_mono_ms();
+}
+
+/* ---- tests ---- */
+
+static void a_wish_becomes_frames_with_a_change_alone(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_CHANGE, 1, 64);
+    put(&w, RLOG_COMMAND, 4, 100);
+    put(&w, RLOG_CHANGE, 1, 64);
+    put(&w, RLOG_COMMAND, 3, 100);
+    w.ends[0].commit = 7;
+    w.ends[0].match = 1;
+    want(&w, 1, 8);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 3);
+    expect(&w, 0, 1, 4, 5); /* the commit index never goes beyond the frame */
+    expect(&w, 1, 5, 1, 6);
+    expect(&w, 2, 6, 3, 7);
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 3);
+    world_fini(&w);
+}
+
+static void large_wishes_are_cut_and_bounded(void **state)
+{
+    struct world w;
+    uint64_t before;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_COMMAND, 60, 1u << 20);
+    want(&w, 0, 60);
+    assert_true(far(&w)->out[PEER_BULK].conn.out_bytes <= 2 * PEER_OUT_QUEUE_BYTES);
+    RUN_UNTIL(&w, w.ends[1].got_bytes >= PEER_OUT_UNACKED_BYTES);
+    flush(&w);
+    before = w.ends[1].got_bytes;
+    assert_true(before <= PEER_OUT_UNACKED_BYTES + 2 * PEER_FRAME_RAW_BYTES); /* and waits for acknowledgements */
+    for (unsigned i = 0; i < w.ends[1].n_got; i++) {
+        assert_true(w.ends[1].got[i].append.n <= 4); /* at most four of them fit PEER_FRAME_RAW_BYTES */
+    }
+    w.ends[0].match = 30;
+    peer_out_pump(far(&w));
+    RUN_UNTIL(&w, w.ends[1].got_bytes >= 60u << 20);
+    assert_int_equal(far(&w)->sent.next, 61);
+    world_fini(&w);
+}
+
+static void a_heartbeat_is_anchored_at_what_was_acknowledged(void **state)
+{
+    struct world w;
+    unsigned first;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_COMMAND, 9, 100);
+    w.ends[0].commit = 9;
+    w.ends[0].match = 4;
+    far(&w)->peers->options.heartbeat_ms = 0; /* due */
+    want(&w, 9, 0);                           /* the core has sent up to 9 */
+    RUN_UNTIL(&w, w.ends[1].n_got >= 2);
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 2); /* the heartbeat, and on bulk the question whether 9 is there */
+    first = w.ends[1].got[0].append.prev_index == 4 ? 0 : 1;
+    expect(&w, first, 4, 0, 4);
+    expect(&w, 1 - first, 9, 0, 9);
+    w.ends[0].match = 9; /* it is: there is nothing to ask */
+    want(&w, 9, 0);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 3);
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 3);
+    expect(&w, 2, 9, 0, 9);
+    world_fini(&w);
+}
+
+static void before_the_first_answer_the_cores_own_anchor_is_used(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 0);
+    put(&w, RLOG_COMMAND, 5, 100);
+    w.ends[0].commit = 4;
+    want(&w, 5, 0);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 1);
+    expect(&w, 0, 5, 0, 4);
+    world_fini(&w);
+}
+
+static void empty_appends_at_the_in_flight_limit_are_dropped(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 10, 100);
+    w.ends[0].match = 2;
+    be_settled(&w);
+    want(&w, 2, 8);
+    for (unsigned i = 0; i < 1000; i++) {
+        want(&w, 10, 0);
+    }
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 1); /* the entries */
+    world_fini(&w);
+}
+
+static void what_was_written_is_not_written_again_but_asked_about(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 10, 100);
+    w.ends[0].match = 1;
+    w.ends[0].commit = 10;
+    be_settled(&w);
+    want(&w, 1, 9);
+    want(&w, 1, 9); /* no answer yet: the core starts over */
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 1);
+    far(&w)->peers->options.heartbeat_ms = 0; /* now it is due */
+    want(&w, 1, 9);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 3);
+    flush(&w);
+    for (unsigned i = 1; i < 3; i++) { /* the question on bulk and the heartbeat on control, in any order */
+        uint64_t prev = w.ends[1].got[i].append.prev_index;
+
+        assert_true(prev == 10 || prev == 1);
+        assert_int_equal(w.ends[1].got[i].append.n, 0);
+    }
+    world_fini(&w);
+}
+
+static void a_rejection_makes_entries_go_again(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 10, 100);
+    be_settled(&w);
+    want(&w, 8, 2);
+    peer_out_rejected(far(&w), 3, 8);
+    want(&w, 3, 7);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 2);
+    expect(&w, 0, 8, 2, 0);
+    expect(&w, 1, 3, 7, 0);
+    w.ends[0].match = 10;
+    peer_out_rejected(far(&w), 3, 8); /* late: it has acknowledged that */
+    assert_int_equal(far(&w)->sent.next, 11);
+    world_fini(&w);
+}
+
+static void after_a_lost_connection_the_peer_is_asked_what_it_has(void **state)
+{
+    struct world w;
+    bool asked = false;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 10, 100);
+    w.ends[0].match = 4;
+    be_settled(&w);
+    want(&w, 4, 6);
+    flush(&w);
+    peer_conn_close(&far(&w)->out[PEER_BULK], 0);
+    RUN_UNTIL(&w, !peer_is_up(far(&w), PEER_BULK));
+    RUN_UNTIL(&w, peer_is_up(far(&w), PEER_BULK));
+    w.ends[1].n_got = 0;
+    far(&w)->peers->options.heartbeat_ms = 0;
+    want(&w, 10, 0); /* the core's heartbeat: it thinks that 10 is there */
+    RUN_UNTIL(&w, w.ends[1].n_got >= 2);
+    for (unsigned i = 0; i < w.ends[1].n_got; i++) {
+        asked |= w.ends[1].got[i].append.prev_index == 10;
+    }
+    assert_true(asked);
+    world_fini(&w);
+}
+
+static void only_the_founding_directory_is_listened_to(void **state)
+{
+    struct core_message vote = {.type = CORE_VOTE, .peer = 2, .term = 9};
+    struct peers_options options;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    options = options_of(&w, 1, NEVER_MS);
+    start_end(&w, 1, &options);
+    options = options_of(&w, 0, NEVER_MS);
+    options.incarnation = 4711;
+    start_end(&w, 0, &options);
+    RUN_UNTIL(&w, far(&w)->out[PEER_CONTROL].state == PEER_UP);
+    peer_out_send(far(&w), &vote);
+    RUN_UNTIL(&w, w.ends[1].peers->list[0].out[PEER_CONTROL].state == PEER_UP);
+    assert_false(peer_is_up(&w.ends[1].peers->list[0], PEER_CONTROL)); /* nothing is sent to it either */
+    for (unsigned i = 0; i < 20; i++) {
+        (void)uv_run(&w.loop.uv, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(w.ends[1].n_got, 0);
+    world_fini(&w);
+}
+
+static void strangers_are_not_greeted(void **state)
+{
+    static const char *const cases[] = {"another group", "another segment size", "another id for us"};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct peers_options options;
+        struct world w;
+
+        print_message("%s\n", cases[i]);
+        world_open(&w);
+        options = options_of(&w, 1, NEVER_MS);
+        start_end(&w, 1, &options);
+        options = options_of(&w, 0, NEVER_MS);
+        options.group = i == 0 ? "other" : "g";
+        options.segment_bytes = i == 1 ? 1u << 20 : options.segment_bytes;
+        if (i == 2) {
+            w.members[1].id = 5;
+        }
+        start_end(&w, 0, &options);
+        RUN_UNTIL(&w, w.ends[0].peers->list[0].out[PEER_CONTROL].failures > 1);
+        assert_int_not_equal(w.ends[0].peers->list[0].out[PEER_CONTROL].state, PEER_UP);
+        world_fini(&w);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_wish_becomes_frames_with_a_change_alone),
+        cmocka_unit_test(large_wishes_are_cut_and_bounded),
+        cmocka_unit_test(a_heartbeat_is_anchored_at_what_was_acknowledged),
+        cmocka_unit_test(before_the_first_answer_the_cores_own_anchor_is_used),
+        cmocka_unit_test(empty_appends_at_the_in_flight_limit_are_dropped),
+        cmocka_unit_test(what_was_written_is_not_written_again_but_asked_about),
+        cmocka_unit_test(a_rejection_makes_entries_go_again),
+        cmocka_unit_test(after_a_lost_connection_the_peer_is_asked_what_it_has),
+        cmocka_unit_test(only_the_founding_directory_is_listened_to),
+        cmocka_unit_test(strangers_are_not_greeted),
+    };
+
+    mq_log_set_level(MQ_LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
