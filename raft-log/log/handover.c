@@ -1,6 +1,7 @@
 #include "raft-log/log/handover.h"
 
 #include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
@@ -49,6 +50,8 @@ void write_list_join(struct write_list *to, struct write_list *from)
 int handover_init(struct handover *h, const struct rlog_disk *disk, const char *dir, uint64_t segment_bytes,
                   void (*wake)(void *data), void *wake_data)
 {
+    pthread_condattr_t monotonic;
+
     *h = (struct handover){.disk = disk, .segment_bytes = segment_bytes, .wake = wake, .wake_data = wake_data};
     h->zero_low = min_u64(HANDOVER_ZERO_LOW_MAX, segment_bytes / 4);
     h->zero_high = min_u64(HANDOVER_ZERO_HIGH_MAX, segment_bytes / 2);
@@ -60,9 +63,12 @@ int handover_init(struct handover *h, const struct rlog_disk *disk, const char *
         mq_free(h->segments);
         return MQ_ENOMEM;
     }
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->to_writer, NULL);
-    pthread_cond_init(&h->to_spare, NULL);
+    pthread_cond_init(&h->to_spare, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&h->to_loop, NULL);
     pthread_cond_init(&h->moved, NULL);
     return 0;
@@ -241,6 +247,27 @@ static bool wants_zeros(const struct handover *h)
     return from < segments_end(h) && from < h->tail + (h->zero_on ? h->zero_high : h->zero_low);
 }
 
+/* Counts what is appended. The mutex is held. */
+static void count_appended(struct handover *h, uint64_t bytes)
+{
+    uint64_t now_ms = mq_clock_mono_ms();
+    uint64_t age_ms = now_ms - h->rate_start_ms;
+
+    if (age_ms >= HANDOVER_RATE_MS) {
+        h->rate_last_bytes = age_ms < 2 * HANDOVER_RATE_MS ? h->rate_bytes : 0;
+        h->rate_bytes = 0;
+        h->rate_start_ms = now_ms;
+    }
+    h->rate_bytes += bytes;
+}
+
+/* A stream of large writes is under way. The mutex is held. */
+static bool is_busy(const struct handover *h)
+{
+    return max_u64(h->rate_bytes, h->rate_last_bytes) > HANDOVER_BUSY_BYTES &&
+           mq_clock_mono_ms() - h->rate_start_ms < 2 * HANDOVER_RATE_MS;
+}
+
 void handover_claim(struct handover *h, uint64_t from, uint64_t to)
 {
     bool wake;
@@ -251,7 +278,8 @@ void handover_claim(struct handover *h, uint64_t from, uint64_t to)
     while (h->zero_from < to && from < h->zero_to) {
         pthread_cond_wait(&h->moved, &h->lock);
     }
-    wake = h->spare_waits && (wants_segment(h) || wants_zeros(h));
+    count_appended(h, to - from);
+    wake = h->spare_waits && (wants_segment(h) || (wants_zeros(h) && !is_busy(h)));
     pthread_mutex_unlock(&h->lock);
     if (wake) {
         pthread_cond_signal(&h->to_spare);
@@ -285,44 +313,64 @@ static void claim_zeros(struct handover *h, struct spare_task *out)
     *out = (struct spare_task){SPARE_ZERO, segment, from, to};
 }
 
-void handover_next_task(struct handover *h, struct spare_task *out)
+/* Waits for a word from the writer; while zeroing is put off, not longer than until it may go on. The mutex is held. */
+static void spare_wait(struct handover *h, bool put_off)
+{
+    uint64_t until_ns = mq_clock_mono_ns() + (uint64_t)HANDOVER_RATE_MS * 1000000;
+    struct timespec until = {(time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
+
+    h->spare_waits = true;
+    if (put_off) {
+        pthread_cond_timedwait(&h->to_spare, &h->lock, &until);
+    } else {
+        pthread_cond_wait(&h->to_spare, &h->lock);
+    }
+    h->spare_waits = false;
+}
+
+/* Whether there is a task now. The mutex is held. */
+static bool choose_task(struct handover *h, bool put_off, bool unsynced, struct spare_task *out)
+{
+    if (h->stop) {
+        *out = (struct spare_task){.work = SPARE_STOP};
+        return true;
+    }
+    if (wants_segment(h)) {
+        h->making = true;
+        *out = (struct spare_task){SPARE_MAKE, NULL, segments_end(h), segments_end(h) + h->segment_bytes};
+        return true;
+    }
+    if (wants_zeros(h) && !put_off) {
+        claim_zeros(h, out);
+        return true;
+    }
+    *out = (struct spare_task){.work = SPARE_SYNC};
+    return unsynced;
+}
+
+void handover_next_task(struct handover *h, bool unsynced, struct spare_task *out)
 {
     pthread_mutex_lock(&h->lock);
     for (;;) {
-        if (h->stop) {
-            *out = (struct spare_task){.work = SPARE_STOP};
+        bool put_off = is_busy(h);
+
+        if (choose_task(h, put_off, unsynced, out)) {
             break;
         }
-        if (wants_segment(h)) {
-            h->making = true;
-            *out = (struct spare_task){SPARE_MAKE, NULL, segments_end(h), segments_end(h) + h->segment_bytes};
-            break;
-        }
-        if (wants_zeros(h)) {
-            claim_zeros(h, out);
-            break;
-        }
-        h->zero_on = false;
-        h->spare_waits = true;
-        pthread_cond_wait(&h->to_spare, &h->lock);
-        h->spare_waits = false;
+        put_off = put_off && wants_zeros(h);
+        h->zero_on = h->zero_on && put_off;
+        spare_wait(h, put_off);
     }
     pthread_mutex_unlock(&h->lock);
 }
 
-void handover_zero_written(struct handover *h)
+void handover_zero_written(struct handover *h, uint64_t to)
 {
     pthread_mutex_lock(&h->lock);
     h->zero_from = h->zero_to = 0;
-    pthread_mutex_unlock(&h->lock);
-    pthread_cond_signal(&h->moved);
-}
-
-void handover_zero_synced(struct handover *h, uint64_t to)
-{
-    pthread_mutex_lock(&h->lock);
     h->zeroed = max_u64(h->zeroed, to);
     pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->moved);
 }
 
 void handover_made(struct handover *h, struct segment *segment, int rc)

@@ -10,12 +10,16 @@
  * it never changes: the loop reads it without the mutex, behind the count. The spare makes the next segment when less
  * than make_ahead bytes are left; the writer makes it when it is needed and still missing.
  *
- * Zeros. tail: nothing at or above it has been written by the writer. zeroed: everything between the tail and it is
- * known to be zeros on disk. The spare claims a piece [zero_from, zero_to), which begins at or above both, and writes
+ * Zeros. tail: nothing at or above it has been written by the writer. zeroed: zeros were written between the tail and
+ * it. The spare claims a piece [zero_from, zero_to), which begins at or above both, and writes
  * zeros there once, without the mutex. Before the writer writes [from, to) it raises the tail to @to, so that no
  * later claim can touch it, and waits if a claim overlaps. So zeros never land on an entry. The wait is for one
  * pwrite of HANDOVER_ZERO_PIECE bytes into the page cache, which the file system would make it wait for anyway, and
- * never for a sync; it happens only when the tail has overtaken the zeroing. */
+ * never for a sync; it happens only when the tail has overtaken the zeroing.
+ *
+ * Zeroing pays for small syncs (a quarter of their time) and for bursts, which find a quarter of a segment ready. Under a
+ * stream of large writes it would only write everything twice, so it stops while more than HANDOVER_BUSY_BYTES are appended in
+ * HANDOVER_RATE_MS; the entries then go into allocated space, which reads as zeros all the same. */
 #ifndef RLOG_LOG_HANDOVER_H
 #define RLOG_LOG_HANDOVER_H
 
@@ -28,9 +32,11 @@
 #include <stdint.h>
 
 #define HANDOVER_SEGMENTS_MAX 65536u       /* 64 TiB of 1 GiB segments */
-#define HANDOVER_ZERO_PIECE (256u << 10)   /* zeroed in one step */
-#define HANDOVER_ZERO_LOW_MAX (16u << 20)  /* less than this zeroed ahead of the tail: zero on, ... */
-#define HANDOVER_ZERO_HIGH_MAX (32u << 20) /* ... up to this */
+#define HANDOVER_ZERO_PIECE (256u << 10)    /* zeroed in one step */
+#define HANDOVER_ZERO_LOW_MAX (128u << 20)  /* less than this zeroed ahead of the tail: zero on, ... */
+#define HANDOVER_ZERO_HIGH_MAX (256u << 20) /* ... up to this */
+#define HANDOVER_RATE_MS 100u               /* appended bytes are counted over such windows */
+#define HANDOVER_BUSY_BYTES (4u << 20)      /* more than this in one: the disk is better left to the writer */
 
 /* One appended entry on its way to the disk. The loop owns it while it is in none of the lists here. */
 struct log_write {
@@ -55,7 +61,7 @@ struct handover_stats {
     uint64_t entries, bytes, syncs, sync_ns;
 };
 
-enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_ZERO };
+enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_ZERO, SPARE_SYNC };
 
 struct spare_task {
     enum spare_work work;
@@ -85,6 +91,8 @@ struct handover {
     uint64_t tail, zeroed;
     uint64_t zero_from, zero_to; /* claimed by the spare, equal when nothing is */
     bool zero_on;                /* between low and high on the way up */
+    uint64_t rate_start_ms;      /* of the window that is being counted; monotonic */
+    uint64_t rate_bytes, rate_last_bytes; /* appended in it, and in the one before */
 };
 
 /* @dir: copied. @wake: see the struct. Returns 0 or MQ_ENOMEM. */
@@ -120,10 +128,9 @@ void handover_claim(struct handover *h, uint64_t from, uint64_t to);
 /* @list is durable. @add: what it cost. */
 void handover_give_done(struct handover *h, struct write_list *list, const struct handover_stats *add);
 
-/* Spare. Blocks for work. */
-void handover_next_task(struct handover *h, struct spare_task *out);
-void handover_zero_written(struct handover *h);                          /* the claim ends */
-void handover_zero_synced(struct handover *h, uint64_t to);              /* and is on disk */
+/* Spare. Blocks for work; with @unsynced zeros it gets SPARE_SYNC instead of a wait. */
+void handover_next_task(struct handover *h, bool unsynced, struct spare_task *out);
+void handover_zero_written(struct handover *h, uint64_t to);             /* the claim ends; all below @to are zeros */
 void handover_made(struct handover *h, struct segment *segment, int rc); /* @segment: taken when @rc is 0 */
 
 #endif

@@ -6,6 +6,10 @@
 
 #include <inttypes.h>
 
+/* A sync of zeros commits the file system's journal, which the writer's own syncs then wait for: so it is done for many
+ * pieces at once. */
+#define SYNC_BYTES (4u << 20)
+
 static void make(struct handover *h, uint64_t first_pos)
 {
     struct segment *segment = NULL;
@@ -19,36 +23,61 @@ static void make(struct handover *h, uint64_t first_pos)
     handover_made(h, segment, rc);
 }
 
-static void zero(struct handover *h, const struct spare_task *task)
+/* Zeros written and not yet synced, all in one segment. */
+struct unsynced {
+    struct segment *segment;
+    uint64_t bytes;
+};
+
+static void sync_zeros(struct unsynced *unsynced)
+{
+    int rc = segment_sync(unsynced->segment);
+
+    if (rc < 0) {
+        rlog_disk_failed("fdatasync", unsynced->segment->name, rc);
+    }
+    *unsynced = (struct unsynced){0};
+}
+
+static void zero(struct handover *h, const struct spare_task *task, struct unsynced *unsynced)
 {
     int rc = segment_zero(task->segment, task->from, task->to);
 
     if (rc != 0) {
         rlog_disk_failed("zeroing", task->segment->name, rc);
     }
-    handover_zero_written(h);
-    rc = segment_sync(task->segment);
-    if (rc < 0) {
-        rlog_disk_failed("fdatasync", task->segment->name, rc);
+    handover_zero_written(h, task->to);
+    if (unsynced->segment != NULL && unsynced->segment != task->segment) {
+        sync_zeros(unsynced);
     }
-    handover_zero_synced(h, task->to);
+    unsynced->segment = task->segment;
+    unsynced->bytes += task->to - task->from;
+    if (unsynced->bytes >= SYNC_BYTES) {
+        sync_zeros(unsynced);
+    }
 }
 
 static void *spare_body(void *data)
 {
     struct handover *h = data;
+    struct unsynced unsynced = {0};
 
     for (;;) {
         struct spare_task task;
 
-        handover_next_task(h, &task);
-        if (task.work == SPARE_STOP) {
+        handover_next_task(h, unsynced.segment != NULL, &task);
+        switch (task.work) {
+        case SPARE_STOP:
             return NULL;
-        }
-        if (task.work == SPARE_MAKE) {
+        case SPARE_MAKE:
             make(h, task.from);
-        } else {
-            zero(h, &task);
+            break;
+        case SPARE_ZERO:
+            zero(h, &task, &unsynced);
+            break;
+        case SPARE_SYNC:
+            sync_zeros(&unsynced);
+            break;
         }
     }
 }

@@ -204,37 +204,61 @@ static void claims_of_the_spare_stay_above_the_tail(void **state)
     assert_int_equal(handover_init(&h, &disk->table, "/m", 4 * HANDOVER_ZERO_PIECE, on_wake, NULL), 0);
     assert_int_equal(handover_need_segment(&h, 0, &segment), 0);
     handover_set_tail(&h, 0);
-    handover_next_task(&h, &task);
+    handover_next_task(&h, false, &task);
     assert_int_equal(task.work, SPARE_ZERO);
     assert_int_equal(task.from, 0);
     assert_int_equal(task.to, HANDOVER_ZERO_PIECE);
-    handover_zero_written(&h);
-    handover_claim(&h, 0, HANDOVER_ZERO_PIECE + 5); /* the tail overtakes a piece that is being synced */
-    handover_zero_synced(&h, task.to);
-    handover_next_task(&h, &task);
+    handover_zero_written(&h, task.to);
+    handover_claim(&h, 0, HANDOVER_ZERO_PIECE + 5); /* the tail overtakes what is zeroed */
+    handover_next_task(&h, false, &task);
     assert_int_equal(task.work, SPARE_ZERO);
     assert_int_equal(task.from, HANDOVER_ZERO_PIECE + SEGMENT_ALIGN);
-    handover_zero_written(&h);
-    handover_zero_synced(&h, task.to);
+    handover_zero_written(&h, task.to);
     handover_claim(&h, HANDOVER_ZERO_PIECE + 8, 3 * HANDOVER_ZERO_PIECE);
-    handover_next_task(&h, &task); /* less than half a segment is left */
+    handover_next_task(&h, false, &task); /* less than half a segment is left */
     assert_int_equal(task.work, SPARE_MAKE);
     assert_int_equal(task.from, 4 * HANDOVER_ZERO_PIECE);
     handover_made(&h, NULL, -ENOSPC);
-    handover_next_task(&h, &task); /* not again at once */
+    handover_next_task(&h, false, &task); /* not again at once */
     assert_int_equal(task.work, SPARE_ZERO);
     assert_int_equal(task.from, 3 * HANDOVER_ZERO_PIECE);
-    handover_zero_written(&h);
-    handover_zero_synced(&h, task.to);
+    handover_zero_written(&h, task.to);
     handover_claim(&h, 3 * HANDOVER_ZERO_PIECE, 3 * HANDOVER_ZERO_PIECE + 4 * HANDOVER_ZERO_PIECE / 16);
-    handover_next_task(&h, &task);
+    handover_next_task(&h, false, &task);
     assert_int_equal(task.work, SPARE_MAKE);
     handover_made(&h, NULL, -ENOSPC);
     assert_int_equal(handover_need_segment(&h, 4 * HANDOVER_ZERO_PIECE, &segment), 0); /* the writer makes it */
     assert_int_equal(segment->first_pos, 4 * HANDOVER_ZERO_PIECE);
     handover_stop(&h);
-    handover_next_task(&h, &task);
+    handover_next_task(&h, false, &task);
     assert_int_equal(task.work, SPARE_STOP);
+    handover_fini(&h);
+    mem_disk_free(disk);
+}
+
+static void zeroing_is_put_off_while_large_writes_stream(void **state)
+{
+    const uint64_t segment_bytes = 64u << 20;
+    struct mem_disk *disk = mem_disk_new(segment_bytes);
+    struct segment *segment;
+    struct spare_task task;
+    struct handover h;
+
+    (void)state;
+    assert_int_equal(handover_init(&h, &disk->table, "/m", segment_bytes, on_wake, NULL), 0);
+    assert_int_equal(handover_need_segment(&h, 0, &segment), 0);
+    handover_claim(&h, 0, HANDOVER_BUSY_BYTES);
+    handover_next_task(&h, true, &task); /* not too much: zeros come before their sync */
+    assert_int_equal(task.work, SPARE_ZERO);
+    assert_int_equal(task.from, HANDOVER_BUSY_BYTES);
+    handover_zero_written(&h, task.to);
+    handover_claim(&h, HANDOVER_BUSY_BYTES, 2 * HANDOVER_BUSY_BYTES);
+    handover_next_task(&h, true, &task);
+    assert_int_equal(task.work, SPARE_SYNC);
+    handover_next_task(&h, false, &task); /* waits until the stream has ended */
+    assert_int_equal(task.work, SPARE_ZERO);
+    assert_int_equal(task.from, 2 * HANDOVER_BUSY_BYTES);
+    handover_zero_written(&h, task.to);
     handover_fini(&h);
     mem_disk_free(disk);
 }
@@ -277,7 +301,7 @@ static void writer_waits_for_zeros_that_are_on_their_way_to_its_place(void **sta
     (void)state;
     assert_int_equal(handover_init(&h, &disk->table, "/m", 4 * HANDOVER_ZERO_PIECE, on_wake, NULL), 0);
     assert_int_equal(handover_need_segment(&h, 0, &segment), 0);
-    handover_next_task(&h, &task);
+    handover_next_task(&h, false, &task);
     assert_int_equal(task.work, SPARE_ZERO);
     assert_int_equal(task.from, 0);
     assert_int_equal(pthread_create(&writer, NULL, claim_as_writer, &claim), 0);
@@ -288,7 +312,7 @@ static void writer_waits_for_zeros_that_are_on_their_way_to_its_place(void **sta
         sched_yield(); /* time for a wrong answer */
     }
     atomic_store(&claim.zeros_written, true);
-    handover_zero_written(&h);
+    handover_zero_written(&h, task.to);
     pthread_join(writer, NULL);
     assert_true(claim.came_after);
     handover_fini(&h);
@@ -303,6 +327,7 @@ int main(void)
         cmocka_unit_test(failed_write_or_sync_ends_the_process_after_one_line),
         cmocka_unit_test(zeros_never_land_on_entries),
         cmocka_unit_test(claims_of_the_spare_stay_above_the_tail),
+        cmocka_unit_test(zeroing_is_put_off_while_large_writes_stream),
         cmocka_unit_test(writer_waits_for_zeros_that_are_on_their_way_to_its_place),
     };
 
