@@ -17,10 +17,8 @@
 #include "remoting/base/json.h"
 
 #include "remoting/base/err.h"
+#include "remoting/base/json_bytes.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 /* The steps between two tokens are a few nanoseconds each; as calls they cost a tenth more. */
 #define HOT static inline __attribute__((always_inline))
@@ -58,29 +56,6 @@ static inline bool is_digit(char c)
 static inline char *skip_space(char *at, const char *end)
 {
     while (at < end && is_space(*at)) {
-        at++;
-    }
-    return at;
-}
-
-/* The first '"' or '\\' from @at on, or @end. */
-static inline char *find_special(char *at, char *end)
-{
-#ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-
-    for (; end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash));
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-
-        if (mask != 0) {
-            return at + __builtin_ctz(mask);
-        }
-    }
-#endif
-    while (at < end && *at != '"' && *at != '\\') {
         at++;
     }
     return at;
@@ -215,7 +190,7 @@ static bool take_escaped_string(struct mq_json *json, char *start, char *from)
             return false;
         }
         run = from;
-        from = find_special(run, json->end);
+        from = mq_json_find_special(run, json->end);
         memmove(to, run, (size_t)(from - run));
         to += from - run;
     }
@@ -240,7 +215,7 @@ HOT bool take_string(struct mq_json *json)
         json->at = start + 2;
         return true;
     }
-    stop = find_special(start, json->end);
+    stop = mq_json_find_special(start, json->end);
     if (stop == json->end) {
         return false;
     }
@@ -318,9 +293,9 @@ static bool take_object_key(struct mq_json *json)
             return true;
         }
         if (c == '"') {
-            at = find_special(at, json->end);
+            at = mq_json_find_special(at, json->end);
             while (at < json->end && *at == '\\') {
-                at = json->end - at >= 2 ? find_special(at + 2, json->end) : json->end;
+                at = json->end - at >= 2 ? mq_json_find_special(at + 2, json->end) : json->end;
             }
             at += at < json->end;
         }

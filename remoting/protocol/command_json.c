@@ -3,8 +3,8 @@
  * general reader of base/json.h, so that there is one grammar. Source: remoting-protocol.md 1.4. */
 #include "remoting/base/err.h"
 #include "remoting/base/json.h"
+#include "remoting/base/json_bytes.h"
 #include "remoting/protocol/command_codec.h"
-#include "remoting/protocol/json_bytes.h"
 
 struct scan {
     char *at, *end;
@@ -109,7 +109,7 @@ static bool take_escaped(struct scan *s, char *start, char *from, struct mq_str 
             return take_rest(s, start, to, from, out);
         }
         *to++ = byte;
-        stop = json_find_special(from + 6, s->end);
+        stop = mq_json_find_special(from + 6, s->end);
         memmove(to, from + 6, (size_t)(stop - from - 6));
         to += stop - from - 6;
         from = stop;
@@ -126,7 +126,7 @@ static bool take_escaped(struct scan *s, char *start, char *from, struct mq_str 
 static inline bool take_string(struct scan *s, struct mq_str *out)
 {
     char *start = s->at + 1;
-    char *stop = json_find_special(start, s->end);
+    char *stop = mq_json_find_special(start, s->end);
 
     if (stop == s->end) {
         return false;
@@ -325,7 +325,7 @@ static inline char *put_text(char *at, const char *text, size_t n)
 
 #define PUT_LITERAL(at, literal) put_text(at, literal, sizeof(literal) - 1)
 
-/* @s between quotes, with what must be escaped. @escapes: json_count_escapes of it. */
+/* @s between quotes, with what must be escaped. @escapes: mq_json_count_escapes of it. */
 static char *put_quoted(char *at, struct mq_str s, size_t escapes)
 {
     static const char HEX[] = "0123456789abcdef";
@@ -369,7 +369,7 @@ static size_t quoted_max(struct mq_str s, size_t escapes)
 int proto_json_begin(struct proto_writer *w, const struct proto_head *head)
 {
     struct mq_buf *out = w->out;
-    size_t escapes = json_count_escapes(head->remark.at, head->remark.len);
+    size_t escapes = mq_json_count_escapes(head->remark.at, head->remark.len);
     char *at;
     int rc;
 
@@ -418,7 +418,7 @@ static int put_field(struct proto_writer *w, struct mq_str key, struct mq_str va
 
 int proto_json_put_str(struct proto_writer *w, struct mq_str key, struct mq_str value)
 {
-    return put_field(w, key, value, json_count_escapes(value.at, value.len));
+    return put_field(w, key, value, mq_json_count_escapes(value.at, value.len));
 }
 
 int proto_json_put_plain(struct proto_writer *w, struct mq_str key, struct mq_str value)

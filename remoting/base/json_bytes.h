@@ -1,7 +1,7 @@
-/* Looking for the few bytes of a JSON string that are not plain, 16 at a time where the machine can. Private to the
- * module; both directions of the header need it once per message. */
-#ifndef MQ_PROTOCOL_JSON_BYTES_H
-#define MQ_PROTOCOL_JSON_BYTES_H
+/* Looking for the few bytes of a JSON string that are not plain, 16 at a time where the machine can. For the JSON
+ * reader and for the codec of command headers, which needs it in both directions for every message. */
+#ifndef MQ_BASE_JSON_BYTES_H
+#define MQ_BASE_JSON_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #endif
 
 /* The first '"' or '\\' from @at on, or @end. */
-static inline char *json_find_special(char *at, char *end)
+static inline char *mq_json_find_special(char *at, char *end)
 {
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"');
@@ -33,7 +33,7 @@ static inline char *json_find_special(char *at, char *end)
 }
 
 /* How many of @n bytes must be escaped: '"', '\\' and everything below a blank. */
-static inline size_t json_count_escapes(const char *at, size_t n)
+static inline size_t mq_json_count_escapes(const char *at, size_t n)
 {
     const char *end;
     size_t count = 0;
