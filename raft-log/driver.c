@@ -1,7 +1,6 @@
 #include "raft-log/driver.h"
 
 #include "remoting/base/assert.h"
-#include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -10,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define APPLY_SLICE_MS 5u /* applying never holds the loop longer, but for the one entry that crosses it */
+#define APPLY_SLICE_MS 5u /* applying never holds a turn of the loop longer, but for the entry that crosses it */
 #define PROGRESS_MS 1000u
+/* After so many election time-outs without an end of a write a leader falls silent. Long enough for a disk that is
+ * only slow: the next leader's may be no faster. */
+#define DISK_HANGS_ELECTIONS 10u
 
 /* The entries that an update speaks of, by where they come from. */
 struct origin {
@@ -74,6 +76,15 @@ static int reserve_stand_ins(struct driver *driver, uint32_t n)
 
 /* ---- carrying out an update ---- */
 
+/* Gives the writer what was appended. */
+static void kick(struct driver *driver)
+{
+    if (!commitlog_writing(driver->options.log)) {
+        driver->disk_ms = now_of(driver);
+    }
+    commitlog_kick(driver->options.log);
+}
+
 static void write_own_barrier(struct driver *driver)
 {
     struct rlog_header header = {
@@ -120,18 +131,45 @@ static void write_entries(struct driver *driver, const struct core_update *updat
         MQ_ASSERT(update->n_entries == 1);
         write_own_barrier(driver);
         driver->barrier_index = update->entries_index;
-        commitlog_kick(log);
+        kick(driver);
         return;
     }
     for (uint32_t i = 0; i < update->n_entries; i++) {
         const struct commitlog_entry *entry = &from->entries[update->entries_index + i - from->first_index];
-        int rc = commitlog_append_copy(log, &entry->header, entry->bytes, entry->n, from->ref);
+        int rc = commitlog_append_sound(log, &entry->header, entry->bytes, entry->n, from->ref);
 
         if (rc != 0) {
             die("an entry that was checked does not fit the log", entry->header.index);
         }
     }
-    commitlog_kick(log);
+    kick(driver);
+}
+
+/* A leader acknowledges nothing while its own disk hangs, though the others could. Silence makes them elect another,
+ * and this one, unanswered, steps down; with entries that are not on its disk it does not stand for election. */
+static bool falls_silent(struct driver *driver)
+{
+    const struct driver_options *o = &driver->options;
+    bool hangs = core_role(driver->core) == RLOG_LEADING && commitlog_writing(o->log) &&
+                 now_of(driver) - driver->disk_ms >= (uint64_t)o->election_ms * DISK_HANGS_ELECTIONS;
+
+    if (hangs && !driver->silent) {
+        mq_log_error("raft", "a write has not ended for %" PRIu64 " ms: silent, so that another member leads",
+                     now_of(driver) - driver->disk_ms);
+    }
+    driver->silent = hangs;
+    return hangs;
+}
+
+static void send_messages(struct driver *driver, const struct core_update *update)
+{
+    bool silent = update->n_messages != 0 && falls_silent(driver);
+
+    for (uint32_t i = 0; i < update->n_messages; i++) {
+        if (!silent || update->messages[i].type != CORE_APPEND) {
+            driver->options.env->send(driver->options.env, &update->messages[i]);
+        }
+    }
 }
 
 static void carry_out(struct driver *driver, const struct core_update *update, const struct origin *from)
@@ -146,9 +184,7 @@ static void carry_out(struct driver *driver, const struct core_update *update, c
     if (update->entries_index != 0) {
         write_entries(driver, update, from);
     }
-    for (uint32_t i = 0; i < update->n_messages; i++) {
-        driver->options.env->send(driver->options.env, &update->messages[i]);
-    }
+    send_messages(driver, update);
     commit = core_commit(driver->core);
     driver->commit = commit > driver->commit ? commit : driver->commit;
     driver->in_step = false;
@@ -241,13 +277,14 @@ static void apply_slice(struct driver *driver)
 {
     uint64_t start;
 
-    if (driver->applied >= driver_apply_limit(driver)) {
+    if (driver->slice_used || driver->applied >= driver_apply_limit(driver)) {
         return;
     }
     start = now_of(driver);
     while (!driver->closing && driver->applied < driver_apply_limit(driver)) {
         apply_one(driver);
         if (now_of(driver) - start >= APPLY_SLICE_MS) {
+            driver->slice_used = true; /* a turn may bring hundreds of messages: each is no reason for a slice */
             driver->options.env->soon(driver->options.env);
             return;
         }
@@ -398,52 +435,63 @@ void driver_stop(struct driver *driver)
     propose_fail_all(driver);
 }
 
-/* Payload and padding are what the header says. */
-static bool is_sound(const struct commitlog_entry *entry)
-{
-    uint32_t used = RLOG_HEADER_BYTES + entry->header.payload_bytes;
+/* The end of a log, as far as the next entry tells whether it belongs there. */
+struct tail {
+    bool known;
+    uint64_t end; /* position */
+    uint32_t crc; /* header CRC of the last entry */
+};
 
-    for (uint32_t i = used; i < entry->n; i++) {
-        if (entry->bytes[i] != 0) {
-            return false;
-        }
+static struct tail tail_before(const struct driver *driver, const struct core_message *message)
+{
+    struct commitlog_entry prev;
+
+    if (message->append.prev_index == 0) {
+        return (struct tail){.known = true};
     }
-    return mq_crc32c(0, entry->bytes + RLOG_HEADER_BYTES, entry->header.payload_bytes) == entry->header.payload_crc;
+    if (commitlog_get(driver->options.log, message->append.prev_index, &prev) != 0 ||
+        prev.header.term != message->append.prev_term) {
+        return (struct tail){0}; /* the core will reject the message */
+    }
+    return (struct tail){true, prev.header.pos + prev.n, prev.header.crc};
 }
 
-/* Whether the entries follow each other and, where we can tell, our log; and whether the payloads of those that are
- * new hold. */
+static bool belongs_behind(const struct driver *driver, const struct tail *tail, const struct rlog_header *h)
+{
+    return !tail->known || (h->prev_crc == tail->crc && commitlog_has_place(driver->options.log, tail->end, h));
+}
+
+/* Whether we have an entry of this index and term: the same one, if nothing is wrong. */
+static bool is_here(const struct driver *driver, const struct rlog_header *h, struct commitlog_entry *ours)
+{
+    return commitlog_term_of(driver->options.log, h->index) == h->term &&
+           commitlog_get(driver->options.log, h->index, ours) == 0;
+}
+
+/* Whether the entries follow each other and, where we can tell, our log, so that the log will take those that the
+ * core takes; whether those that we have are the same here; and whether the payloads of new ones hold. Where it
+ * fails, I3 is broken between us and the sender, or the bytes are. */
 static int check_entries(const struct driver *driver, const struct core_message *message,
                          const struct commitlog_entry *entries)
 {
-    struct commitlog *log = driver->options.log;
-    uint64_t last = commitlog_last_index(log);
-    struct commitlog_entry prev;
-    bool chained = message->append.prev_index == 0;
-    uint32_t crc = 0;
+    struct tail tail = tail_before(driver, message);
+    bool is_new = false; /* and so is all that follows */
 
-    if (!chained && commitlog_get(log, message->append.prev_index, &prev) == 0 &&
-        prev.header.term == message->append.prev_term) {
-        crc = prev.header.crc;
-        chained = true;
-    }
     for (uint32_t i = 0; i < message->append.n; i++) {
         const struct rlog_header *h = &entries[i].header;
+        struct commitlog_entry ours;
 
         if (h->index != message->append.prev_index + 1 + i) {
             return MQ_EBADMSG;
         }
-        if (chained && h->prev_crc != crc) {
-            return MQ_ECORRUPT; /* same index and term, other bytes: I3 is broken between us and the sender */
-        }
-        chained = true;
-        crc = h->crc;
-        if (h->index <= last && commitlog_term_of(log, h->index) == h->term) {
-            continue;
-        }
-        if (!is_sound(&entries[i])) {
+        if (!belongs_behind(driver, &tail, h) || h->commit >= h->index) {
             return MQ_ECORRUPT;
         }
+        is_new = is_new || !is_here(driver, h, &ours);
+        if (is_new ? !rlog_entry_is_sound(h, entries[i].bytes) : ours.header.crc != h->crc) {
+            return MQ_ECORRUPT;
+        }
+        tail = (struct tail){true, h->pos + entries[i].n, h->crc};
     }
     return 0;
 }
@@ -508,6 +556,7 @@ void driver_durable(struct driver *driver, uint64_t index, uint64_t term)
     }
     driver->durable_index = index;
     driver->durable_term = term;
+    driver->disk_ms = now_of(driver);
     if (!driver->in_step) {
         settle(driver);
     }
@@ -533,6 +582,7 @@ void driver_timeout(struct driver *driver)
 
 void driver_continue(struct driver *driver)
 {
+    driver->slice_used = false;
     if (driver->core != NULL && !driver->closing) {
         settle(driver);
     }
@@ -564,7 +614,7 @@ int driver_append(struct driver *driver, uint8_t type, struct rlog_blob *blob, i
     if (rc != 0) {
         return rc;
     }
-    commitlog_kick(log);
+    kick(driver);
     rc = core_submit(driver->core, now_of(driver), &entry, &update);
     MQ_ASSERT(rc == 0); /* a leader that may submit does not refuse */
     carry_out(driver, &update, &APPENDED);

@@ -45,12 +45,15 @@ struct driver {
     bool in_step;      /* an update is being carried out: the core may not be called */
     bool settling;     /* the outer call of settle goes round again */
     bool again;
-    bool closing; /* nothing is applied or told any more */
+    bool closing;    /* nothing is applied or told any more */
+    bool slice_used; /* applying waits for driver_continue, which was asked for */
 
     uint64_t commit; /* highest index known to be committed; never falls (I1) */
     uint64_t applied, applied_pos;
     uint64_t durable_index, durable_term; /* not yet told to the core; 0: nothing */
     uint64_t wake_ms;                     /* when env will call driver_timeout; 0: not asked */
+    uint64_t disk_ms;                     /* when the writer began or last ended something */
+    bool silent;                          /* leading with a disk that hangs */
 
     /* role.c */
     struct rlog_role role; /* as told to the owner */
@@ -63,7 +66,7 @@ struct driver {
     /* propose.c */
     struct rlog_proposal *proposals, **proposals_end; /* outstanding, ascending by index */
     uint64_t inflight_entries, inflight_bytes;
-    bool was_busy; /* a proposal was refused for room */
+    bool full; /* a bound on what is in flight was reached: the owner waits for room */
     bool room_due;
 
     struct core_entry *stand_ins; /* owned; scratch */

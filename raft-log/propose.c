@@ -51,7 +51,6 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
     int rc = rlog_can_propose(log);
 
     if (rc != 0) {
-        driver->was_busy |= rc == MQ_EBUSY;
         return rc;
     }
     if (entry_bytes > RLOG_ENTRY_BYTES_MAX) {
@@ -68,6 +67,7 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
     driver->proposals_end = &proposal->next;
     driver->inflight_entries++;
     driver->inflight_bytes += entry_bytes;
+    driver->full = !has_room(driver);
     return 0;
 }
 
@@ -93,8 +93,8 @@ void propose_applied(struct driver *driver, uint64_t index, uint32_t entry_bytes
     (void)pop(driver);
     driver->inflight_entries--;
     driver->inflight_bytes -= entry_bytes;
-    if (driver->was_busy && has_room(driver)) {
-        driver->was_busy = false;
+    if (driver->full && has_room(driver)) {
+        driver->full = false;
         driver->room_due = true;
     }
     proposal->cb(proposal, 0);
@@ -109,7 +109,7 @@ void propose_fail_all(struct driver *driver)
     driver->proposals_end = &driver->proposals;
     driver->inflight_entries = 0;
     driver->inflight_bytes = 0;
-    driver->was_busy = false;
+    driver->full = false;
     while (proposal != NULL) {
         struct rlog_proposal *next = proposal->next;
 

@@ -456,13 +456,28 @@ void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *ou
 
 /* --- append and truncate ------------------------------------------------------------------------------------ */
 
-uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes)
+static uint64_t pos_behind(const struct commitlog *log, uint64_t end, uint32_t payload_bytes)
 {
     uint64_t segment_bytes = log->handover.segment_bytes;
-    uint64_t used = log->end_pos % segment_bytes;
+    uint64_t used = end % segment_bytes;
 
-    return segment_bytes - used >= rlog_entry_bytes(payload_bytes) ? log->end_pos
-                                                                   : log->end_pos - used + segment_bytes;
+    return segment_bytes - used >= rlog_entry_bytes(payload_bytes) ? end : end - used + segment_bytes;
+}
+
+uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes)
+{
+    return pos_behind(log, log->end_pos, payload_bytes);
+}
+
+static bool fits_segment(const struct commitlog *log, uint32_t payload_bytes)
+{
+    return payload_bytes <= RLOG_ENTRY_BYTES_MAX - RLOG_HEADER_BYTES &&
+           rlog_entry_bytes(payload_bytes) <= log->handover.segment_bytes;
+}
+
+bool commitlog_has_place(const struct commitlog *log, uint64_t end, const struct rlog_header *header)
+{
+    return fits_segment(log, header->payload_bytes) && header->pos == pos_behind(log, end, header->payload_bytes);
 }
 
 /* Everything an append can fail at. @out: a write to fill. */
@@ -471,8 +486,7 @@ static int reserve(struct commitlog *log, uint32_t payload_bytes, struct log_wri
     uint64_t room = (uint64_t)HANDOVER_SEGMENTS_MAX * log->handover.segment_bytes;
     int rc;
 
-    if (payload_bytes > RLOG_ENTRY_BYTES_MAX - RLOG_HEADER_BYTES ||
-        rlog_entry_bytes(payload_bytes) > log->handover.segment_bytes) {
+    if (!fits_segment(log, payload_bytes)) {
         return MQ_ETOOBIG;
     }
     if (commitlog_next_pos(log, payload_bytes) + rlog_entry_bytes(payload_bytes) > room) {
@@ -532,34 +546,38 @@ int commitlog_append(struct commitlog *log, struct rlog_header *header, struct r
     return 0;
 }
 
-/* Whether the entry of a peer is undamaged and the one that comes next here. */
-static bool follows(const struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n)
+/* Whether the entry of a peer is the one that comes next here. */
+static bool follows(const struct commitlog *log, const struct rlog_header *header, uint32_t n)
 {
-    static const uint8_t NO_PADDING[8];
-    uint32_t used = RLOG_HEADER_BYTES + header->payload_bytes;
-
     return header->index == log->last_index + 1 && header->term >= log->last_term &&
-           header->prev_crc == log->last_crc && header->pos == commitlog_next_pos(log, header->payload_bytes) &&
-           n == rlog_entry_bytes(header->payload_bytes) &&
-           mq_crc32c(0, bytes + RLOG_HEADER_BYTES, header->payload_bytes) == header->payload_crc &&
-           memcmp(bytes + used, NO_PADDING, n - used) == 0;
+           header->prev_crc == log->last_crc && commitlog_has_place(log, log->end_pos, header) &&
+           n == rlog_entry_bytes(header->payload_bytes);
+}
+
+int commitlog_append_sound(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
+                           struct net_ref *ref)
+{
+    struct log_write *write;
+    int rc;
+
+    if (!follows(log, header, n)) {
+        return MQ_ECORRUPT;
+    }
+    rc = reserve(log, header->payload_bytes, &write);
+    if (rc != 0) {
+        return rc;
+    }
+    add(log, write, header, bytes, net_ref_acquire(ref));
+    return 0;
 }
 
 int commitlog_append_copy(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
                           struct net_ref *ref)
 {
-    struct log_write *write;
-    int rc;
-
-    if (!follows(log, header, bytes, n)) {
+    if (!follows(log, header, n) || !rlog_entry_is_sound(header, bytes)) {
         return MQ_ECORRUPT;
     }
-    rc = reserve(log, header->payload_bytes, &write);
-    if (rc != 0) {
-        return rc == MQ_ETOOBIG ? MQ_ECORRUPT : rc;
-    }
-    add(log, write, header, bytes, net_ref_acquire(ref));
-    return 0;
+    return commitlog_append_sound(log, header, bytes, n, ref);
 }
 
 void commitlog_kick(struct commitlog *log)

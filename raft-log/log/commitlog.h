@@ -59,6 +59,9 @@ struct net_ref *commitlog_hold(struct commitlog *log, uint64_t index);
 
 /* Position of the header if the next entry has @payload_bytes. */
 uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes);
+/* Whether an entry with @header can lie behind one that ends at @end: a segment can hold it, and its position is the
+ * one that every member gives it. */
+bool commitlog_has_place(const struct commitlog *log, uint64_t end, const struct rlog_header *header);
 
 /* Appends an entry of this leader: sets pos, prev_crc, payload_crc and crc in @header, writes the header and the
  * padding into the blob, and queues it to the writer. @blob: one reference taken on success. header->index must be
@@ -70,6 +73,9 @@ int commitlog_append(struct commitlog *log, struct rlog_header *header, struct r
  * damaged: nothing appended), MQ_ENOMEM. */
 int commitlog_append_copy(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
                           struct net_ref *ref);
+/* The same for an entry of which the caller knows that it is sound (rlog_entry_is_sound): the payload is not read. */
+int commitlog_append_sound(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
+                           struct net_ref *ref);
 
 /* Tells the writer that what was appended may go: called once after a group of appends. */
 void commitlog_kick(struct commitlog *log);

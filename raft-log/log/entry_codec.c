@@ -76,3 +76,12 @@ int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out)
     };
     return 0;
 }
+
+bool rlog_entry_is_sound(const struct rlog_header *header, const uint8_t *at)
+{
+    static const uint8_t NO_PADDING[8];
+    uint32_t used = RLOG_HEADER_BYTES + header->payload_bytes;
+
+    return memcmp(at + used, NO_PADDING, rlog_entry_bytes(header->payload_bytes) - used) == 0 &&
+           mq_crc32c(0, at + RLOG_HEADER_BYTES, header->payload_bytes) == header->payload_crc;
+}

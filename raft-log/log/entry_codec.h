@@ -22,6 +22,7 @@
 #ifndef RLOG_LOG_ENTRY_CODEC_H
 #define RLOG_LOG_ENTRY_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,5 +60,8 @@ void rlog_header_encode(struct rlog_header *header, uint8_t *at);
  * looked at. Returns 0, MQ_EAGAIN (@n below RLOG_HEADER_BYTES), MQ_ECORRUPT, or MQ_EVERSION (a good header of another
  * version). */
 int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out);
+
+/* Whether payload and padding of the whole entry at @at are what its header says. */
+bool rlog_entry_is_sound(const struct rlog_header *header, const uint8_t *at);
 
 #endif

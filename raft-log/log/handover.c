@@ -313,7 +313,8 @@ static void claim_zeros(struct handover *h, struct spare_task *out)
     *out = (struct spare_task){SPARE_ZERO, segment, from, to};
 }
 
-/* Waits for a word from the writer; while zeroing is put off, not longer than until it may go on. The mutex is held. */
+/* Waits for a word from the writer; while zeroing is put off, not longer than until it may go on. The mutex is held.
+ */
 static void spare_wait(struct handover *h, bool put_off)
 {
     uint64_t until_ns = mq_clock_mono_ns() + (uint64_t)HANDOVER_RATE_MS * 1000000;

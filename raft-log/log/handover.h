@@ -17,9 +17,10 @@
  * pwrite of HANDOVER_ZERO_PIECE bytes into the page cache, which the file system would make it wait for anyway, and
  * never for a sync; it happens only when the tail has overtaken the zeroing.
  *
- * Zeroing pays for small syncs (a quarter of their time) and for bursts, which find a quarter of a segment ready. Under a
- * stream of large writes it would only write everything twice, so it stops while more than HANDOVER_BUSY_BYTES are appended in
- * HANDOVER_RATE_MS; the entries then go into allocated space, which reads as zeros all the same. */
+ * Zeroing pays for small syncs (a quarter of their time) and for bursts, which find a quarter of a segment ready.
+ * Under a stream of large writes it would only write everything twice, so it stops while more than
+ * HANDOVER_BUSY_BYTES are appended in HANDOVER_RATE_MS; the entries then go into allocated space, which reads as
+ * zeros all the same. */
 #ifndef RLOG_LOG_HANDOVER_H
 #define RLOG_LOG_HANDOVER_H
 
@@ -31,7 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HANDOVER_SEGMENTS_MAX 65536u       /* 64 TiB of 1 GiB segments */
+#define HANDOVER_SEGMENTS_MAX 65536u        /* 64 TiB of 1 GiB segments */
 #define HANDOVER_ZERO_PIECE (256u << 10)    /* zeroed in one step */
 #define HANDOVER_ZERO_LOW_MAX (128u << 20)  /* less than this zeroed ahead of the tail: zero on, ... */
 #define HANDOVER_ZERO_HIGH_MAX (256u << 20) /* ... up to this */
@@ -89,9 +90,9 @@ struct handover {
     bool making;              /* the writer or the spare is making the next segment */
     uint64_t make_not_before; /* after a failure the spare tries again when the tail has come here */
     uint64_t tail, zeroed;
-    uint64_t zero_from, zero_to; /* claimed by the spare, equal when nothing is */
-    bool zero_on;                /* between low and high on the way up */
-    uint64_t rate_start_ms;      /* of the window that is being counted; monotonic */
+    uint64_t zero_from, zero_to;          /* claimed by the spare, equal when nothing is */
+    bool zero_on;                         /* between low and high on the way up */
+    uint64_t rate_start_ms;               /* of the window that is being counted; monotonic */
     uint64_t rate_bytes, rate_last_bytes; /* appended in it, and in the one before */
 };
 

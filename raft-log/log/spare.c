@@ -6,8 +6,8 @@
 
 #include <inttypes.h>
 
-/* A sync of zeros commits the file system's journal, which the writer's own syncs then wait for: so it is done for many
- * pieces at once. */
+/* A sync of zeros commits the file system's journal, which the writer's own syncs then wait for: so it is done for
+ * many pieces at once. */
 #define SYNC_BYTES (4u << 20)
 
 static void make(struct handover *h, uint64_t first_pos)

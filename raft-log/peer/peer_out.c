@@ -26,7 +26,8 @@
  *  - What gets lost is the question inside the core's heartbeat: do you have all that I sent? It is asked separately:
  * while the core's anchor is above match and the bulk connection was quiet for a heartbeat, the core's own empty
  * append goes out there, behind all entries. If they were lost with a former connection it is rejected, and the core
- * sends them again.
+ * sends them again. While entries are held back the question is about those that were written: if only answers were
+ * lost, nothing else would bring them back.
  *  - match is 0 until the first answer of a term; then the core's own anchor is used: it has nothing in flight beyond
  * it. A heartbeat is dropped if one of our appends is younger than half an interval and there is no news of a commit
  * index for a peer that is otherwise up to date: at its in-flight limit the core makes one with every submission. */
@@ -273,14 +274,14 @@ static void want_heartbeat(struct peer *peer, const struct core_message *message
                            uint64_t now)
 {
     struct peer_out *sent = &peer->sent;
-    uint64_t anchor = message->append.prev_index;
+    bool held_back = sent->next != 0 && sent->next <= sent->wanted;
+    uint64_t asked = held_back ? sent->next - 1 : message->append.prev_index;
     uint64_t last_ms = sent->bulk_ms > sent->control_ms ? sent->bulk_ms : sent->control_ms;
     bool level = sent->next == 0 || l->match + 1 >= sent->next;
     bool news = level && least(l->commit, l->match) > sent->told_commit;
 
-    if (anchor > l->match && l->match > 0 && (sent->next == 0 || sent->next > sent->wanted) &&
-        now - sent->bulk_ms >= peer->peers->options.heartbeat_ms) {
-        write_check(peer, anchor, l->commit, now);
+    if (asked > l->match && l->match > 0 && now - sent->bulk_ms >= peer->peers->options.heartbeat_ms) {
+        write_check(peer, asked, l->commit, now);
     }
     if (news || now - last_ms >= peer->peers->options.heartbeat_ms / 2) {
         write_heartbeat(peer, l, message, now);

@@ -12,11 +12,11 @@
 /* Prints file, line and the condition on stderr and aborts. */
 _Noreturn void mq_assert_failed(const char *file, int line, const char *condition);
 
-#define MQ_ASSERT(cond)                                      \
-    do {                                                     \
-        if (__builtin_expect(!(cond), 0)) {                  \
-            mq_assert_failed(__FILE__, __LINE__, #cond);     \
-        }                                                    \
+#define MQ_ASSERT(cond)                                                                                              \
+    do {                                                                                                             \
+        if (__builtin_expect(!(cond), 0)) {                                                                          \
+            mq_assert_failed(__FILE__, __LINE__, #cond);                                                             \
+        }                                                                                                            \
     } while (0)
 
 #endif

@@ -36,8 +36,8 @@ int mq_conf_read(const char *path, const struct mq_conf_key *keys, void *into, s
                  struct mq_buf *warnings);
 
 /* Sets one key from text, as from a command line (-o key=value). Same results as mq_conf_read. */
-int mq_conf_set(const char *origin, int line, struct mq_str key, struct mq_str value,
-                const struct mq_conf_key *keys, void *into, struct mq_buf *problem, struct mq_buf *warnings);
+int mq_conf_set(const char *origin, int line, struct mq_str key, struct mq_str value, const struct mq_conf_key *keys,
+                void *into, struct mq_buf *problem, struct mq_buf *warnings);
 
 /* Appends "key=value\n" for every key that is not ignored, sorted by name. */
 int mq_conf_print(const struct mq_conf_key *keys, const void *from, struct mq_buf *out);

@@ -19,7 +19,6 @@
 #include "remoting/base/err.h"
 #include "remoting/base/json_bytes.h"
 
-
 /* The steps between two tokens are a few nanoseconds each; as calls they cost a tenth more. */
 #define HOT static inline __attribute__((always_inline))
 

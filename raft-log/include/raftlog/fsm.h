@@ -9,9 +9,9 @@
 struct rlog_entry {
     uint64_t index;
     uint64_t term;
-    uint64_t pos;      /* commit log position of payload[0], the same on every replica */
-    int64_t clock_ms;  /* the leader's wall clock when it built the entry */
-    int64_t store_ms;  /* max(clock_ms, store_ms of the entry before): never falls */
+    uint64_t pos;     /* commit log position of payload[0], the same on every replica */
+    int64_t clock_ms; /* the leader's wall clock when it built the entry */
+    int64_t store_ms; /* max(clock_ms, store_ms of the entry before): never falls */
     const uint8_t *payload;
     uint32_t payload_bytes; /* without padding */
     uint32_t records;       /* the proposer's two counts */
@@ -19,10 +19,10 @@ struct rlog_entry {
 };
 
 enum rlog_role_kind {
-    RLOG_FOLLOWER,  /* also while no leader is known */
+    RLOG_FOLLOWER, /* also while no leader is known */
     RLOG_CANDIDATE,
-    RLOG_LEADING,   /* elected, own-term barrier not yet applied: may not propose */
-    RLOG_WRITABLE   /* leader whose state holds everything committed before its term */
+    RLOG_LEADING, /* elected, own-term barrier not yet applied: may not propose */
+    RLOG_WRITABLE /* leader whose state holds everything committed before its term */
 };
 
 struct rlog_role {

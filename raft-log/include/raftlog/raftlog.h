@@ -2,10 +2,10 @@
  * positions, and stay readable where they lie. It knows entries and bytes, nothing of messages.
  *
  * Owned by one loop's thread. Happy path of a proposal:
- *   rlog_blob_new, fill payload -> rlog_place (positions are fixed) -> rlog_propose -> core -> writer thread and peers at
- *   once -> a majority is durable -> fsm.apply -> proposal callback.
- * Failures: not leader (MQ_ENOTLEADER, nothing happened), too much in flight (MQ_EBUSY, nothing happened), leadership lost
- * after the proposal (callback with MQ_EUNSURE), a failed write or sync (one log line, the process ends). */
+ *   rlog_blob_new, fill payload -> rlog_place (positions are fixed) -> rlog_propose -> core -> writer thread and
+ * peers at once -> a majority is durable -> fsm.apply -> proposal callback. Failures: not leader (MQ_ENOTLEADER,
+ * nothing happened), too much in flight (MQ_EBUSY, nothing happened), leadership lost after the proposal (callback
+ * with MQ_EUNSURE), a failed write or sync (one log line, the process ends). */
 #ifndef RAFTLOG_RAFTLOG_H
 #define RAFTLOG_RAFTLOG_H
 
@@ -31,25 +31,26 @@ struct rlog_options {
     uint32_t self;
     const struct rlog_member *members; /* self included; 1 to RLOG_MEMBERS_MAX */
     uint32_t n_members;
-    uint64_t segment_bytes;       /* mappedFileSizeCommitLog; at least 1 MiB + RLOG_ENTRY_BYTES_MAX is NOT required: an
-                                     entry above it is refused with MQ_ETOOBIG */
-    uint32_t election_ms;         /* 300 */
-    uint32_t heartbeat_ms;        /* 50 */
+    uint64_t segment_bytes; /* mappedFileSizeCommitLog; at least 1 MiB + RLOG_ENTRY_BYTES_MAX is NOT required: an
+                               entry above it is refused with MQ_ETOOBIG */
+    uint32_t election_ms;   /* 300 */
+    uint32_t heartbeat_ms;  /* 50 */
     uint32_t inflight_entries_max; /* 256 */
     uint64_t inflight_bytes_max;   /* 64 MiB */
 };
 
-/* Opens the directory, checks that it belongs to this member of this group, recovers the log and applies what it proves
- * to be committed. Blocking. Returns 0; or a negative code with one line in @problem: MQ_EVERSION (another node, group
- * or format), MQ_ECORRUPT (a bad entry with good ones behind it, both copies of meta bad), -errno. All @options are copied. */
+/* Opens the directory, checks that it belongs to this member of this group, recovers the log and applies what it
+ * proves to be committed. Blocking. Returns 0; or a negative code with one line in @problem: MQ_EVERSION (another
+ * node, group or format), MQ_ECORRUPT (a bad entry with good ones behind it, both copies of meta bad), -errno. All
+ * @options are copied. */
 int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct rlog_fsm *fsm, struct rlog **out,
               struct mq_buf *problem);
 
 /* Listens for peers and takes part. Returns 0 or a negative code with a line in @problem (the port is taken). */
 int rlog_start(struct rlog *log, struct mq_buf *problem);
 
-/* Stops: outstanding proposals get MQ_EUNSURE, the writer finishes, peers are closed; @closed comes later on the loop and
- * the log is gone after it. */
+/* Stops: outstanding proposals get MQ_EUNSURE, the writer finishes, peers are closed; @closed comes later on the loop
+ * and the log is gone after it. */
 void rlog_close(struct rlog *log, void (*closed)(void *data), void *data);
 
 /* Memory for one entry: room for the header, then the payload. Counted; one owner thread. */
@@ -61,8 +62,8 @@ struct rlog_blob {
     struct rlog *log;
 };
 
-/* An empty blob with at least @payload_cap bytes of room, from a small pool where possible. One reference, the caller's.
- * Returns 0 or MQ_ENOMEM. */
+/* An empty blob with at least @payload_cap bytes of room, from a small pool where possible. One reference, the
+ * caller's. Returns 0 or MQ_ENOMEM. */
 int rlog_blob_new(struct rlog *log, uint32_t payload_cap, struct rlog_blob **out);
 /* Makes room for @extra more payload bytes; may move base. Returns 0, MQ_ENOMEM or MQ_ETOOBIG. */
 int rlog_blob_reserve(struct rlog_blob *blob, uint32_t extra);
@@ -85,8 +86,8 @@ int rlog_can_propose(const struct rlog *log);
 /* True while this node's own disk is writing: a self-clocking gatherer waits for fsm.room. */
 bool rlog_writing(const struct rlog *log);
 
-/* Where payload[0] of the next entry will lie if it has @payload_bytes, and the store time it will carry if the wall clock
- * says @wall_ms. Both hold until the next rlog_propose. */
+/* Where payload[0] of the next entry will lie if it has @payload_bytes, and the store time it will carry if the wall
+ * clock says @wall_ms. Both hold until the next rlog_propose. */
 uint64_t rlog_place(const struct rlog *log, uint32_t payload_bytes);
 int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms);
 
@@ -96,8 +97,9 @@ int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms);
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb);
 
-/* Bytes below the applied end, where they lie in a mapped segment. A range never crosses an entry's payload. @ref: acquired for the
- * caller, who releases it. Returns 0 or MQ_ENOTFOUND (outside what this node holds and has applied). */
+/* Bytes below the applied end, where they lie in a mapped segment. A range never crosses an entry's payload. @ref:
+ * acquired for the caller, who releases it. Returns 0 or MQ_ENOTFOUND (outside what this node holds and has applied).
+ */
 int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);
 
 /* Whether reading the range would wait for the disk (a page of it is not in memory). A system call. */
@@ -107,7 +109,7 @@ struct rlog_peer_status {
     uint32_t id;
     const char *address;
     bool connected;
-    uint64_t match_index; /* leader only */
+    uint64_t match_index;   /* leader only */
     uint64_t last_heard_ms; /* monotonic; 0 never */
 };
 
@@ -118,8 +120,8 @@ struct rlog_status {
     uint64_t end_pos;     /* end of the last entry */
     uint64_t applied_pos; /* end of the last applied entry: everything below is visible */
     int64_t last_store_ms;
-    uint64_t elections;      /* times this process became candidate */
-    uint64_t leaderships;    /* times it became leader */
+    uint64_t elections;   /* times this process became candidate */
+    uint64_t leaderships; /* times it became leader */
     uint64_t entries_written, bytes_written, syncs, sync_ns_total;
     uint64_t inflight_entries, inflight_bytes;
     uint64_t segments;

@@ -279,8 +279,8 @@ static void a_send_header_comes_back_in_all_four_ways(void **state)
     }
 }
 
-/* From headers.def for each noun: fill_<noun> gives every member another value than its fallback, compare_<noun> wants
- * two headers to be equal, round_trip_<noun> writes and reads one. */
+/* From headers.def for each noun: fill_<noun> gives every member another value than its fallback, compare_<noun>
+ * wants two headers to be equal, round_trip_<noun> writes and reads one. */
 /* clang-format off */
 #define HEADER(noun) static void fill_##noun(struct proto_##noun##_header *h) {
 #define STR(member, key, need) h->member = MQ_STR("some \"text\" of " #member);

@@ -1,5 +1,7 @@
+#include "raft-log/rlog.h"
 #include "raft_cluster.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
@@ -217,6 +219,69 @@ static void entries_that_only_a_lost_leader_had_are_replaced(void **state)
     cluster_fini(&c);
 }
 
+/* Closes what @node dialled, or what others dialled there, of one lane. */
+static void break_connections(const struct cluster_node *node, enum peer_lane lane, bool dialled)
+{
+    struct peers *peers = node->log->peers;
+
+    for (uint32_t i = 0; i < peers->n; i++) {
+        struct peer *peer = &peers->list[i];
+
+        if (dialled) {
+            peer_conn_close(&peer->out[lane], 0);
+        } else if (peer->in[lane] != NULL) {
+            peer_conn_close(peer->in[lane], 0);
+        }
+    }
+}
+
+/* Also those who do not know yet that they lead no more. */
+static void propose_some(struct cluster *c, uint64_t *next)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        for (unsigned k = 0; k < 4 && cluster_propose(&c->nodes[i], *next, *next % 50 == 0 ? 200000 : 300) == 0;
+             k++) {
+            ++*next;
+        }
+    }
+}
+
+static void connections_that_break_all_the_time_lose_nothing(void **state)
+{
+    uint64_t now, end_ms, break_ms, isolate_ms, next = 0;
+    struct cluster_node *isolated = NULL;
+    unsigned random = 7;
+    struct cluster c;
+
+    (void)state;
+    cluster_init(&c, 3);
+    cluster_start_all(&c);
+    cluster_await_writable(&c);
+    break_ms = mq_clock_mono_ms();
+    isolate_ms = break_ms + c.election_ms;
+    end_ms = break_ms + 16 * c.election_ms;
+    while ((now = mq_clock_mono_ms()) < end_ms) {
+        propose_some(&c, &next);
+        if (now >= isolate_ms) { /* by turns a leader is cut off, and everybody is let alone */
+            isolated = isolated == NULL ? cluster_writable(&c) : NULL;
+            isolate_ms = now + 4 * c.election_ms;
+        }
+        for (unsigned k = 0; isolated != NULL && k < 4; k++) {
+            break_connections(isolated, (enum peer_lane)(k / 2), k % 2 == 0);
+        }
+        if (now >= break_ms) {
+            random = random * 1664525u + 1013904223u;
+            break_connections(&c.nodes[(random >> 8) % 3], (enum peer_lane)((random >> 16) & 1), (random >> 17) & 1);
+            break_ms = now + (random >> 20) % 30;
+        }
+        (void)uv_run(&c.loop.uv, UV_RUN_NOWAIT);
+    }
+    cluster_propose_all(&c, next, next + 10, 100);
+    print_message("acknowledged=%zu unsure=%" PRIu64 "\n", c.n_acknowledged, c.unsure);
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
 static void an_empty_directory_may_not_replace_one_that_took_part(void **state)
 {
     struct cluster c;
@@ -339,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_group_survives_that_all_members_restart),
         cmocka_unit_test(a_minority_acknowledges_nothing_and_says_unsure),
         cmocka_unit_test(entries_that_only_a_lost_leader_had_are_replaced),
+        cmocka_unit_test(connections_that_break_all_the_time_lose_nothing),
         cmocka_unit_test(an_empty_directory_may_not_replace_one_that_took_part),
         cmocka_unit_test(a_member_that_missed_the_founding_joins_it),
         cmocka_unit_test(other_members_than_founded_are_refused),

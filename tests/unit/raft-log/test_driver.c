@@ -18,6 +18,7 @@
 
 #define SENT_MAX 64
 #define ENTRIES_MAX 64
+#define SEGMENT_BYTES (1u << 20)
 
 struct world {
     struct net_loop loop;
@@ -160,7 +161,7 @@ static void put_founding(struct world *w, uint32_t n_members)
 
 static void world_init(struct world *w, uint32_t n_members)
 {
-    struct commitlog_options log_options = {&rlog_disk_real, w->dir, 1u << 20, on_durable, w};
+    struct commitlog_options log_options = {&rlog_disk_real, w->dir, SEGMENT_BYTES, on_durable, w};
     struct driver_options options = {0};
     struct mq_buf problem = {0};
     bool empty;
@@ -339,7 +340,7 @@ static void entries_are_acknowledged_and_applied_when_durable(void **state)
 
 static void damaged_entries_change_nothing(void **state)
 {
-    static const char *const cases[] = {"payload", "padding", "chain", "index"};
+    static const char *const cases[] = {"payload", "padding", "chain", "index", "position", "size", "commit"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -361,8 +362,18 @@ static void damaged_entries_change_nothing(void **state)
         case 2:
             entries[0].header.prev_crc ^= 1;
             break;
-        default:
+        case 3:
             entries[1].header.index++;
+            break;
+        case 4:
+            entries[1].header.pos += 8;
+            break;
+        case 5:
+            entries[1].header.payload_bytes = SEGMENT_BYTES; /* no room for the header */
+            entries[1].header.pos = SEGMENT_BYTES;
+            break;
+        default:
+            entries[1].header.commit = 3; /* its own index */
             break;
         }
         assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 2, buffer), want);
@@ -372,6 +383,56 @@ static void damaged_entries_change_nothing(void **state)
         net_ref_release(&buffer->ref);
         world_fini(&w);
     }
+}
+
+static void an_entry_that_is_here_with_other_bytes_is_not_built_upon(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    buffer = make_entries(&w, 3, 3, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 2, buffer), 0);
+    entries[1].header.crc ^= 1;
+    entries[2].header.prev_crc ^= 1;
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 3, buffer), MQ_ECORRUPT);
+    assert_int_equal(commitlog_last_index(w.log.commitlog), 3);
+    settle_disk(&w);
+    net_ref_release(&buffer->ref);
+    world_fini(&w);
+}
+
+/* The second one has the index and the term of ours, but behind a first one that has not: it is new all the same. */
+static void everything_behind_a_replaced_entry_is_checked(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *old, *new;
+    struct world w;
+    uint64_t pos;
+    uint32_t crc;
+
+    (void)state;
+    world_init(&w, 3);
+    pos = w.end_pos;
+    crc = w.crc;
+    old = make_entries(&w, 3, 1, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 1, old), 0);
+    net_ref_release(&old->ref);
+    old = make_entries(&w, 4, 1, 100, entries);
+    assert_int_equal(receive(&w, 4, 2, 3, 1, entries, 1, old), 0);
+    w.last = 1;
+    w.end_pos = pos;
+    w.crc = crc;
+    new = make_entries(&w, 4, 2, 40, entries);
+    ((uint8_t *)entries[1].bytes)[RLOG_HEADER_BYTES] ^= 1;
+    assert_int_equal(receive(&w, 4, 1, 1, 1, entries, 2, new), MQ_ECORRUPT);
+    assert_int_equal(commitlog_term_of(w.log.commitlog, 2), 3);
+    settle_disk(&w);
+    net_ref_release(&old->ref);
+    net_ref_release(&new->ref);
+    world_fini(&w);
 }
 
 static void a_new_leaders_entries_replace_what_was_not_committed(void **state)
@@ -424,6 +485,30 @@ static void a_long_catch_up_gives_the_loop_back(void **state)
         driver_continue(&w.log.driver);
     }
     assert_int_equal(rounds, 7);
+    net_ref_release(&buffer->ref);
+    world_fini(&w);
+}
+
+static void many_messages_in_one_turn_do_not_apply_more_than_one(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    w.apply_ms = 1;
+    buffer = make_entries(&w, 3, 40, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 40, buffer), 0);
+    settle_disk(&w);
+    w.soons = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(receive(&w, 3, 41, 3, 41, NULL, 0, NULL), 0);
+    }
+    assert_int_equal(w.n_applied, 5);
+    assert_int_equal(w.soons, 1);
+    driver_continue(&w.log.driver);
+    assert_int_equal(w.n_applied, 10);
     net_ref_release(&buffer->ref);
     world_fini(&w);
 }
@@ -525,18 +610,85 @@ static void what_is_in_flight_is_bounded(void **state)
     world_fini(&w);
 }
 
+/* Node 2 answers whatever it is sent with @index, for @ms. */
+static void go_on(struct world *w, uint64_t ms, uint64_t index)
+{
+    uint64_t until_ms = w->now_ms + ms;
+
+    while (w->now_ms < until_ms && w->role.kind == RLOG_WRITABLE) {
+        unsigned before = w->n_sent;
+
+        wake(w);
+        if (w->n_sent != before) {
+            acknowledge(w, index);
+        }
+    }
+}
+
+/* The disk "hangs" as long as the loop does not hear of it. */
+static void a_leader_whose_disk_hangs_makes_way_for_another(void **state)
+{
+    struct rlog_proposal proposal;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    settle_disk(&w);
+    acknowledge(&w, 2);
+    assert_int_equal(propose(&w, &proposal, 10), 0);
+    go_on(&w, 2000, 3); /* a stall, not yet a reason */
+    assert_int_equal(w.role.kind, RLOG_WRITABLE);
+    go_on(&w, 2000, 3);
+    assert_int_equal(w.role.kind, RLOG_FOLLOWER);
+    assert_int_equal(w.n_ended, 1);
+    assert_int_equal(w.status, MQ_EUNSURE);
+    settle_disk(&w);
+    world_fini(&w);
+}
+
+static void room_is_told_when_the_others_make_it(void **state)
+{
+    struct rlog_proposal proposals[4];
+    struct world w;
+    unsigned rooms;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    settle_disk(&w);
+    acknowledge(&w, 2);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(propose(&w, &proposals[i], 10), 0);
+    }
+    settle_disk(&w);
+    assert_int_equal(rlog_can_propose(&w.log), MQ_EBUSY); /* asking is enough */
+    rooms = w.n_rooms;
+    acknowledge(&w, 3);
+    assert_int_equal(w.n_ended, 1);
+    assert_int_equal(w.n_rooms, rooms + 1);
+    acknowledge(&w, 6);
+    assert_int_equal(w.n_rooms, rooms + 1);
+    world_fini(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vote_is_durable_before_it_is_told),
         cmocka_unit_test(entries_are_acknowledged_and_applied_when_durable),
         cmocka_unit_test(damaged_entries_change_nothing),
+        cmocka_unit_test(an_entry_that_is_here_with_other_bytes_is_not_built_upon),
+        cmocka_unit_test(everything_behind_a_replaced_entry_is_checked),
         cmocka_unit_test(a_new_leaders_entries_replace_what_was_not_committed),
         cmocka_unit_test(a_long_catch_up_gives_the_loop_back),
+        cmocka_unit_test(many_messages_in_one_turn_do_not_apply_more_than_one),
         cmocka_unit_test(a_leader_is_writable_after_its_own_barrier),
         cmocka_unit_test(lost_proposals_are_answered_before_the_role_is_told),
         cmocka_unit_test(positions_and_store_time_are_known_before_the_proposal),
         cmocka_unit_test(what_is_in_flight_is_bounded),
+        cmocka_unit_test(room_is_told_when_the_others_make_it),
+        cmocka_unit_test(a_leader_whose_disk_hangs_makes_way_for_another),
     };
 
     mq_log_set_level(MQ_LOG_WARN);

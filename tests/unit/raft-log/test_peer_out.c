@@ -308,6 +308,63 @@ static void large_wishes_are_cut_and_bounded(void **state)
     world_fini(&w);
 }
 
+static bool was_asked_about(const struct world *w, uint64_t index)
+{
+    for (unsigned i = 0; i < w->ends[1].n_got; i++) {
+        const struct core_message *m = &w->ends[1].got[i];
+
+        if (m->append.prev_index == index && m->append.n == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void acknowledgements_that_were_lost_do_not_hold_entries_back_for_ever(void **state)
+{
+    struct world w;
+    uint64_t written;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 1, 100);
+    put(&w, RLOG_COMMAND, 60, 1u << 20);
+    w.ends[0].match = 1;
+    be_settled(&w);
+    want(&w, 1, 60);
+    RUN_UNTIL(&w, w.ends[1].got_bytes >= PEER_OUT_UNACKED_BYTES);
+    flush(&w);
+    written = far(&w)->sent.next - 1;
+    assert_true(written < 61);
+    w.ends[1].n_got = 0;
+    far(&w)->peers->options.heartbeat_ms = 0;
+    want(&w, 61, 0); /* the answers are gone, and the peer still answers heartbeats: the core sees nothing amiss */
+    flush(&w);
+    assert_true(was_asked_about(&w, written));
+    w.ends[0].match = written; /* the answer */
+    peer_out_pump(far(&w));
+    RUN_UNTIL(&w, w.ends[1].got_bytes >= 60u << 20);
+    world_fini(&w);
+}
+
+static void a_wish_that_never_came_is_asked_about(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    put(&w, RLOG_COMMAND, 10, 100);
+    w.ends[0].match = 5;
+    be_settled(&w);
+    want(&w, 1, 4);
+    flush(&w);
+    far(&w)->peers->options.heartbeat_ms = 0;
+    want(&w, 10, 0); /* the core wanted 6 to 10 too, while its leader was silent */
+    flush(&w);
+    assert_true(was_asked_about(&w, 10));
+    world_fini(&w);
+}
+
 static void a_heartbeat_is_anchored_at_what_was_acknowledged(void **state)
 {
     struct world w;
@@ -418,7 +475,6 @@ static void a_rejection_makes_entries_go_again(void **state)
 static void after_a_lost_connection_the_peer_is_asked_what_it_has(void **state)
 {
     struct world w;
-    bool asked = false;
 
     (void)state;
     world_init(&w, NEVER_MS);
@@ -434,10 +490,7 @@ static void after_a_lost_connection_the_peer_is_asked_what_it_has(void **state)
     far(&w)->peers->options.heartbeat_ms = 0;
     want(&w, 10, 0); /* the core's heartbeat: it thinks that 10 is there */
     RUN_UNTIL(&w, w.ends[1].n_got >= 2);
-    for (unsigned i = 0; i < w.ends[1].n_got; i++) {
-        asked |= w.ends[1].got[i].append.prev_index == 10;
-    }
-    assert_true(asked);
+    assert_true(was_asked_about(&w, 10));
     world_fini(&w);
 }
 
@@ -496,6 +549,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wish_becomes_frames_with_a_change_alone),
         cmocka_unit_test(large_wishes_are_cut_and_bounded),
+        cmocka_unit_test(acknowledgements_that_were_lost_do_not_hold_entries_back_for_ever),
+        cmocka_unit_test(a_wish_that_never_came_is_asked_about),
         cmocka_unit_test(a_heartbeat_is_anchored_at_what_was_acknowledged),
         cmocka_unit_test(before_the_first_answer_the_cores_own_anchor_is_used),
         cmocka_unit_test(empty_appends_at_the_in_flight_limit_are_dropped),
