@@ -50,7 +50,8 @@ void dispatch_command(struct namesrv *srv, struct net_channel *ch, struct proto_
             return;
         }
     }
-    reply_error(&rq, RESP_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not known to this name server", cmd->code);
+    dispatch_reply_error(&rq, RESP_REQUEST_CODE_NOT_SUPPORTED, "request code %d is not known to this name server",
+                         cmd->code);
 }
 
 static bool is_oneway(const struct namesrv_request *rq)
@@ -99,28 +100,28 @@ static void sent(struct namesrv_request *rq)
     }
 }
 
-void reply_begin(struct namesrv_request *rq, struct proto_writer *w, int32_t code)
+void dispatch_reply_begin(struct namesrv_request *rq, struct proto_writer *w, int32_t code)
 {
     begin(rq, w, code, (struct mq_str){0});
 }
 
-void reply_end(struct namesrv_request *rq, struct proto_writer *w, const struct mq_buf *body)
+void dispatch_reply_end(struct namesrv_request *rq, struct proto_writer *w, const struct mq_buf *body)
 {
     int rc = end(w, body);
 
     if (rc != 0) {
-        reply_failed(rq, rc, "the answer cannot be written");
+        dispatch_reply_failed(rq, rc, "the answer cannot be written");
         return;
     }
     sent(rq);
 }
 
-void reply_ok(struct namesrv_request *rq)
+void dispatch_reply_ok(struct namesrv_request *rq)
 {
-    reply_body(rq, 0, NULL);
+    dispatch_reply_body(rq, 0, NULL);
 }
 
-void reply_error(struct namesrv_request *rq, int32_t code, const char *fmt, ...)
+void dispatch_reply_error(struct namesrv_request *rq, int32_t code, const char *fmt, ...)
 {
     char remark[REMARK_MAX];
     struct proto_writer w;
@@ -141,30 +142,31 @@ void reply_error(struct namesrv_request *rq, int32_t code, const char *fmt, ...)
     sent(rq);
 }
 
-void reply_bad_header(struct namesrv_request *rq, const struct proto_problem *why)
+void dispatch_reply_bad_header(struct namesrv_request *rq, const struct proto_problem *why)
 {
     if (why->missing) {
-        reply_error(rq, RESP_SYSTEM_ERROR, "the required field %s is missing", why->field);
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "the required field %s is missing", why->field);
     } else {
-        reply_error(rq, RESP_SYSTEM_ERROR, "the field %s is not a number in range: %.*s", why->field,
-                    why->value.len > 64 ? 64 : (int)why->value.len, why->value.at != NULL ? why->value.at : "");
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "the field %s is not a number in range: %.*s", why->field,
+                             why->value.len > 64 ? 64 : (int)why->value.len,
+                             why->value.at != NULL ? why->value.at : "");
     }
 }
 
-void reply_failed(struct namesrv_request *rq, int rc, const char *what)
+void dispatch_reply_failed(struct namesrv_request *rq, int rc, const char *what)
 {
-    reply_error(rq, RESP_SYSTEM_ERROR, "%s: %s", what, mq_strerror(rc));
+    dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "%s: %s", what, mq_strerror(rc));
 }
 
-void reply_body(struct namesrv_request *rq, int rc, struct mq_buf *body)
+void dispatch_reply_body(struct namesrv_request *rq, int rc, struct mq_buf *body)
 {
     struct proto_writer w;
 
     if (rc == 0) {
-        reply_begin(rq, &w, RESP_SUCCESS);
-        reply_end(rq, &w, body);
+        dispatch_reply_begin(rq, &w, RESP_SUCCESS);
+        dispatch_reply_end(rq, &w, body);
     } else {
-        reply_failed(rq, rc, "the answer cannot be made");
+        dispatch_reply_failed(rq, rc, "the answer cannot be made");
     }
     if (body != NULL) {
         mq_buf_free(body);

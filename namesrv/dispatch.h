@@ -42,18 +42,20 @@ static inline uint64_t namesrv_conn(const struct net_channel *ch)
 /* Answers @cmd at once. */
 void dispatch_command(struct namesrv *srv, struct net_channel *ch, struct proto_command *cmd);
 
-/* Answers. A handler calls exactly one of them: reply_ok, reply_error, reply_bad_header, reply_failed or reply_body
- * for the whole answer, or reply_begin, header fields, reply_end. Nothing is sent to a one-way request. */
-void reply_begin(struct namesrv_request *rq, struct proto_writer *w, int32_t code);
-void reply_end(struct namesrv_request *rq, struct proto_writer *w, const struct mq_buf *body); /* NULL: no body */
+/* Answers. A handler calls exactly one of them: dispatch_reply_ok, dispatch_reply_error, dispatch_reply_bad_header,
+ * dispatch_reply_failed or dispatch_reply_body for the whole answer, or dispatch_reply_begin, header fields,
+ * dispatch_reply_end. Nothing is sent to a one-way request. */
+void dispatch_reply_begin(struct namesrv_request *rq, struct proto_writer *w, int32_t code);
+void dispatch_reply_end(struct namesrv_request *rq, struct proto_writer *w,
+                        const struct mq_buf *body); /* NULL: no body */
 
-void reply_ok(struct namesrv_request *rq);
-void reply_error(struct namesrv_request *rq, int32_t code, const char *fmt, ...)
+void dispatch_reply_ok(struct namesrv_request *rq);
+void dispatch_reply_error(struct namesrv_request *rq, int32_t code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void reply_bad_header(struct namesrv_request *rq, const struct proto_problem *why);
+void dispatch_reply_bad_header(struct namesrv_request *rq, const struct proto_problem *why);
 /* Our own failure @rc with what it was about. */
-void reply_failed(struct namesrv_request *rq, int rc, const char *what);
+void dispatch_reply_failed(struct namesrv_request *rq, int rc, const char *what);
 /* Success with @body, or our failure @rc to make it. Frees the body. */
-void reply_body(struct namesrv_request *rq, int rc, struct mq_buf *body);
+void dispatch_reply_body(struct namesrv_request *rq, int rc, struct mq_buf *body);
 
 #endif

@@ -106,7 +106,7 @@ void group_settle(struct route_table *table, struct route_group *group)
     while (group->members != NULL) {
         member_remove(group, group->members, "last of its name");
     }
-    topic_table_drop_holder(&table->topics, group);
+    route_topics_drop_holder(&table->topics, group);
     HASH_DEL(table->groups, group);
     group_free(group);
 }

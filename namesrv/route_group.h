@@ -13,8 +13,8 @@
 #define NAMESRV_ROUTE_GROUP_H
 
 #include "namesrv/route_table.h"
+#include "namesrv/route_topics.h"
 #include "namesrv/table.h"
-#include "namesrv/topic_table.h"
 
 enum member_state { MEMBER_LIVE, MEMBER_GRACE };
 
@@ -48,7 +48,7 @@ struct route_group {
 struct route_table {
     struct route_rules rules;
     struct route_group *groups; /* by broker name */
-    struct topic_table topics;
+    struct route_topics topics;
 };
 
 static inline struct mq_str group_name(const struct route_group *group)

@@ -16,7 +16,7 @@
     do {                                                                                                             \
         struct proto_problem why_;                                                                                   \
         if (proto_##noun##_header_decode(&(rq)->cmd->fields, &(h), &why_) != 0) {                                    \
-            reply_bad_header(rq, &why_);                                                                             \
+            dispatch_reply_bad_header(rq, &why_);                                                                    \
             return;                                                                                                  \
         }                                                                                                            \
     } while (0)
@@ -52,12 +52,12 @@ static void reply_registered(struct namesrv_request *rq, const struct proto_regi
     }
     if (rc != 0 && rc != MQ_ENOTFOUND) {
         mq_buf_free(&body);
-        reply_failed(rq, rc, "the answer cannot be made");
+        dispatch_reply_failed(rq, rc, "the answer cannot be made");
         return;
     }
-    reply_begin(rq, &w, RESP_SUCCESS);
+    dispatch_reply_begin(rq, &w, RESP_SUCCESS);
     proto_register_broker_response_header_encode(&w, &answer);
-    reply_end(rq, &w, body.len != 0 ? &body : NULL);
+    dispatch_reply_end(rq, &w, body.len != 0 ? &body : NULL);
     mq_buf_free(&body);
 }
 
@@ -89,8 +89,8 @@ static void take_registration(struct namesrv_request *rq, const struct proto_reg
             mq_log_warn("route", "refused broker=%.*s addr=%.*s cause=\"" MQ_STR_FMT "\" skipped=%" PRIu64,
                         SHOWN(h->broker_name), SHOWN(h->broker_addr), MQ_STR_ARG(mq_buf_str(&why)), skipped);
         }
-        reply_error(rq, RESP_SYSTEM_ERROR, "register broker failed: " MQ_STR_FMT,
-                    MQ_STR_ARG(why.len != 0 ? mq_buf_str(&why) : mq_str_of(mq_strerror(rc))));
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "register broker failed: " MQ_STR_FMT,
+                             MQ_STR_ARG(why.len != 0 ? mq_buf_str(&why) : mq_str_of(mq_strerror(rc))));
     } else {
         if (outcome == ROUTE_OUTRANKED && mq_log_limit_pass(&limit, &skipped)) {
             mq_log_warn("route",
@@ -117,18 +117,20 @@ void route_register(struct namesrv_request *rq)
 
     READ_HEADER(rq, register_broker, h);
     if (!crc_holds(rq->cmd, h.body_crc32)) {
-        reply_error(rq, RESP_SYSTEM_ERROR, "crc32 not match: bodyCrc32 is %d, the body of %u bytes has another",
-                    h.body_crc32, rq->cmd->body_bytes);
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR,
+                             "crc32 not match: bodyCrc32 is %d, the body of %u bytes has another", h.body_crc32,
+                             rq->cmd->body_bytes);
         return;
     }
     rc = proto_register_decode(body_text(rq), rq->cmd->body_bytes, h.compressed, &body);
     if (rc == 0) {
         take_registration(rq, &h, &body.table);
     } else if (rc == MQ_ETOOBIG) {
-        reply_error(rq, RESP_SYSTEM_ERROR, "the body has more than %u topics or inflates to more than %u bytes",
-                    PROTO_TOPICS_MAX, PROTO_REGISTER_INFLATED_MAX);
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR,
+                             "the body has more than %u topics or inflates to more than %u bytes", PROTO_TOPICS_MAX,
+                             PROTO_REGISTER_INFLATED_MAX);
     } else {
-        reply_failed(rq, rc, "the body of the registration does not parse");
+        dispatch_reply_failed(rq, rc, "the body of the registration does not parse");
     }
     proto_register_free(&body);
 }
@@ -138,7 +140,7 @@ void route_unregister(struct namesrv_request *rq)
     READ_HEADER(rq, unregister_broker, h);
     route_table_unregister(rq->srv->routes, &(struct route_identity){h.cluster_name, h.broker_name, h.broker_addr},
                            namesrv_conn(rq->ch));
-    reply_ok(rq);
+    dispatch_reply_ok(rq);
 }
 
 void route_heartbeat(struct namesrv_request *rq)
@@ -146,7 +148,7 @@ void route_heartbeat(struct namesrv_request *rq)
     READ_HEADER(rq, broker_heartbeat, h);
     route_table_touch(rq->srv->routes, &(struct route_identity){h.cluster_name, h.broker_name, h.broker_addr},
                       rq->now_ms);
-    reply_ok(rq);
+    dispatch_reply_ok(rq);
 }
 
 void route_query_version(struct namesrv_request *rq)
@@ -163,7 +165,7 @@ void route_query_version(struct namesrv_request *rq)
         rc = proto_data_version_decode(body_text(rq), rq->cmd->body_bytes, &theirs);
     }
     if (rc != 0) {
-        reply_failed(rq, rc, "the body is not a data version");
+        dispatch_reply_failed(rq, rc, "the body is not a data version");
         return;
     }
     answer.changed =
@@ -173,11 +175,11 @@ void route_query_version(struct namesrv_request *rq)
         rc = proto_data_version_encode(&body, &stored);
     }
     if (rc == 0) {
-        reply_begin(rq, &w, RESP_SUCCESS);
+        dispatch_reply_begin(rq, &w, RESP_SUCCESS);
         proto_data_version_response_header_encode(&w, &answer);
-        reply_end(rq, &w, has_stored ? &body : NULL);
+        dispatch_reply_end(rq, &w, has_stored ? &body : NULL);
     } else {
-        reply_failed(rq, rc, "the answer cannot be made");
+        dispatch_reply_failed(rq, rc, "the answer cannot be made");
     }
     mq_buf_free(&body);
 }
@@ -219,7 +221,7 @@ void route_member_group(struct namesrv_request *rq)
         broker = (struct proto_broker_data){.cluster = h.cluster_name, .name = h.broker_name};
     }
     rc = encode_member_group(&body, &broker);
-    reply_body(rq, rc, &body);
+    dispatch_reply_body(rq, rc, &body);
 }
 
 /* -- Clients and tools ------------------------------------------------------------------------------------------ */
@@ -241,7 +243,7 @@ void route_get(struct namesrv_request *rq)
 
     READ_HEADER(rq, topic, h);
     if (!is_ready(rq)) {
-        reply_error(rq, RESP_SYSTEM_ERROR, "name server not ready");
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "name server not ready");
         return;
     }
     if (mq_str_to_bool(proto_fields_get(fields, MQ_STR("__ZONE_MODE")))) {
@@ -249,13 +251,13 @@ void route_get(struct namesrv_request *rq)
     }
     rc = route_table_route(rq->srv->routes, h.topic, zone, &route);
     if (rc == MQ_ENOTFOUND) {
-        reply_error(rq, RESP_TOPIC_NOT_EXIST, "no registered broker has the topic %.*s", SHOWN(h.topic));
+        dispatch_reply_error(rq, RESP_TOPIC_NOT_EXIST, "no registered broker has the topic %.*s", SHOWN(h.topic));
     } else {
         if (rq->srv->config->order_message) {
             route.order_conf = kv_table_get(rq->srv->kv, KV_ORDER_TOPICS, h.topic);
         }
         rc = rc != 0 ? rc : proto_route_encode(&body, &route);
-        reply_body(rq, rc, &body);
+        dispatch_reply_body(rq, rc, &body);
     }
     proto_route_free(&route);
 }
@@ -267,7 +269,7 @@ void route_cluster_info(struct namesrv_request *rq)
     int rc = route_table_brokers(rq->srv->routes, &brokers);
 
     rc = rc != 0 ? rc : proto_cluster_encode(&body, &brokers);
-    reply_body(rq, rc, &body);
+    dispatch_reply_body(rq, rc, &body);
     proto_brokers_free(&brokers);
 }
 
@@ -279,7 +281,7 @@ static void reply_topics(struct namesrv_request *rq, struct mq_str cluster)
     int rc = route_table_topics(rq->srv->routes, cluster, &topics);
 
     rc = rc != 0 ? rc : proto_topic_list_encode(&body, &topics, (struct mq_str){0});
-    reply_body(rq, rc, &body);
+    dispatch_reply_body(rq, rc, &body);
     proto_str_list_free(&topics);
 }
 
@@ -288,7 +290,7 @@ void route_topic_list(struct namesrv_request *rq)
     if (rq->srv->config->topic_list) {
         reply_topics(rq, (struct mq_str){0});
     } else {
-        reply_error(rq, RESP_SYSTEM_ERROR, "disable: enableAllTopicList is false");
+        dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "disable: enableAllTopicList is false");
     }
 }
 
@@ -340,7 +342,7 @@ void route_system_topics(struct namesrv_request *rq)
         addr = brokers.items[0].addrs[0].addr; /* a registered name has a member */
     }
     rc = rc != 0 ? rc : proto_topic_list_encode(&body, &names, addr);
-    reply_body(rq, rc, &body);
+    dispatch_reply_body(rq, rc, &body);
     proto_str_list_free(&names);
     proto_brokers_free(&brokers);
 }
@@ -354,9 +356,9 @@ void route_wipe_writes(struct namesrv_request *rq)
 
     READ_HEADER(rq, wipe, h);
     answer.topics = (int32_t)route_table_allow_writes(rq->srv->routes, h.broker_name, false);
-    reply_begin(rq, &w, RESP_SUCCESS);
+    dispatch_reply_begin(rq, &w, RESP_SUCCESS);
     proto_wipe_response_header_encode(&w, &answer);
-    reply_end(rq, &w, NULL);
+    dispatch_reply_end(rq, &w, NULL);
 }
 
 void route_allow_writes(struct namesrv_request *rq)
@@ -366,16 +368,16 @@ void route_allow_writes(struct namesrv_request *rq)
 
     READ_HEADER(rq, wipe, h);
     answer.topics = (int32_t)route_table_allow_writes(rq->srv->routes, h.broker_name, true);
-    reply_begin(rq, &w, RESP_SUCCESS);
+    dispatch_reply_begin(rq, &w, RESP_SUCCESS);
     proto_add_write_response_header_encode(&w, &answer);
-    reply_end(rq, &w, NULL);
+    dispatch_reply_end(rq, &w, NULL);
 }
 
 void route_delete_topic(struct namesrv_request *rq)
 {
     READ_HEADER(rq, delete_route, h);
     route_table_delete_topic(rq->srv->routes, h.topic, h.cluster_name);
-    reply_ok(rq);
+    dispatch_reply_ok(rq);
 }
 
 void route_put_topic(struct namesrv_request *rq)
@@ -389,9 +391,9 @@ void route_put_topic(struct namesrv_request *rq)
         rc = route_table_put_topic(rq->srv->routes, h.topic, &route.queues);
     }
     if (rc == 0 || rc == MQ_ENOTFOUND) { /* an unknown broker is passed over in silence, as stock name servers do */
-        reply_ok(rq);
+        dispatch_reply_ok(rq);
     } else {
-        reply_failed(rq, rc, "the topic cannot be registered");
+        dispatch_reply_failed(rq, rc, "the topic cannot be registered");
     }
     proto_route_free(&route);
 }

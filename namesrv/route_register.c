@@ -57,9 +57,9 @@ static int check_topics(struct mq_buf *why, const struct proto_topic_table *topi
     for (uint32_t i = 0; i < topics->topics.count; i++) {
         struct mq_str name = topics->topics.items[i].name;
 
-        if (name.len == 0 || name.len > TOPIC_TABLE_NAME_MAX) {
+        if (name.len == 0 || name.len > ROUTE_TOPICS_NAME_MAX) {
             return refused(MQ_EINVAL, mq_buf_printf(why, "a topic's name has %u bytes, allowed are 1 to %u", name.len,
-                                                    TOPIC_TABLE_NAME_MAX));
+                                                    ROUTE_TOPICS_NAME_MAX));
         }
         if (has_control(name)) {
             return refused(MQ_EINVAL, mq_buf_printf(why, "a topic's name contains a control character"));
@@ -218,10 +218,10 @@ static int put_topics(struct route_table *table, const struct registering *work,
             .sys_flag = config->sys_flag,
             .mark = mark,
         };
-        const struct topic *topic = only_missing ? topic_table_find(&table->topics, config->name) : NULL;
+        const struct topic *topic = only_missing ? route_topics_find(&table->topics, config->name) : NULL;
 
         if (topic == NULL || topic_share_of(topic, work->group) == NULL) {
-            rc = topic_table_put(&table->topics, config->name, &share);
+            rc = route_topics_put(&table->topics, config->name, &share);
         }
     }
     return rc;
@@ -239,15 +239,15 @@ static int take_topics(struct route_table *table, const struct registering *work
     if (!speaks_for_topics(work)) {
         return 0;
     }
-    mark = topic_table_mark(&table->topics);
+    mark = route_topics_mark(&table->topics);
     rc = put_topics(table, work, !news, mark);
     if (rc == MQ_ETOOBIG) {
         rc =
             refused(MQ_ETOOBIG, mq_buf_printf(why, "more than %u topics, or more than %u broker names on one of them",
-                                              TOPIC_TABLE_TOPICS_MAX, TOPIC_TABLE_HOLDERS_MAX));
+                                              ROUTE_TOPICS_TOPICS_MAX, ROUTE_TOPICS_HOLDERS_MAX));
     }
     if (rc == 0 && news && (work->reg->whole_table || table->rules.whole_tables)) {
-        topic_table_sweep(&table->topics, work->group, mark);
+        route_topics_sweep(&table->topics, work->group, mark);
     }
     return rc;
 }

@@ -16,7 +16,7 @@ int route_table_new(const struct route_rules *rules, struct route_table **out)
         return MQ_ENOMEM;
     }
     table->rules = *rules;
-    topic_table_init(&table->topics);
+    route_topics_init(&table->topics);
     *out = table;
     return 0;
 }
@@ -25,7 +25,7 @@ void route_table_free(struct route_table *table)
 {
     struct route_group *group, *next;
 
-    topic_table_fini(&table->topics);
+    route_topics_fini(&table->topics);
     HASH_ITER (hh, table->groups, group, next) {
         HASH_DEL(table->groups, group);
         group_free(group);
@@ -213,7 +213,7 @@ static int add_share(struct proto_route *out, const struct topic_share *share)
 int route_table_route(const struct route_table *table, struct mq_str topic, struct mq_str zone,
                       struct proto_route *out)
 {
-    const struct topic *found = topic_table_find(&table->topics, topic);
+    const struct topic *found = route_topics_find(&table->topics, topic);
     int rc = 0;
 
     if (found == NULL) {
@@ -264,7 +264,7 @@ static bool held_in(const struct topic *topic, struct mq_str cluster)
 
 int route_table_topics(const struct route_table *table, struct mq_str cluster, struct proto_str_list *out)
 {
-    for (struct topic *topic = NULL; (topic = topic_table_next(&table->topics, topic)) != NULL;) {
+    for (struct topic *topic = NULL; (topic = route_topics_next(&table->topics, topic)) != NULL;) {
         struct mq_str *name;
 
         if (cluster.at != NULL && !held_in(topic, cluster)) {
@@ -301,18 +301,18 @@ uint32_t route_table_allow_writes(struct route_table *table, struct mq_str broke
     }
     group->writes_taken = !allowed;
     mq_log_info("route", "writes broker=" MQ_STR_FMT " allowed=%d", MQ_STR_ARG(broker_name), allowed);
-    return topic_table_held(&table->topics, group);
+    return route_topics_held(&table->topics, group);
 }
 
 void route_table_delete_topic(struct route_table *table, struct mq_str topic, struct mq_str cluster)
 {
     if (cluster.len == 0) {
-        topic_table_drop(&table->topics, topic, NULL);
+        route_topics_drop(&table->topics, topic, NULL);
         return;
     }
     for (const struct route_group *group = table->groups; group != NULL; group = group->hh.next) {
         if (mq_str_eq(mq_str_of(group->cluster), cluster)) {
-            topic_table_drop(&table->topics, topic, group);
+            route_topics_drop(&table->topics, topic, group);
         }
     }
 }
@@ -336,7 +336,7 @@ int route_table_put_topic(struct route_table *table, struct mq_str topic, const 
             .sys_flag = data->topic_sys_flag,
         };
 
-        rc = topic_table_put(&table->topics, topic, &share);
+        rc = route_topics_put(&table->topics, topic, &share);
     }
     return rc;
 }

@@ -53,7 +53,7 @@ enum route_outcome {
 
 /* Takes a registration. All three outcomes are a success to the broker. Returns 0, or with a text for the broker
  * appended to @why and nothing listed: MQ_EINVAL (a field), MQ_EEXIST (the name belongs to another cluster),
- * MQ_ETOOBIG (a maximum above or in topic_table.h) or MQ_ENOMEM. */
+ * MQ_ETOOBIG (a maximum above or in route_topics.h) or MQ_ENOMEM. */
 int route_table_register(struct route_table *table, const struct route_registration *reg, uint64_t now_ms,
                          enum route_outcome *outcome, struct mq_buf *why);
 

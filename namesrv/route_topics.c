@@ -1,24 +1,24 @@
 /* Topics in a hash by name; the shares of one topic are a short exact-size array, for most topics live on one or two
  * broker names. */
-#include "namesrv/topic_table.h"
+#include "namesrv/route_topics.h"
 
 #include "remoting/base/err.h"
 
 #include <string.h>
 
-void topic_table_init(struct topic_table *table)
+void route_topics_init(struct route_topics *table)
 {
-    *table = (struct topic_table){0};
+    *table = (struct route_topics){0};
 }
 
-static void topic_free(struct topic_table *table, struct topic *topic)
+static void topic_free(struct route_topics *table, struct topic *topic)
 {
     HASH_DEL(table->by_name, topic);
     mq_free(topic->shares);
     mq_free(topic);
 }
 
-void topic_table_fini(struct topic_table *table)
+void route_topics_fini(struct route_topics *table)
 {
     struct topic *topic, *next;
 
@@ -27,12 +27,12 @@ void topic_table_fini(struct topic_table *table)
     }
 }
 
-uint32_t topic_table_count(const struct topic_table *table)
+uint32_t route_topics_count(const struct route_topics *table)
 {
     return HASH_COUNT(table->by_name);
 }
 
-struct topic *topic_table_find(const struct topic_table *table, struct mq_str name)
+struct topic *route_topics_find(const struct route_topics *table, struct mq_str name)
 {
     struct topic *topic = NULL;
 
@@ -42,7 +42,7 @@ struct topic *topic_table_find(const struct topic_table *table, struct mq_str na
     return topic;
 }
 
-struct topic *topic_table_next(const struct topic_table *table, const struct topic *topic)
+struct topic *route_topics_next(const struct route_topics *table, const struct topic *topic)
 {
     return topic == NULL ? table->by_name : topic->hh.next;
 }
@@ -57,11 +57,11 @@ struct topic_share *topic_share_of(const struct topic *topic, const struct route
     return NULL;
 }
 
-static int topic_new(struct topic_table *table, struct mq_str name, const struct topic_share *share)
+static int topic_new(struct route_topics *table, struct mq_str name, const struct topic_share *share)
 {
     struct topic *topic;
 
-    if (topic_table_count(table) >= TOPIC_TABLE_TOPICS_MAX) {
+    if (route_topics_count(table) >= ROUTE_TOPICS_TOPICS_MAX) {
         return MQ_ETOOBIG;
     }
     topic = mq_calloc(1, sizeof(*topic) + name.len);
@@ -93,7 +93,7 @@ static int share_add(struct topic *topic, const struct topic_share *share)
 {
     struct topic_share *grown;
 
-    if (topic->share_count >= TOPIC_TABLE_HOLDERS_MAX) {
+    if (topic->share_count >= ROUTE_TOPICS_HOLDERS_MAX) {
         return MQ_ETOOBIG;
     }
     grown = mq_realloc(topic->shares, (topic->share_count + 1) * sizeof(*share));
@@ -105,7 +105,7 @@ static int share_add(struct topic *topic, const struct topic_share *share)
     return 0;
 }
 
-int topic_table_put(struct topic_table *table, struct mq_str name, const struct topic_share *share)
+int route_topics_put(struct route_topics *table, struct mq_str name, const struct topic_share *share)
 {
     struct topic *topic;
     struct topic_share *old;
@@ -113,10 +113,10 @@ int topic_table_put(struct topic_table *table, struct mq_str name, const struct 
     if (name.len == 0) {
         return MQ_EINVAL;
     }
-    if (name.len > TOPIC_TABLE_NAME_MAX) {
+    if (name.len > ROUTE_TOPICS_NAME_MAX) {
         return MQ_ETOOBIG;
     }
-    topic = topic_table_find(table, name);
+    topic = route_topics_find(table, name);
     if (topic == NULL) {
         return topic_new(table, name, share);
     }
@@ -130,7 +130,7 @@ int topic_table_put(struct topic_table *table, struct mq_str name, const struct 
 
 /* Takes one share out. The array keeps its size: it is exact again at the next growth, and a topic rarely loses
  * holders without going altogether. */
-static void share_remove(struct topic_table *table, struct topic *topic, struct topic_share *share)
+static void share_remove(struct route_topics *table, struct topic *topic, struct topic_share *share)
 {
     struct topic_share *end = topic->shares + topic->share_count;
 
@@ -141,9 +141,9 @@ static void share_remove(struct topic_table *table, struct topic *topic, struct 
     }
 }
 
-void topic_table_drop(struct topic_table *table, struct mq_str name, const struct route_group *holder)
+void route_topics_drop(struct route_topics *table, struct mq_str name, const struct route_group *holder)
 {
-    struct topic *topic = topic_table_find(table, name);
+    struct topic *topic = route_topics_find(table, name);
     struct topic_share *share;
 
     if (topic == NULL) {
@@ -159,7 +159,7 @@ void topic_table_drop(struct topic_table *table, struct mq_str name, const struc
     }
 }
 
-void topic_table_drop_holder(struct topic_table *table, const struct route_group *holder)
+void route_topics_drop_holder(struct route_topics *table, const struct route_group *holder)
 {
     struct topic *topic, *next;
 
@@ -172,12 +172,12 @@ void topic_table_drop_holder(struct topic_table *table, const struct route_group
     }
 }
 
-uint32_t topic_table_mark(struct topic_table *table)
+uint32_t route_topics_mark(struct route_topics *table)
 {
     return ++table->last_mark;
 }
 
-void topic_table_sweep(struct topic_table *table, const struct route_group *holder, uint32_t mark)
+void route_topics_sweep(struct route_topics *table, const struct route_group *holder, uint32_t mark)
 {
     struct topic *topic, *next;
 
@@ -190,11 +190,11 @@ void topic_table_sweep(struct topic_table *table, const struct route_group *hold
     }
 }
 
-uint32_t topic_table_held(const struct topic_table *table, const struct route_group *holder)
+uint32_t route_topics_held(const struct route_topics *table, const struct route_group *holder)
 {
     uint32_t held = 0;
 
-    for (struct topic *topic = NULL; (topic = topic_table_next(table, topic)) != NULL;) {
+    for (struct topic *topic = NULL; (topic = route_topics_next(table, topic)) != NULL;) {
         held += topic_share_of(topic, holder) != NULL;
     }
     return held;
