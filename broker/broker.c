@@ -1,0 +1,487 @@
+/* The broker put together. Opening, downwards from what others stand on:
+ *
+ *   configuration -> store -> state -> log (recovers; replays into state and store) -> sequencer -> sessions -> pull
+ * hold
+ *   -> server -> log takes part -> registrar
+ *
+ * Closing goes the other way, one asynchronous step after the other; each step's callback starts the next:
+ *
+ *   unregister -> no more proposals (14) -> those under way are answered, DRAIN_MS at most -> connections -> reads on
+ * the pool
+ *   -> log -> the rest
+ *
+ * An open that fails half way closes what it has opened through the same steps and runs the loop until they are done.
+ */
+#include "broker/include/broker/broker.h"
+
+#include "broker/dispatch.h"
+#include "broker/inside.h"
+#include "broker/processor/processors.h"
+#include "broker/processor/pull.h"
+#include "broker/processor/runtime.h"
+#include "broker/registrar.h"
+#include "broker/role.h"
+#include "broker/session/consumer_table.h"
+#include "broker/session/producer_table.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/file.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+#include "remoting/net/server.h"
+#include "remoting/protocol/codes.h"
+#include "remoting/protocol/headers.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SECOND_MS 1000
+#define EXPIRE_EVERY_S 10
+#define DRAIN_MS 1000
+#define DRAIN_LOOK_MS 5
+
+struct broker {
+    struct net_loop *loop;
+    struct broker_config config;
+    struct context ctx;
+    struct rlog_fsm fsm;
+    struct store store;
+    struct state state;
+    struct net_server server;
+    struct registrar *registrar;
+    struct net_turn turn;
+    uv_timer_t second; /* while closing it looks whether all is answered */
+    uint32_t seconds;
+    uint64_t drain_until_ms; /* monotonic */
+    bool config_open, store_open, state_open, server_open, timer_open;
+    bool closing;
+    char ready[512];
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* --- the log's news --- */
+
+static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
+{
+    struct broker *broker = fsm->data;
+
+    if (broker->ctx.first_store_ms == 0 && entry->records != 0) {
+        broker->ctx.first_store_ms = entry->store_ms;
+    }
+    state_apply(&broker->state, entry);
+}
+
+static void on_role(struct rlog_fsm *fsm, const struct rlog_role *role)
+{
+    struct broker *broker = fsm->data;
+
+    if (broker->closing) {
+        broker->ctx.role = *role; /* whatever it is, nothing is proposed any more */
+        return;
+    }
+    if (role_take(&broker->ctx, role) && broker->registrar != NULL) {
+        registrar_now(broker->registrar);
+    }
+}
+
+static void on_room(struct rlog_fsm *fsm)
+{
+    struct broker *broker = fsm->data;
+
+    if (broker->ctx.sequencer != NULL) {
+        sequencer_room(broker->ctx.sequencer);
+    }
+}
+
+static void on_topic_changed(void *data, struct topic *topic)
+{
+    struct broker *broker = data;
+
+    (void)topic;
+    if (broker->registrar != NULL && context_writable(&broker->ctx)) {
+        registrar_soon(broker->registrar);
+    }
+}
+
+/* --- clients --- */
+
+static void on_command(struct net_channel *ch, struct proto_command *cmd)
+{
+    struct broker *broker = ((struct net_server *)ch->data)->data;
+
+    dispatch(&broker->ctx, ch, cmd);
+}
+
+static void on_channel_closed(struct net_channel *ch, int reason)
+{
+    struct broker *broker = ((struct net_server *)ch->data)->data;
+
+    (void)reason;
+    pull_hold_channel_closed(broker->ctx.pull_hold, ch);
+    consumer_table_channel_closed(broker->ctx.consumers, ch);
+    producer_table_channel_closed(broker->ctx.producers, ch);
+    session_end(ch);
+}
+
+static const struct net_server_ops server_ops = {.command = on_command, .closed = on_channel_closed};
+
+/* NOTIFY_CONSUMER_IDS_CHANGED (40) to one member: it rebalances at once. */
+static void notify_member(void *data, struct net_channel *member, struct mq_str group)
+{
+    struct proto_group_header header = {.consumer_group = group};
+    struct proto_head head = {.code = REQ_NOTIFY_CONSUMER_IDS_CHANGED, .flag = PROTO_FLAG_ONEWAY};
+    struct proto_writer w;
+
+    (void)data;
+    proto_begin(&w, net_channel_out(member), &head);
+    proto_group_header_encode(&w, &header);
+    if (proto_end(&w, 0) == 0) {
+        net_channel_out_done(member);
+    }
+}
+
+/* The loop turns at least every 100 ms (pull_hold's timer), so that a group which may not be told yet is not
+ * forgotten. */
+static void on_turn(struct net_turn *turn)
+{
+    struct broker *broker = turn->data;
+
+    consumer_table_tell(broker->ctx.consumers, broker->loop->now_ms);
+}
+
+static void on_second(uv_timer_t *timer)
+{
+    struct broker *broker = timer->data;
+    uint64_t now_ms = mq_clock_mono_ms();
+
+    runtime_sample(&broker->ctx);
+    if (context_writable(&broker->ctx)) {
+        lock_expire(&broker->ctx, now_ms);
+    }
+    if (++broker->seconds % EXPIRE_EVERY_S == 0) {
+        uint64_t expired_ms = (uint64_t)broker->config.channel_expired_ms;
+
+        consumer_table_expire(broker->ctx.consumers, now_ms, expired_ms);
+        producer_table_expire(broker->ctx.producers, now_ms, expired_ms);
+    }
+}
+
+/* --- opening --- */
+
+static int open_store(struct broker *broker, struct mq_buf *problem)
+{
+    int rc = mq_dir_make(broker->config.store_dir);
+
+    if (rc == 0) {
+        rc = store_init(&broker->store, broker->config.store_dir);
+    }
+    if (rc != 0) {
+        (void)mq_buf_printf(problem, "storePathRootDir %s: %s\n", broker->config.store_dir, mq_strerror(rc));
+        return rc;
+    }
+    broker->store_open = true;
+    rc = state_init(&broker->state, &broker->store);
+    broker->state_open = rc == 0;
+    return rc;
+}
+
+static int open_log(struct broker *broker, struct mq_buf *problem)
+{
+    const struct broker_config *config = &broker->config;
+    struct rlog_options options = {
+        .group = config->group,
+        .self = config->self,
+        .members = config->members,
+        .n_members = config->n_members,
+        .segment_bytes = (uint64_t)config->segment_bytes,
+        .election_ms = (uint32_t)config->election_ms,
+        .heartbeat_ms = (uint32_t)config->heartbeat_ms,
+        .inflight_entries_max = 256,
+        .inflight_bytes_max = 64u << 20,
+    };
+    char *dir = mq_path_join(config->store_dir, "raftlog");
+    int rc;
+
+    if (dir == NULL) {
+        return MQ_ENOMEM;
+    }
+    options.dir = dir;
+    broker->fsm = (struct rlog_fsm){.data = broker, .apply = on_apply, .role = on_role, .room = on_room};
+    rc = rlog_open(broker->loop, &options, &broker->fsm, &broker->ctx.log, problem);
+    mq_free(dir);
+    if (rc == 0) {
+        broker->store.log = broker->ctx.log;
+    }
+    return rc;
+}
+
+static int open_flows(struct broker *broker)
+{
+    struct context *ctx = &broker->ctx;
+    int rc = sequencer_new(broker->loop, &broker->store, &ctx->sequencer);
+
+    if (rc == 0) {
+        rc = producer_table_new(&ctx->producers);
+    }
+    if (rc == 0) {
+        rc = consumer_table_new(notify_member, broker, &ctx->consumers);
+    }
+    if (rc == 0) {
+        rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
+    }
+    if (rc == 0) {
+        cold_reads_init(&ctx->cold_reads, &broker->store);
+        broker->turn.data = broker;
+        net_turn_add(broker->loop, &broker->turn, NET_PHASE_WORK, on_turn);
+        uv_timer_init(&broker->loop->uv, &broker->second);
+        broker->second.data = broker;
+        uv_timer_start(&broker->second, on_second, SECOND_MS, SECOND_MS);
+        broker->timer_open = true;
+    }
+    return rc;
+}
+
+static int open_server(struct broker *broker, struct mq_buf *problem)
+{
+    const struct broker_config *config = &broker->config;
+    struct net_conn_limits limits = net_server_default_limits;
+    int rc;
+
+    limits.idle_ms = (uint32_t)config->idle_s * 1000;
+    broker->server.data = broker;
+    rc = net_server_open(&broker->server, broker->loop, config->bind_address, (int)config->listen_port, &server_ops,
+                         &limits);
+    if (rc != 0) {
+        (void)mq_buf_printf(problem, "listenPort %" PRId64 " on %s: %s\n", config->listen_port, config->bind_address,
+                            mq_strerror(rc));
+        return rc;
+    }
+    broker->server_open = true;
+    broker->ctx.store_host = (struct proto_host){.ip_bytes = 4, .port = (uint16_t)broker->server.port};
+    memcpy(broker->ctx.store_host.ip, config->ip_bytes, sizeof(config->ip_bytes));
+    proto_uniq_key_init(&broker->ctx.uniq_key, broker->ctx.store_host.ip, mq_clock_wall_ms());
+    return 0;
+}
+
+static int open_all(struct broker *broker, const char *conf_path, const char *const *overrides,
+                    struct mq_buf *problem, struct mq_buf *warnings)
+{
+    struct context *ctx = &broker->ctx;
+    int rc;
+
+    broker->config_open = true;
+    rc = broker_config_load(&broker->config, conf_path, overrides, problem, warnings);
+    if (rc == 0) {
+        rc = open_store(broker, problem);
+    }
+    if (rc == 0) {
+        rc = open_log(broker, problem);
+    }
+    if (rc == 0) {
+        rc = open_flows(broker);
+    }
+    if (rc == 0) {
+        rc = open_server(broker, problem);
+    }
+    if (rc == 0) {
+        broker->state.news = (struct state_news){.data = broker, .topic_changed = on_topic_changed};
+        rc = rlog_start(ctx->log, problem);
+    }
+    if (rc == 0) {
+        rc = registrar_new(ctx, broker->server.port, &broker->registrar, problem);
+    }
+    if (rc == 0) {
+        snprintf(broker->ready, sizeof(broker->ready), "broker=%s id=%s listen=%s:%d dir=%s",
+                 broker->config.broker_name, broker->config.self_id, broker->config.ip, broker->server.port,
+                 broker->config.store_dir);
+    }
+    return rc;
+}
+
+static void on_failed_open_closed(void *data)
+{
+    *(bool *)data = true;
+}
+
+int broker_open(struct net_loop *loop, const char *conf_path, const char *const *overrides, struct broker **out,
+                struct mq_buf *problem, struct mq_buf *warnings)
+{
+    struct broker *broker = mq_calloc(1, sizeof(*broker));
+    bool gone = false;
+    int rc;
+
+    if (broker == NULL) {
+        return MQ_ENOMEM;
+    }
+    broker->loop = loop;
+    broker->ctx = (struct context){
+        .loop = loop,
+        .config = &broker->config,
+        .store = &broker->store,
+        .state = &broker->state,
+        .boot_ms = mq_clock_wall_ms(),
+    };
+    rc = open_all(broker, conf_path, overrides, problem, warnings);
+    if (rc == 0) {
+        *out = broker;
+        return 0;
+    }
+    if (problem->len == 0) {
+        (void)mq_buf_printf(problem, "the broker cannot start: %s\n", mq_strerror(rc));
+    }
+    broker_close(broker, on_failed_open_closed, &gone);
+    while (!gone) {
+        uv_run(&loop->uv, UV_RUN_ONCE);
+    }
+    return rc;
+}
+
+const char *broker_ready_text(const struct broker *broker)
+{
+    return broker->ready;
+}
+
+struct context *broker_context(struct broker *broker)
+{
+    return &broker->ctx;
+}
+
+void broker_register_now(struct broker *broker)
+{
+    registrar_now(broker->registrar);
+}
+
+int broker_port(const struct broker *broker)
+{
+    return broker->server.port;
+}
+
+bool broker_is_writable(const struct broker *broker)
+{
+    return !broker->closing && context_writable(&broker->ctx);
+}
+
+/* --- closing --- */
+
+static void close_rest(void *data)
+{
+    struct broker *broker = data;
+    void (*closed)(void *) = broker->closed;
+    void *closed_data = broker->closed_data;
+
+    if (broker->ctx.sequencer != NULL) {
+        sequencer_free(broker->ctx.sequencer);
+    }
+    if (broker->ctx.consumers != NULL) {
+        consumer_table_free(broker->ctx.consumers);
+    }
+    if (broker->ctx.producers != NULL) {
+        producer_table_free(broker->ctx.producers);
+    }
+    if (broker->state_open) {
+        state_fini(&broker->state);
+    }
+    if (broker->store_open) {
+        store_fini(&broker->store);
+    }
+    if (broker->config_open) {
+        broker_config_free(&broker->config);
+    }
+    mq_free(broker);
+    closed(closed_data);
+}
+
+static void close_hold(void *data)
+{
+    struct broker *broker = data;
+
+    if (broker->ctx.pull_hold != NULL) {
+        pull_hold_free(broker->ctx.pull_hold, close_rest, broker);
+    } else {
+        close_rest(broker);
+    }
+}
+
+static void close_log(void *data)
+{
+    struct broker *broker = data;
+
+    if (broker->ctx.log != NULL) {
+        rlog_close(broker->ctx.log, close_hold, broker);
+    } else {
+        close_hold(broker);
+    }
+}
+
+/* Reads on the pool hold parts of the log. */
+static void close_reads(struct broker *broker)
+{
+    if (!broker->store_open || store_drain(&broker->store, close_log, broker)) {
+        close_log(broker);
+    }
+}
+
+static void on_server_closed(struct net_server *server)
+{
+    close_reads(server->data);
+}
+
+static void close_server(struct broker *broker)
+{
+    if (broker->server_open) {
+        net_server_close(&broker->server, true, on_server_closed);
+    } else {
+        close_reads(broker);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct broker *broker = handle->data;
+
+    net_turn_remove(&broker->turn);
+    close_server(broker);
+}
+
+/* Answers that this turn produced leave with the orderly close of their connections. */
+static void on_drain(uv_timer_t *timer)
+{
+    struct broker *broker = timer->data;
+    struct rlog_status status;
+
+    rlog_status_get(broker->ctx.log, &status);
+    if (status.inflight_entries == 0 || mq_clock_mono_ms() >= broker->drain_until_ms) {
+        uv_close((uv_handle_t *)timer, on_timer_closed);
+    }
+}
+
+static void on_registrar_closed(void *data)
+{
+    struct broker *broker = data;
+
+    if (!broker->timer_open) {
+        close_server(broker);
+        return;
+    }
+    sequencer_set_writable(broker->ctx.sequencer, false);
+    broker->drain_until_ms = mq_clock_mono_ms() + DRAIN_MS;
+    uv_timer_start(&broker->second, on_drain, 0, DRAIN_LOOK_MS);
+}
+
+void broker_close(struct broker *broker, void (*closed)(void *data), void *data)
+{
+    struct registrar *registrar = broker->registrar;
+
+    MQ_ASSERT(!broker->closing);
+    broker->closing = true;
+    broker->closed = closed;
+    broker->closed_data = data;
+    broker->registrar = NULL;
+    if (registrar != NULL) {
+        registrar_free(registrar, on_registrar_closed, broker);
+    } else {
+        on_registrar_closed(broker);
+    }
+}

@@ -1,0 +1,62 @@
+/* The broker's configuration: RocketMQ's keys (broker.conf) and a few of our own. */
+#ifndef BROKER_CONFIG_H
+#define BROKER_CONFIG_H
+
+#include "raft-log/include/raftlog/raftlog.h"
+#include "remoting/base/buf.h"
+#include "remoting/base/conf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct broker_config {
+    /* As in the file; strings owned. */
+    char *cluster;                     /* brokerClusterName, DefaultCluster */
+    char *broker_name;                 /* brokerName; empty: dLegerGroup */
+    char *group;                       /* dLegerGroup */
+    char *peers;                       /* dLegerPeers, "n0-host:port;n1-host:port" */
+    char *self_id;                     /* dLegerSelfId, "n0" */
+    char *ip;                          /* brokerIP1: the address clients use */
+    char *bind_address;                /* bindAddress, 0.0.0.0 */
+    int64_t listen_port;               /* listenPort, 10911 */
+    char *namesrv;                     /* namesrvAddr, "a:9876;b:9876" */
+    char *store_dir;                   /* storePathRootDir */
+    char *region;                      /* regionId, DefaultRegion */
+    bool trace_on;                     /* traceOn, true */
+    int64_t permission;                /* brokerPermission, 6 */
+    bool auto_create_topic;            /* autoCreateTopicEnable, true */
+    bool auto_create_group;            /* autoCreateSubscriptionGroup, true */
+    int64_t topic_queues;              /* defaultTopicQueueNums, 8 */
+    bool cluster_topic, broker_topic;  /* clusterTopicEnable, brokerTopicEnable, true */
+    int64_t body_bytes_max;            /* maxMessageSize, 4 MiB */
+    int64_t pull_count_max;            /* maxTransferCountOnMessageInMemory, 32 */
+    int64_t pull_bytes_max;            /* maxTransferBytesOnMessageInMemory, 262144 */
+    bool long_polling;                 /* longPollingEnable, true */
+    int64_t short_polling_ms;          /* shortPollingTimeMills, 1000 */
+    bool lite_pull;                    /* litePullMessageEnable, true */
+    bool notify_consumers;             /* notifyConsumerIdsChangedEnable, true */
+    int64_t channel_expired_ms;        /* channelExpiredTimeout, 120000 */
+    int64_t idle_s;                    /* serverChannelMaxIdleTimeSeconds, 120 */
+    int64_t register_ms;               /* registerNameServerPeriod, 30000, 10 s to 60 s */
+    int64_t segment_bytes;             /* mappedFileSizeCommitLog, 1 GiB */
+    int flush;                         /* flushDiskType: 0 SYNC_FLUSH, 1 ASYNC_FLUSH */
+    int64_t election_ms, heartbeat_ms; /* raftElectionTimeoutMs 300, raftHeartbeatMs 50 (ours) */
+    char *log_file;                    /* logFile (ours): empty: stderr */
+
+    /* Made from the above. */
+    uint8_t ip_bytes[4]; /* brokerIP1 in network order */
+    struct rlog_member members[RLOG_MEMBERS_MAX];
+    uint32_t n_members;
+    uint32_t self; /* number in dLegerSelfId + 1: raft member id, and broker id of a follower */
+};
+
+extern const struct mq_conf_key broker_config_keys[]; /* config_keys.c */
+
+/* Reads @path (NULL: defaults only), then @overrides ("key=value", NULL-terminated list, may be NULL), and checks the
+ * whole. Returns 0 or a negative code with one line in @problem; @warnings gets a line for each RocketMQ key without
+ * meaning here. Free @config either way. */
+int broker_config_load(struct broker_config *config, const char *path, const char *const *overrides,
+                       struct mq_buf *problem, struct mq_buf *warnings);
+void broker_config_free(struct broker_config *config);
+
+#endif

@@ -1,0 +1,96 @@
+#include "broker/dispatch.h"
+
+#include "broker/processor/processors.h"
+#include "broker/processor/reply.h"
+#include "remoting/base/assert.h"
+
+#include <stdlib.h>
+
+enum {
+    ANY_NODE = 0,
+    LEADER = 1 /* only the leader may serve it: its answer must be current, or it goes through the log */
+};
+
+struct row {
+    int32_t code;
+    int rule;
+    processor_fn run;
+};
+
+/* Ascending by code. Leader only: what changes state, and what makes clients choose where to read when it is stale
+ * (broker-semantics.md 13.5). */
+static const struct row rows[] = {
+    {REQ_SEND_MESSAGE, LEADER, send_message},
+    {REQ_PULL_MESSAGE, ANY_NODE, pull_message},
+    {REQ_QUERY_CONSUMER_OFFSET, LEADER, query_offset},
+    {REQ_UPDATE_CONSUMER_OFFSET, LEADER, update_offset},
+    {REQ_UPDATE_AND_CREATE_TOPIC, LEADER, create_topic},
+    {REQ_GET_ALL_TOPIC_CONFIG, ANY_NODE, get_all_topics},
+    {REQ_UPDATE_BROKER_CONFIG, ANY_NODE, refuse_config_update},
+    {REQ_GET_BROKER_CONFIG, ANY_NODE, get_broker_config},
+    {REQ_GET_BROKER_RUNTIME_INFO, ANY_NODE, get_runtime_info},
+    {REQ_SEARCH_OFFSET_BY_TIMESTAMP, LEADER, search_offset},
+    {REQ_GET_MAX_OFFSET, LEADER, get_max_offset},
+    {REQ_GET_MIN_OFFSET, LEADER, get_min_offset},
+    {REQ_GET_EARLIEST_MSG_STORETIME, ANY_NODE, get_earliest_store_time},
+    {REQ_VIEW_MESSAGE_BY_ID, ANY_NODE, view_message},
+    {REQ_HEART_BEAT, ANY_NODE, client_heartbeat},
+    {REQ_UNREGISTER_CLIENT, ANY_NODE, client_unregister},
+    {REQ_GET_CONSUMER_LIST_BY_GROUP, ANY_NODE, consumer_list},
+    {REQ_LOCK_BATCH_MQ, LEADER, lock_queues},
+    {REQ_UNLOCK_BATCH_MQ, LEADER, unlock_queues},
+    {REQ_GET_TOPIC_STATS_INFO, ANY_NODE, get_topic_stats},
+    {REQ_SEND_MESSAGE_V2, LEADER, send_message},
+    {REQ_SEND_BATCH_MESSAGE, LEADER, send_message},
+    {REQ_GET_TOPIC_CONFIG, ANY_NODE, get_topic},
+    {REQ_LITE_PULL_MESSAGE, ANY_NODE, pull_message},
+    {REQ_RAFTMQ_GROUP_STATUS, ANY_NODE, group_status},
+};
+
+static int compare_code(const void *key, const void *element)
+{
+    int32_t code = *(const int32_t *)key;
+    const struct row *row = element;
+
+    return (code > row->code) - (code < row->code);
+}
+
+static void refuse_not_leader(struct context *ctx, const struct reply_to *to)
+{
+    uint32_t leader = ctx->role.leader;
+
+    /* 14 is the one code that every stock client retries; nothing was proposed. */
+    if (ctx->role.kind == RLOG_LEADING) {
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "elected leader of term %llu, not ready yet: try again",
+                    (unsigned long long)ctx->role.term);
+    } else if (leader != 0) {
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "this node follows: n%u leads group %s in term %llu", leader - 1,
+                    ctx->config->group, (unsigned long long)ctx->role.term);
+    } else {
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "group %s has no leader known here (term %llu): try again",
+                    ctx->config->group, (unsigned long long)ctx->role.term);
+    }
+}
+
+void dispatch(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    const struct row *row;
+
+    if ((cmd->flag & PROTO_FLAG_RESPONSE) != 0) {
+        return; /* an answer to a push of ours; nobody waits for one */
+    }
+    row = bsearch(&cmd->code, rows, ARRAY_SIZE(rows), sizeof(rows[0]), compare_code);
+    if (row == NULL) {
+        struct reply_to to = reply_to_of(ch, cmd);
+
+        reply_error(&to, RESP_REQUEST_CODE_NOT_SUPPORTED, " request type %d not supported", cmd->code);
+        return;
+    }
+    if (row->rule == LEADER && !context_writable(ctx)) {
+        struct reply_to to = reply_to_of(ch, cmd);
+
+        refuse_not_leader(ctx, &to);
+        return;
+    }
+    row->run(ctx, ch, cmd);
+}

@@ -1,0 +1,140 @@
+/* HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38). Source: broker-semantics.md 5.1 to 5.4.
+ */
+#include "broker/processor/processors.h"
+#include "broker/processor/reply.h"
+#include "broker/session/consumer_table.h"
+#include "broker/session/producer_table.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/protocol/body_client.h"
+#include "remoting/protocol/headers.h"
+#include "remoting/protocol/names.h"
+
+/* Clients and tools find a group's brokers through the route of %RETRY%<group>, so it exists from the first
+ * heartbeat. */
+static void make_retry_topic(struct context *ctx, struct mq_str group)
+{
+    char name[PROTO_RETRY_TOPIC_MAX + 1];
+    const struct group *known = group_table_find(&ctx->state->groups, group);
+    struct mq_str prefix = PROTO_RETRY_PREFIX;
+
+    memcpy(name, prefix.at, prefix.len);
+    memcpy(name + prefix.len, group.at, group.len);
+    (void)topic_propose(ctx, (struct mq_str){name, prefix.len + group.len},
+                        known != NULL && known->retry_queues > 0 ? known->retry_queues : 1,
+                        TOPIC_PERM_READ | TOPIC_PERM_WRITE);
+}
+
+static int beat_consumer(struct context *ctx, struct net_channel *ch, const struct proto_heartbeat *heartbeat,
+                         const struct proto_consumer *consumer, uint64_t now_ms)
+{
+    struct consumer_beat beat = {.client_id = heartbeat->client_id, .consumer = consumer};
+    const struct group *group;
+
+    /* As the original: a group that may not be used is passed over in silence; its pulls are refused. */
+    if (!group_usable(ctx, consumer->group)) {
+        return 0;
+    }
+    if (context_writable(ctx)) {
+        make_retry_topic(ctx, consumer->group);
+    }
+    group = group_table_find(&ctx->state->groups, consumer->group);
+    beat.notify = ctx->config->notify_consumers && (group == NULL || group->notify_consumer_ids_changed);
+    /* The short heartbeat of clients that another broker promised to understand it: the sets are left out, not empty.
+     */
+    beat.subs = heartbeat->without_sub ? NULL : &heartbeat->subs;
+    return consumer_table_beat(ctx->consumers, ch, &beat, now_ms);
+}
+
+static int take_heartbeat(struct context *ctx, struct net_channel *ch, const struct proto_heartbeat *beat)
+{
+    uint64_t now_ms = mq_clock_mono_ms();
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < beat->producers.count; i++) {
+        if (proto_group_check(beat->producers.items[i]) == PROTO_NAME_OK) {
+            rc = producer_table_beat(ctx->producers, ch, beat->client_id, beat->producers.items[i], now_ms);
+        }
+    }
+    for (uint32_t i = 0; rc == 0 && i < beat->consumers.count; i++) {
+        rc = beat_consumer(ctx, ch, beat, &beat->consumers.items[i], now_ms);
+    }
+    return rc;
+}
+
+void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_heartbeat beat;
+    char *json = mq_strndup((const char *)cmd->body, cmd->body_bytes); /* decoding changes it */
+    int rc;
+
+    if (json == NULL) {
+        reply_failed(&to, MQ_ENOMEM);
+        return;
+    }
+    rc = proto_heartbeat_decode(json, cmd->body_bytes, &beat);
+    if (rc == 0 && (beat.client_id.len == 0 || beat.client_id.len > CLIENT_ID_MAX)) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "clientID has %u bytes: must be 1 to %d", beat.client_id.len,
+                    CLIENT_ID_MAX);
+    } else {
+        rc = rc == 0 ? take_heartbeat(ctx, ch, &beat) : rc;
+        /* No IS_SUPPORT_HEART_BEAT_V2: without it clients send full heartbeats. */
+        if (rc == 0) {
+            reply_code(&to, RESP_SUCCESS);
+        } else {
+            reply_error(&to, RESP_SYSTEM_ERROR, "heartbeat of %u bytes: %s", cmd->body_bytes, mq_strerror(rc));
+        }
+    }
+    proto_heartbeat_free(&beat);
+    mq_free(json);
+}
+
+void client_unregister(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_unregister_client_header header;
+    struct proto_problem why;
+
+    if (proto_unregister_client_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(&to, &why);
+        return;
+    }
+    if (header.producer_group.len > 0) {
+        producer_table_leave(ctx->producers, ch, header.producer_group);
+    }
+    if (header.consumer_group.len > 0) {
+        consumer_table_leave(ctx->consumers, ch, header.consumer_group);
+    }
+    reply_code(&to, RESP_SUCCESS);
+}
+
+void consumer_list(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_group_header header;
+    struct proto_problem why;
+    struct proto_str_list ids = {0};
+    struct mq_buf body = {0};
+    int rc;
+
+    if (proto_group_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(&to, &why);
+        return;
+    }
+    if (!consumer_table_has_group(ctx->consumers, header.consumer_group)) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "consumerGroup \"" MQ_STR_FMT "\" has no member known here",
+                    REMARK_ARG(header.consumer_group));
+        return;
+    }
+    rc = consumer_table_ids(ctx->consumers, header.consumer_group, &ids);
+    rc = rc == 0 ? proto_consumer_ids_encode(&body, &ids) : rc;
+    if (rc == 0) {
+        reply_body(&to, body.base, body.len);
+    } else {
+        reply_failed(&to, rc);
+    }
+    mq_buf_free(&body);
+    proto_str_list_free(&ids);
+}

@@ -1,0 +1,56 @@
+/* What processors reach: the parts of the broker below them, put together by broker.c. Loop thread. */
+#ifndef BROKER_PROCESSOR_CONTEXT_H
+#define BROKER_PROCESSOR_CONTEXT_H
+
+#include "broker/config.h"
+#include "broker/flow/cold_reads.h"
+#include "broker/processor/runtime.h"
+#include "broker/state/fsm.h"
+#include "broker/store/sequencer.h"
+#include "broker/store/store.h"
+#include "raft-log/include/raftlog/raftlog.h"
+#include "remoting/net/channel.h"
+#include "remoting/protocol/command.h"
+#include "remoting/protocol/message.h"
+#include "remoting/protocol/record.h"
+
+#define CLIENT_ID_MAX 255 /* bytes; clients make "address@pid#nanoseconds" */
+
+struct pull_hold;
+struct producer_table;
+struct consumer_table;
+
+struct context {
+    struct net_loop *loop;
+    const struct broker_config *config;
+    struct rlog *log;
+    struct rlog_role role; /* as fsm.role said last */
+    struct store *store;
+    struct state *state;
+    struct sequencer *sequencer;
+    struct pull_hold *pull_hold;
+    struct cold_reads cold_reads;
+    struct producer_table *producers;
+    struct consumer_table *consumers;
+    struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */
+    struct proto_uniq_key uniq_key;
+    int64_t boot_ms;         /* wall clock */
+    int64_t first_store_ms;  /* store time of the oldest message applied; 0: none yet */
+    uint32_t next_any_queue; /* for sends that leave the queue to us */
+    struct runtime runtime;
+    struct {
+        uint64_t puts, put_bytes, put_failed;            /* messages acknowledged; refused or lost requests */
+        uint64_t gets, get_bytes, get_found, get_missed; /* messages delivered; pulls that found and did not */
+    } stats;
+};
+
+static inline bool context_writable(const struct context *ctx)
+{
+    return ctx->role.kind == RLOG_WRITABLE;
+}
+
+/* Handles one request; answers it now or later exactly once, unless it is one-way. @cmd and its slices are gone when
+ * it returns. */
+typedef void (*processor_fn)(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+#endif

@@ -1,0 +1,60 @@
+/* All processors, as dispatch.c's table names them. */
+#ifndef BROKER_PROCESSOR_PROCESSORS_H
+#define BROKER_PROCESSOR_PROCESSORS_H
+
+#include "broker/processor/context.h"
+
+/* send.c: 10, 310, 320 */
+void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* pull.c: 11, 361 */
+void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* query.c: 29, 30, 31, 32, 33 */
+void search_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_max_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_min_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_earliest_store_time(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void view_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* offset.c: 14, 15 */
+void query_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void update_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* Proposes a commit that nobody waits for (a pull's COMMIT_OFFSET). */
+void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset);
+
+/* client.c: 34, 35, 38 */
+void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void client_unregister(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void consumer_list(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* lock.c: 41, 42 */
+void lock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void unlock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* Leader, once a second: proposes the release of leases that ran out. */
+void lock_expire(struct context *ctx, uint64_t now_ms);
+
+/* topic_admin.c: 17, 21, 202, 351 */
+void create_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_all_topics(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_topic_stats(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* topic_create.c: the topic for a send, created from @default_topic when that is allowed (TBW102 rules): 0 with @out,
+ * or MQ_ENOTFOUND, MQ_ENOMEM (also TOPICS_MAX), or what the sequencer said. */
+int topic_for_send(struct context *ctx, struct mq_str topic, struct mq_str default_topic, int32_t queues,
+                   bool unit_mode, struct topic **out);
+/* Proposes a topic if it is unknown, for nobody in particular (retry topics, system topics). */
+int topic_propose(struct context *ctx, struct mq_str topic, uint32_t queues, uint32_t perm);
+/* A group that may be used: known, or made on first use (then proposed here when this node leads). */
+bool group_usable(struct context *ctx, struct mq_str group);
+/* A new leader proposes the topics and groups every broker has and that the state lacks. */
+void propose_system_topics(struct context *ctx);
+
+/* node_admin.c: 25, 26, 30001; runtime_info.c: 28 */
+void refuse_config_update(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_broker_config(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_runtime_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void group_status(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+#endif

@@ -1,0 +1,107 @@
+/* Offsets by position and time, and single messages: 29, 30, 31, 32, 33. Unknown topics and queues answer 0 or -1
+ * with SUCCESS, as the original does. Source: broker-semantics.md 2.2 to 2.4. */
+#include "broker/processor/processors.h"
+#include "broker/processor/reply.h"
+#include "remoting/protocol/headers.h"
+
+/* NULL when the topic is unknown or the queue was never used. */
+static struct queue *queue_of(struct context *ctx, struct mq_str topic, int32_t queue_id)
+{
+    struct topic *found = topic_table_find(&ctx->state->topics, topic);
+
+    return found != NULL ? topic_queues_find(found->queues, queue_id) : NULL;
+}
+
+void search_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_queue_time_header header;
+    struct proto_problem why;
+    struct queue *queue;
+    uint64_t offset = 0;
+
+    if (proto_queue_time_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(&to, &why);
+        return;
+    }
+    queue = queue_of(ctx, header.topic, header.queue_id);
+    if (queue != NULL) {
+        offset = store_offset_by_time(ctx->store, queue, header.timestamp_ms,
+                                      mq_str_eq_nocase(header.boundary, MQ_STR("upper")));
+    }
+    reply_offset(&to, (int64_t)offset);
+}
+
+/* Decodes the header that 30, 31 and 32 share; @queue may come out NULL. Returns false after an answer. */
+static bool find_queue(struct context *ctx, const struct reply_to *to, const struct proto_command *cmd,
+                       struct queue **queue)
+{
+    struct proto_queue_header header;
+    struct proto_problem why;
+
+    if (proto_queue_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(to, &why);
+        return false;
+    }
+    *queue = queue_of(ctx, header.topic, header.queue_id);
+    return true;
+}
+
+void get_max_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct queue *queue;
+
+    if (find_queue(ctx, &to, cmd, &queue)) {
+        reply_offset(&to, queue != NULL ? (int64_t)queue->cq.max : 0);
+    }
+}
+
+void get_min_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct queue *queue;
+
+    if (find_queue(ctx, &to, cmd, &queue)) {
+        reply_offset(&to, queue != NULL ? (int64_t)queue->cq.min : 0);
+    }
+}
+
+void get_earliest_store_time(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_timestamp_response_header answer = {.timestamp_ms = -1};
+    struct proto_writer w;
+    struct queue *queue;
+
+    if (!find_queue(ctx, &to, cmd, &queue)) {
+        return;
+    }
+    if (queue != NULL && queue->cq.max > queue->cq.min) {
+        answer.timestamp_ms = store_time_of(ctx->store, queue, queue->cq.min);
+    }
+    if (reply_begin(&to, &w, RESP_SUCCESS, (struct mq_str){0})) {
+        proto_timestamp_response_header_encode(&w, &answer);
+        reply_end(&to, &w, NULL, 0);
+    }
+}
+
+void view_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_view_header header;
+    struct proto_problem why;
+    struct reader_view view;
+
+    if (proto_view_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(&to, &why);
+        return;
+    }
+    if (header.pos < 0 || store_record_at(ctx->store, (uint64_t)header.pos, &view) != 0) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "offset %lld: no message begins there in the commit log",
+                    (long long)header.pos);
+        return;
+    }
+    reply_body(&to, view.at, view.bytes);
+    net_ref_release(view.ref);
+}

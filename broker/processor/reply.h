@@ -1,0 +1,58 @@
+/* Answers to requests, in the encoding of the request. */
+#ifndef BROKER_PROCESSOR_REPLY_H
+#define BROKER_PROCESSOR_REPLY_H
+
+#include "remoting/net/channel.h"
+#include "remoting/protocol/codes.h"
+#include "remoting/protocol/command.h"
+#include "remoting/protocol/fields.h"
+#include "remoting/protocol/names.h"
+
+#include <stdarg.h>
+
+/* Where an answer goes. By value; who keeps one longer than a call holds a reference to the channel. */
+struct reply_to {
+    struct net_channel *ch; /* NULL: nobody waits (one-way) */
+    int32_t opaque;
+    enum proto_encoding encoding;
+};
+
+static inline struct reply_to reply_to_of(struct net_channel *ch, const struct proto_command *cmd)
+{
+    return (struct reply_to){(cmd->flag & PROTO_FLAG_ONEWAY) != 0 ? NULL : ch, cmd->opaque, cmd->encoding};
+}
+
+/* Text of a client's in a remark: so much of it (MQ_STR_FMT goes with it). */
+#define REMARK_NAME_MAX 160
+#define REMARK_ARG(s) (int)((s).len < REMARK_NAME_MAX ? (s).len : REMARK_NAME_MAX), (s).at != NULL ? (s).at : ""
+
+/* Begins an answer. Returns false when nobody waits: then write nothing and do not call reply_end. */
+bool reply_begin(const struct reply_to *to, struct proto_writer *w, int32_t code, struct mq_str remark);
+/* The same with a remark that is printed, and cut at 511 bytes. */
+bool reply_begin_printed(const struct reply_to *to, struct proto_writer *w, int32_t code, const char *fmt,
+                         va_list args) __attribute__((format(printf, 4, 0)));
+
+/* Ends it with a body that is copied behind it (may be NULL with 0). Without memory the connection is closed: half a
+ * frame cannot be taken back, and no answer at all would let the client wait. */
+void reply_end(const struct reply_to *to, struct proto_writer *w, const void *body, size_t body_bytes);
+
+/* A whole answer without fields. */
+void reply_code(const struct reply_to *to, int32_t code);
+void reply_body(const struct reply_to *to, const void *body, size_t body_bytes); /* SUCCESS */
+void reply_error(const struct reply_to *to, int32_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* SUCCESS with the one field "offset": 14, 29, 30, 31. */
+void reply_offset(const struct reply_to *to, int64_t offset);
+
+/* TOPIC_NOT_EXIST, and INVALID_PARAMETER for a name that no topic may have. */
+void reply_no_topic(const struct reply_to *to, struct mq_str topic);
+void reply_bad_topic(const struct reply_to *to, struct mq_str topic, enum proto_name_problem problem);
+
+/* A header that did not decode: SYSTEM_ERROR, as Java answers, naming the field and its value. */
+void reply_problem(const struct reply_to *to, const struct proto_problem *why);
+
+/* Our code as the answer to a request that could not be carried out: MQ_ENOTLEADER 14, MQ_EBUSY 2, MQ_EUNSURE 1
+ * [UNKNOWN], MQ_ETOOBIG 13, others 1. The only place where our codes become the wire's. */
+void reply_failed(const struct reply_to *to, int rc);
+
+#endif

@@ -1,0 +1,439 @@
+/* SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320).
+ *
+ * Happy path: decode -> checks in RocketMQ's order -> records are built straight into the next entry ->
+ * sequencer_add. When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
+ * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
+ * broker-semantics.md 12.2. */
+#include "broker/processor/processors.h"
+#include "broker/processor/propose.h"
+#include "broker/store/record_build.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/protocol/headers.h"
+#include "remoting/protocol/names.h"
+#include "remoting/protocol/properties.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+
+enum { KIND_SINGLE, KIND_BATCH };
+
+#define BATCH_MESSAGES_MAX 65535
+#define BATCH_RECORDS_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
+
+static void host_of(const struct sockaddr_storage *addr, struct proto_host *out)
+{
+    *out = (struct proto_host){.ip_bytes = 4};
+    if (addr->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
+
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            memcpy(out->ip, in6->sin6_addr.s6_addr + 12, 4);
+        } else {
+            out->ip_bytes = 16;
+            memcpy(out->ip, in6->sin6_addr.s6_addr, 16);
+        }
+        out->port = ntohs(in6->sin6_port);
+        return;
+    }
+    memcpy(out->ip, &((const struct sockaddr_in *)addr)->sin_addr, 4);
+    out->port = ntohs(((const struct sockaddr_in *)addr)->sin_port);
+}
+
+/* The ids of @records records from @at on, joined by commas, as a batch's msgId. */
+static void put_msg_ids(struct context *ctx, struct proto_writer *w, const struct sequencer_pending *p,
+                        const struct sequencer_outcome *outcome)
+{
+    char one[PROTO_MSG_ID_MAX];
+    struct mq_buf ids = {0};
+    uint32_t at = p->at;
+
+    if (p->kind == KIND_SINGLE) {
+        size_t n = proto_offset_msg_id(&ctx->store_host, (int64_t)(outcome->payload_pos + at), one);
+
+        proto_put_str(w, MQ_STR("msgId"), (struct mq_str){one, (uint32_t)n});
+        return;
+    }
+    for (uint16_t i = 0; i < p->records; i++) {
+        size_t n = proto_offset_msg_id(&ctx->store_host, (int64_t)(outcome->payload_pos + at), one);
+
+        if ((i > 0 && mq_buf_put_u8(&ids, ',') != 0) || mq_buf_put(&ids, one, n) != 0) {
+            w->rc = MQ_ENOMEM;
+            break;
+        }
+        at += mq_be32_load(outcome->payload + at);
+    }
+    proto_put_str(w, MQ_STR("msgId"), mq_buf_str(&ids));
+    mq_buf_free(&ids);
+}
+
+static void put_region(struct context *ctx, struct proto_writer *w)
+{
+    proto_put_str(w, MQ_STR("MSG_REGION"), mq_str_of(ctx->config->region));
+    proto_put_str(w, MQ_STR("TRACE_ON"), ctx->config->trace_on ? MQ_STR("true") : MQ_STR("false"));
+}
+
+/* Answers a send that the log did not take, or that ended without it. */
+static void fail(struct context *ctx, const struct reply_to *to, int rc)
+{
+    ctx->stats.put_failed++;
+    reply_failed(to, rc);
+}
+
+static void on_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct context *ctx = p->data;
+    struct reply_to to = reply_to_of_pending(p);
+    struct proto_writer w;
+
+    if (outcome->status != 0) {
+        fail(ctx, &to, outcome->status);
+        return;
+    }
+    ctx->stats.puts += p->records;
+    ctx->stats.put_bytes += p->bytes;
+    if (!reply_begin(&to, &w, RESP_SUCCESS, (struct mq_str){0})) {
+        return;
+    }
+    put_msg_ids(ctx, &w, p, outcome);
+    proto_put_i64(&w, MQ_STR("queueId"), p->queue_id);
+    proto_put_i64(&w, MQ_STR("queueOffset"), (int64_t)p->qoff);
+    if (p->kind == KIND_SINGLE) {
+        struct mq_str properties = proto_record_properties(outcome->payload + p->at, p->bytes);
+
+        proto_put_str(&w, MQ_STR("transactionId"), proto_properties_get(properties, PROTO_PROP_UNIQ_KEY));
+    }
+    put_region(ctx, &w);
+    reply_end(&to, &w, NULL, 0);
+}
+
+/* Answers a refused send; like every answer to a send it names the region. */
+static void refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
+{
+    struct proto_writer w;
+    va_list args;
+    bool waits;
+
+    ctx->stats.put_failed++;
+    va_start(args, fmt);
+    waits = reply_begin_printed(to, &w, code, fmt, args);
+    va_end(args);
+    if (waits) {
+        put_region(ctx, &w);
+        reply_end(to, &w, NULL, 0);
+    }
+}
+
+/* What this broker does not do yet. Refused: storing the message as an ordinary one would deliver it at the wrong
+ * time or before its transaction ends. Returns NULL when there is nothing of it. */
+static const char *unsupported_property(struct mq_str properties)
+{
+    struct mq_str key, value;
+
+    while (proto_properties_next(&properties, &key, &value)) {
+        int32_t level = 0;
+
+        switch (key.at[0]) { /* most properties are told apart by one byte */
+        case 'D':
+            if (mq_str_eq(key, PROTO_PROP_DELAY) && (mq_str_to_i32(value, &level) != 0 || level > 0)) {
+                return "property DELAY asks for delayed delivery";
+            }
+            break;
+        case 'T':
+            if (mq_str_eq(key, PROTO_PROP_TRAN_MSG) && mq_str_to_bool(value)) {
+                return "property TRAN_MSG asks for a transaction";
+            }
+            if (mq_str_eq(key, MQ_STR("TIMER_DELAY_SEC")) || mq_str_eq(key, MQ_STR("TIMER_DELAY_MS")) ||
+                mq_str_eq(key, MQ_STR("TIMER_DELIVER_MS"))) {
+                return "a TIMER property asks for timed delivery";
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    return NULL;
+}
+
+static bool check_topic(struct context *ctx, const struct reply_to *to, struct mq_str topic)
+{
+    enum proto_name_problem problem = proto_topic_check(topic);
+
+    if (problem != PROTO_NAME_OK) {
+        refuse(ctx, to, RESP_INVALID_PARAMETER, "topic \"" MQ_STR_FMT "\" is %s", REMARK_ARG(topic),
+               proto_name_problem_text(problem, false));
+        return false;
+    }
+    if (proto_topic_send_forbidden(topic)) {
+        refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" is a system topic that takes no sends",
+               REMARK_ARG(topic));
+        return false;
+    }
+    if (mq_str_starts(topic, PROTO_RETRY_PREFIX) || mq_str_starts(topic, PROTO_DLQ_PREFIX)) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
+               "topic \"" MQ_STR_FMT "\": sends to retry and dead letter topics are not supported yet",
+               REMARK_ARG(topic));
+        return false;
+    }
+    return true;
+}
+
+/* What the message itself may be. */
+static bool check_message(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
+                          const struct proto_command *cmd)
+{
+    const struct broker_config *config = ctx->config;
+    const char *unsupported;
+
+    if (cmd->body_bytes == 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the body is empty");
+        return false;
+    }
+    if (cmd->body_bytes > config->body_bytes_max) {
+        /* The original answers 1 for a batch and 13 for a message. */
+        refuse(ctx, to, header->batch ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL,
+               "the body has %u bytes, maxMessageSize is %lld", cmd->body_bytes, (long long)config->body_bytes_max);
+        return false;
+    }
+    if (header->properties.len > PROTO_PROPERTIES_MAX) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties have %u bytes, the limit is %d", header->properties.len,
+               PROTO_PROPERTIES_MAX);
+        return false;
+    }
+    if ((header->sys_flag & PROTO_SYS_TRANSACTION_MASK) != 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d asks for a transaction, which is not supported yet",
+               header->sys_flag);
+        return false;
+    }
+    unsupported = unsupported_property(header->properties);
+    if (unsupported != NULL) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "%s, which is not supported yet", unsupported);
+        return false;
+    }
+    return true;
+}
+
+/* The topic of the send; creates it when that is allowed. Returns NULL after an answer. */
+static struct topic *find_topic(struct context *ctx, const struct reply_to *to,
+                                const struct proto_send_header *header)
+{
+    struct topic *topic;
+    int rc = topic_for_send(ctx, header->topic, header->default_topic, header->default_topic_queues,
+                            header->unit_mode, &topic);
+
+    if (rc == MQ_ENOTFOUND) {
+        refuse(ctx, to, RESP_TOPIC_NOT_EXIST,
+               "topic \"" MQ_STR_FMT "\" does not exist and may not be created from \"" MQ_STR_FMT "\"",
+               REMARK_ARG(header->topic), REMARK_ARG(header->default_topic));
+        return NULL;
+    }
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return NULL;
+    }
+    if ((ctx->config->permission & TOPIC_PERM_WRITE) == 0 && topic->order) {
+        refuse(ctx, to, RESP_NO_PERMISSION, "brokerPermission is %lld: this broker takes no sends to an order topic",
+               (long long)ctx->config->permission);
+        return NULL;
+    }
+    return topic;
+}
+
+/* The queue of the send. Returns NULL after an answer. */
+static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
+                                const struct proto_send_header *header)
+{
+    struct topic *topic = find_topic(ctx, to, header);
+    struct queue *queue;
+    uint32_t queues;
+    int32_t id = header->queue_id;
+    int rc;
+
+    if (topic == NULL) {
+        return NULL;
+    }
+    queues = topic->write_queues > topic->read_queues ? topic->write_queues : topic->read_queues;
+    if (id >= 0 && (uint32_t)id >= queues) {
+        refuse(ctx, to, RESP_INVALID_PARAMETER, "queueId %d: topic \"" MQ_STR_FMT "\" has %u queues, counted from 0",
+               id, REMARK_ARG(header->topic), queues);
+        return NULL;
+    }
+    if (id < 0) {
+        if (topic->write_queues == 0) {
+            refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" has no write queue",
+                   REMARK_ARG(header->topic));
+            return NULL;
+        }
+        id = (int32_t)(ctx->next_any_queue++ % topic->write_queues); /* any queue: spread them */
+    }
+    rc = topic_queues_get(&ctx->store->queues, topic->queues, id, &queue);
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return NULL;
+    }
+    return queue;
+}
+
+static void add_single(struct context *ctx, const struct reply_to *to, struct queue *queue,
+                       struct record_source *source)
+{
+    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    char uniq_key[32];
+    uint8_t *at;
+    int32_t bytes;
+    int rc;
+
+    if (proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY).at == NULL) {
+        proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
+        source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
+    }
+    rc = sequencer_reserve(ctx->sequencer, record_build_bound(source), &at);
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return;
+    }
+    source->store_ms = sequencer_store_ms(ctx->sequencer);
+    bytes = record_build(source, true, at);
+    if (bytes < 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
+               PROTO_PROPERTIES_MAX);
+        return;
+    }
+    pending.kind = KIND_SINGLE;
+    pending.records = 1;
+    pending.queue_id = queue->id;
+    sequencer_add(ctx->sequencer, (uint32_t)bytes, queue, 1, 0, &pending);
+}
+
+/* What one message of a batch may be; NULL when it is fine. */
+static const char *batch_item_fault(const struct proto_batch_item *item)
+{
+    if (item->body.len == 0) {
+        return "its body is empty";
+    }
+    if (item->properties.len > PROTO_PROPERTIES_MAX) {
+        return "its properties pass 32767 bytes";
+    }
+    return unsupported_property(item->properties);
+}
+
+/* Counts the messages of a batch and bounds the bytes of their records. Returns the number, or -1 after an answer. */
+static int measure_batch(struct context *ctx, const struct reply_to *to, struct record_source *source,
+                         struct mq_str body, uint32_t *bound)
+{
+    struct proto_batch_item item;
+    struct mq_str rest = body;
+    const char *fault = NULL;
+    uint64_t total = 0;
+    int count = 0;
+    int rc;
+
+    while ((rc = proto_batch_next(&rest, &item)) == 1) {
+        fault = count == BATCH_MESSAGES_MAX ? "a batch has at most 65535" : batch_item_fault(&item);
+        if (fault != NULL) {
+            break;
+        }
+        source->body = item.body;
+        source->properties = item.properties;
+        total += record_build_bound(source);
+        count++;
+    }
+    if (rc != 0 || count == 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "batch body of %u bytes, message %d: %s", body.len, count,
+               fault != NULL ? fault : "does not decode");
+        return -1;
+    }
+    if (total > BATCH_RECORDS_BYTES_MAX) {
+        refuse(ctx, to, RESP_SYSTEM_ERROR, "the %d messages of the batch take %llu bytes stored, the limit is %u",
+               count, (unsigned long long)total, BATCH_RECORDS_BYTES_MAX);
+        return -1;
+    }
+    *bound = (uint32_t)total;
+    return count;
+}
+
+static void add_batch(struct context *ctx, const struct reply_to *to, struct queue *queue,
+                      struct record_source *source, struct mq_str body)
+{
+    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    struct proto_batch_item item;
+    struct mq_str rest = body;
+    uint32_t bound = 0, used = 0;
+    uint8_t *at;
+    int count, rc;
+
+    count = measure_batch(ctx, to, source, body, &bound);
+    if (count < 0) {
+        return;
+    }
+    rc = sequencer_reserve(ctx->sequencer, bound, &at);
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return;
+    }
+    source->store_ms = sequencer_store_ms(ctx->sequencer);
+    while (proto_batch_next(&rest, &item) == 1) {
+        int32_t bytes;
+
+        source->flag = item.flag;
+        source->body = item.body;
+        source->properties = item.properties;
+        bytes = record_build(source, false, at + used);
+        MQ_ASSERT(bytes > 0); /* measure_batch has checked the only limit */
+        used += (uint32_t)bytes;
+    }
+    pending.kind = KIND_BATCH;
+    pending.records = (uint16_t)count;
+    pending.queue_id = queue->id;
+    sequencer_add(ctx->sequencer, used, queue, (uint32_t)count, 0, &pending);
+}
+
+void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_send_header header;
+    struct proto_problem why;
+    struct record_source source;
+    struct queue *queue;
+    int rc;
+
+    rc = cmd->code == REQ_SEND_MESSAGE ? proto_send_header_decode(&cmd->fields, &header, &why)
+                                       : proto_send_header_v2_decode(&cmd->fields, &header, &why);
+    if (rc != 0) {
+        ctx->stats.put_failed++;
+        reply_problem(&to, &why);
+        return;
+    }
+    if (!check_topic(ctx, &to, header.topic) || !check_message(ctx, &to, &header, cmd)) {
+        return;
+    }
+    queue = find_queue(ctx, &to, &header);
+    if (queue == NULL) {
+        return;
+    }
+    source = (struct record_source){
+        .topic = header.topic,
+        .queue_id = queue->id,
+        .flag = header.flag,
+        .sys_flag = header.sys_flag,
+        .born_ms = header.born_ms,
+        .store_host = ctx->store_host,
+        .reconsume_times = header.reconsume_times,
+        .body = {(const char *)cmd->body, cmd->body_bytes},
+        .properties = header.properties,
+        .region = mq_str_of(ctx->config->region),
+        .trace_on = ctx->config->trace_on,
+        .cluster = mq_str_of(ctx->config->cluster),
+    };
+    host_of(&ch->conn.peer, &source.born_host);
+    /* The batch field decides, not the code: C++ clients send batches as 310. */
+    if (header.batch) {
+        add_batch(ctx, &to, queue, &source, source.body);
+    } else {
+        add_single(ctx, &to, queue, &source);
+    }
+}

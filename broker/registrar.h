@@ -1,0 +1,23 @@
+/* Keeps this broker registered with every name server: one connection each, held open, because a name server forgets
+ * a broker whose connection closes. Registers on connecting, every registerNameServerPeriod, when the role changes
+ * and when a topic changes. Loop thread. */
+#ifndef BROKER_REGISTRAR_H
+#define BROKER_REGISTRAR_H
+
+#include "broker/processor/context.h"
+
+struct registrar;
+
+/* Starts connecting to each of namesrvAddr. Returns 0, MQ_EINVAL (an address that does not parse, one line in
+ * @problem), or another negative code. @ctx outlives the registrar. */
+int registrar_new(struct context *ctx, int listen_port, struct registrar **out, struct mq_buf *problem);
+
+/* Registers now with all (the role changed). */
+void registrar_now(struct registrar *registrar);
+/* Registers soon (a topic changed; changes of the next 50 ms travel together). */
+void registrar_soon(struct registrar *registrar);
+
+/* Unregisters where connected, then closes; @closed comes when everything is gone. */
+void registrar_free(struct registrar *registrar, void (*closed)(void *data), void *data);
+
+#endif

@@ -1,0 +1,268 @@
+/* One walk over an entry's blocks. A record goes to the store under its own topic's queues; an item to the table that
+ * its type names. What cannot be stops the process: going on would let this member's state part from the others'. */
+#include "broker/state/fsm.h"
+
+#include "broker/state/command.h"
+#include "broker/state/command.pb-c.h"
+#include "broker/state/fingerprint.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+#include "remoting/protocol/record.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+int state_init(struct state *state, struct store *store)
+{
+    *state = (struct state){.store = store};
+    topic_table_init(&state->topics, &store->queues);
+    group_table_init(&state->groups);
+    offset_table_init(&state->offsets);
+    lock_table_init(&state->locks);
+    return 0;
+}
+
+void state_fini(struct state *state)
+{
+    topic_table_fini(&state->topics);
+    group_table_fini(&state->groups);
+    offset_table_fini(&state->offsets);
+    lock_table_fini(&state->locks);
+}
+
+/* --- items --- */
+
+static int on_topic_put(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    const Raftmq__TopicConfigItem *config = ((const Raftmq__TopicPut *)message)->config;
+    int rc;
+
+    if (config == NULL) {
+        return MQ_EBADMSG;
+    }
+    rc = topic_table_put(&state->topics, config, store_ms);
+    if (rc == 0 && state->news.topic_changed != NULL) {
+        state->news.topic_changed(state->news.data, topic_table_find(&state->topics, mq_str_of(config->name)));
+    }
+    return rc;
+}
+
+static int on_group_put(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    const Raftmq__GroupPut *item = (const Raftmq__GroupPut *)message;
+    int rc = group_table_put(&state->groups, item, store_ms);
+
+    if (rc == 0 && state->news.group_changed != NULL) {
+        state->news.group_changed(state->news.data, group_table_find(&state->groups, mq_str_of(item->name)));
+    }
+    return rc;
+}
+
+static int on_offset_commit(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    const Raftmq__OffsetCommit *item = (const Raftmq__OffsetCommit *)message;
+    int rc = offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id,
+                              item->offset);
+
+    (void)store_ms;
+    return rc == MQ_ETOOBIG ? 0 : rc;
+}
+
+static int on_lock_grant(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    (void)store_ms;
+    return lock_table_grant(&state->locks, (const Raftmq__LockGrant *)message);
+}
+
+static int on_lock_release(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    (void)store_ms;
+    lock_table_release(&state->locks, (const Raftmq__LockRelease *)message);
+    return 0;
+}
+
+/* Items by type. */
+static const struct item_kind {
+    const ProtobufCMessageDescriptor *descriptor;
+    int (*apply)(struct state *state, const ProtobufCMessage *message, int64_t store_ms);
+} item_kinds[] = {
+    [COMMAND_TOPIC_PUT] = {&raftmq__topic_put__descriptor, on_topic_put},
+    [COMMAND_GROUP_PUT] = {&raftmq__group_put__descriptor, on_group_put},
+    [COMMAND_OFFSET_COMMIT] = {&raftmq__offset_commit__descriptor, on_offset_commit},
+    [COMMAND_LOCK_GRANT] = {&raftmq__lock_grant__descriptor, on_lock_grant},
+    [COMMAND_LOCK_RELEASE] = {&raftmq__lock_release__descriptor, on_lock_release},
+};
+
+static void *heap_alloc(void *data, size_t bytes)
+{
+    (void)data;
+    return mq_malloc(bytes);
+}
+
+static void heap_free(void *data, void *ptr)
+{
+    (void)data;
+    mq_free(ptr);
+}
+
+static ProtobufCAllocator heap_allocator = {heap_alloc, heap_free, NULL};
+
+static bool has_unknown_fields(const ProtobufCMessage *message);
+
+/* The message fields of @message that @field describes; none when it is of another kind. */
+static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    const uint8_t *at = (const uint8_t *)message + field->offset;
+
+    if (field->type != PROTOBUF_C_TYPE_MESSAGE) {
+        return false;
+    }
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        size_t n = *(const size_t *)(const void *)((const uint8_t *)message + field->quantifier_offset);
+        ProtobufCMessage *const *parts = *(ProtobufCMessage *const *const *)(const void *)at;
+
+        for (size_t i = 0; i < n; i++) {
+            if (has_unknown_fields(parts[i])) {
+                return true;
+            }
+        }
+        return false;
+    }
+    message = *(ProtobufCMessage *const *)(const void *)at;
+    return message != NULL && has_unknown_fields(message);
+}
+
+/* A field from a later version would be lost here and kept elsewhere. */
+static bool has_unknown_fields(const ProtobufCMessage *message)
+{
+    if (message->n_unknown_fields != 0) {
+        return true;
+    }
+    for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
+        if (field_has_unknown(message, &message->descriptor->fields[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int apply_item(struct state *state, const struct command_block *block, int64_t store_ms)
+{
+    const struct item_kind *kind = &item_kinds[0];
+    ProtobufCMessage *message;
+    int rc;
+
+    if (block->type < sizeof(item_kinds) / sizeof(item_kinds[0])) {
+        kind = &item_kinds[block->type];
+    }
+    if (kind->apply == NULL) {
+        return MQ_EUNSUPPORTED;
+    }
+    message = protobuf_c_message_unpack(kind->descriptor, &heap_allocator, block->body_bytes, block->body);
+    if (message == NULL) {
+        return MQ_EBADMSG;
+    }
+    rc = has_unknown_fields(message) ? MQ_EUNSUPPORTED : kind->apply(state, message, store_ms);
+    protobuf_c_message_free_unpacked(message, &heap_allocator);
+    return rc;
+}
+
+/* --- records --- */
+
+static int apply_record(struct state *state, const struct command_block *block, uint64_t entry_pos)
+{
+    struct mq_str topic = proto_record_topic(block->body, block->body_bytes);
+    struct topic_queues *queues = state->last_topic;
+
+    if (topic.at == NULL) {
+        return MQ_EBADMSG;
+    }
+    if (queues == NULL || !mq_str_eq((struct mq_str){queues->topic, queues->topic_bytes}, topic)) {
+        queues = queue_table_topic(&state->store->queues, topic);
+        if (queues == NULL) {
+            return MQ_ENOMEM;
+        }
+        state->last_topic = queues;
+    }
+    return store_index(state->store, queues, block->body, block->body_bytes, entry_pos + block->at);
+}
+
+/* --- entries --- */
+
+_Noreturn static void stop(const struct rlog_entry *entry, uint32_t at, const char *what, int rc)
+{
+    mq_log_error("state",
+                 "entry index=%" PRIu64 " term=%" PRIu64 " pos=%" PRIu64 " at=%" PRIu32 ": %s: %s; this member stops",
+                 entry->index, entry->term, entry->pos, at, what, mq_strerror(rc));
+    abort();
+}
+
+/* @block describes what was applied; @rc why it could not be. */
+_Noreturn static void stop_at(const struct rlog_entry *entry, const struct command_block *block, int rc)
+{
+    if (block->is_record) {
+        stop(entry, block->at, "record", rc);
+    }
+    stop(entry, block->at, rc == MQ_EUNSUPPORTED ? "item of a later feature level" : "item", rc);
+}
+
+void state_apply(struct state *state, const struct rlog_entry *entry)
+{
+    struct command_block block;
+    uint32_t offset = 0, records = 0, items = 0;
+    int rc;
+
+    if (entry->index <= state->applied_index) {
+        stop(entry, 0, "applied before", MQ_ECORRUPT);
+    }
+    while ((rc = command_next(entry->payload, entry->payload_bytes, &offset, &block)) == 1) {
+        if (block.is_record) {
+            rc = apply_record(state, &block, entry->pos);
+            records++;
+        } else {
+            rc = apply_item(state, &block, entry->store_ms);
+            items++;
+        }
+        if (rc != 0) {
+            stop_at(entry, &block, rc);
+        }
+    }
+    if (rc != 0) {
+        stop(entry, offset, "block", rc);
+    }
+    if (records != entry->records || items != entry->items) {
+        stop(entry, offset, "counts of records and items", MQ_ECORRUPT);
+    }
+    state->records_applied += records;
+    state->items_applied += items;
+    state->applied_index = entry->index;
+}
+
+static uint64_t queue_ends_hash(const struct queue_table *table)
+{
+    uint64_t sum = 0;
+
+    for (const struct topic_queues *topic = table->by_topic; topic != NULL; topic = topic->hh.next) {
+        for (uint32_t i = 0; i < topic->n; i++) {
+            /* A queue may be made on one member only, by a request; it counts once it holds something. */
+            if (topic->queues[i] != NULL && topic->queues[i]->cq.max != 0) {
+                uint64_t h = fingerprint_text(FINGERPRINT_START, topic->topic);
+
+                sum += fingerprint_end(fingerprint_u64(fingerprint_u64(h, i), topic->queues[i]->cq.max));
+            }
+        }
+    }
+    return sum;
+}
+
+uint64_t state_hash(const struct state *state)
+{
+    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
+
+    h = fingerprint_u64(h, topic_table_hash(&state->topics));
+    h = fingerprint_u64(h, group_table_hash(&state->groups));
+    h = fingerprint_u64(h, offset_table_hash(&state->offsets));
+    h = fingerprint_u64(h, lock_table_hash(&state->locks));
+    return fingerprint_end(fingerprint_u64(h, queue_ends_hash(&state->store->queues)));
+}

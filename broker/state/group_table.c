@@ -1,0 +1,191 @@
+#include "broker/store/hash.h"
+
+#include "broker/state/group_table.h"
+
+#include "broker/state/command.pb-c.h"
+#include "broker/state/fingerprint.h"
+#include "remoting/base/err.h"
+
+void group_table_init(struct group_table *table)
+{
+    *table = (struct group_table){0};
+}
+
+/* A name that the leader has proposed. */
+struct group_name {
+    char *name; /* owned; key */
+    UT_hash_handle hh;
+};
+
+static void group_free(struct group *group)
+{
+    mq_free(group->name);
+    mq_free(group);
+}
+
+void group_table_fini(struct group_table *table)
+{
+    struct group *group, *next;
+
+    HASH_ITER (hh, table->by_name, group, next) {
+        HASH_DEL(table->by_name, group);
+        group_free(group);
+    }
+    table->count = 0;
+    group_table_drop_proposed(table);
+}
+
+static void forget_proposed(struct group_table *table, struct group_name *name)
+{
+    HASH_DEL(table->proposed, name);
+    mq_free(name->name);
+    mq_free(name);
+}
+
+static struct group_name *find_proposed(const struct group_table *table, struct mq_str name)
+{
+    struct group_name *found;
+
+    HASH_FIND(hh, table->proposed, name.at, name.len, found);
+    return found;
+}
+
+void group_table_note_proposed(struct group_table *table, struct mq_str name)
+{
+    struct group_name *note = mq_calloc(1, sizeof(*note));
+
+    if (note == NULL) {
+        return;
+    }
+    note->name = mq_strndup(name.at, name.len);
+    if (note->name != NULL) {
+        HASH_ADD_KEYPTR(hh, table->proposed, note->name, name.len, note);
+    }
+    if (note->hh.tbl == NULL) {
+        mq_free(note->name);
+        mq_free(note);
+    }
+}
+
+bool group_table_is_proposed(const struct group_table *table, struct mq_str name)
+{
+    return find_proposed(table, name) != NULL;
+}
+
+void group_table_drop_proposed(struct group_table *table)
+{
+    struct group_name *note, *next;
+
+    HASH_ITER (hh, table->proposed, note, next) {
+        forget_proposed(table, note);
+    }
+}
+
+uint32_t group_table_size(const struct group_table *table)
+{
+    return table->count + HASH_COUNT(table->proposed);
+}
+
+struct group *group_table_find(struct group_table *table, struct mq_str name)
+{
+    struct group *group;
+
+    HASH_FIND(hh, table->by_name, name.at, name.len, group);
+    return group;
+}
+
+static int add_group(struct group_table *table, const char *name, struct group **out)
+{
+    struct group *group = mq_calloc(1, sizeof(*group));
+
+    if (group == NULL) {
+        return MQ_ENOMEM;
+    }
+    group->name = mq_strdup(name);
+    if (group->name != NULL) {
+        HASH_ADD_KEYPTR(hh, table->by_name, group->name, strlen(name), group);
+    }
+    if (group->hh.tbl == NULL) {
+        group_free(group);
+        return MQ_ENOMEM;
+    }
+    table->count++;
+    *out = group;
+    return 0;
+}
+
+int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int64_t store_ms)
+{
+    struct group *group = group_table_find(table, mq_str_of(item->name));
+    struct group_name *note = find_proposed(table, mq_str_of(item->name));
+    int rc = group == NULL ? add_group(table, item->name, &group) : 0;
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (note != NULL) {
+        forget_proposed(table, note);
+    }
+    group->consume_enable = item->consume_enable;
+    group->consume_from_min_enable = item->consume_from_min_enable;
+    group->consume_broadcast_enable = item->consume_broadcast_enable;
+    group->consume_message_orderly = item->consume_message_orderly;
+    group->retry_queues = item->retry_queues;
+    group->retry_max_times = item->retry_max_times;
+    group->broker_id = item->broker_id;
+    group->which_broker_when_slow = item->which_broker_when_slow;
+    group->notify_consumer_ids_changed = item->notify_consumer_ids_changed;
+    group->sys_flag = item->sys_flag;
+    group->consume_timeout_minutes = item->consume_timeout_minutes;
+    table->counter++;
+    table->changed_ms = store_ms;
+    return 0;
+}
+
+/* Source: broker-semantics.md 5.5. */
+void group_defaults(Raftmq__GroupPut *item, char *name)
+{
+    raftmq__group_put__init(item);
+    item->name = name;
+    item->consume_enable = true;
+    item->consume_from_min_enable = true;
+    item->consume_broadcast_enable = true;
+    item->consume_message_orderly = false;
+    item->retry_queues = 1;
+    item->retry_max_times = 16;
+    item->broker_id = 0;
+    item->which_broker_when_slow = 1;
+    item->notify_consumer_ids_changed = true;
+    item->sys_flag = 0;
+    item->consume_timeout_minutes = 15;
+}
+
+static uint64_t group_hash(const struct group *group)
+{
+    uint64_t h = fingerprint_text(FINGERPRINT_START, group->name);
+
+    h = fingerprint_u64(h, group->consume_enable);
+    h = fingerprint_u64(h, group->consume_from_min_enable);
+    h = fingerprint_u64(h, group->consume_broadcast_enable);
+    h = fingerprint_u64(h, group->consume_message_orderly);
+    h = fingerprint_u64(h, group->retry_queues);
+    h = fingerprint_u64(h, (uint64_t)group->retry_max_times);
+    h = fingerprint_u64(h, (uint64_t)group->broker_id);
+    h = fingerprint_u64(h, (uint64_t)group->which_broker_when_slow);
+    h = fingerprint_u64(h, group->notify_consumer_ids_changed);
+    h = fingerprint_u64(h, group->sys_flag);
+    h = fingerprint_u64(h, group->consume_timeout_minutes);
+    return fingerprint_end(h);
+}
+
+uint64_t group_table_hash(const struct group_table *table)
+{
+    uint64_t sum = 0;
+
+    for (const struct group *group = table->by_name; group != NULL; group = group->hh.next) {
+        sum += group_hash(group);
+    }
+    sum = fingerprint_u64(sum, table->count);
+    sum = fingerprint_u64(sum, table->counter);
+    return fingerprint_end(fingerprint_u64(sum, (uint64_t)table->changed_ms));
+}

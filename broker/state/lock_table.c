@@ -1,0 +1,148 @@
+#include "broker/store/hash.h"
+
+#include "broker/state/lock_table.h"
+
+#include "broker/state/command.pb-c.h"
+#include "broker/state/fingerprint.h"
+#include "broker/state/joined_key.h"
+#include "remoting/base/err.h"
+
+void lock_table_init(struct lock_table *table)
+{
+    *table = (struct lock_table){0};
+}
+
+static void lock_free(struct lock *lock)
+{
+    mq_free(lock->client_id);
+    mq_free(lock->key);
+    mq_free(lock);
+}
+
+static void remove_lock(struct lock_table *table, struct lock *lock)
+{
+    HASH_DEL(table->by_key, lock);
+    lock_free(lock);
+    table->count--;
+}
+
+void lock_table_fini(struct lock_table *table)
+{
+    struct lock *lock, *next;
+
+    HASH_ITER (hh, table->by_key, lock, next) {
+        remove_lock(table, lock);
+    }
+}
+
+static int make_key(struct joined_key *joined, const struct lock_key *key)
+{
+    const struct mq_str names[] = {key->group, key->topic, key->broker_name};
+
+    return joined_key_make(joined, names, 3, &key->queue_id, sizeof(key->queue_id));
+}
+
+struct lock *lock_table_find(const struct lock_table *table, const struct lock_key *key)
+{
+    struct joined_key joined;
+    struct lock *lock;
+
+    if (make_key(&joined, key) != 0) {
+        return NULL; /* never granted */
+    }
+    HASH_FIND(hh, table->by_key, joined.at, joined.bytes, lock);
+    return lock;
+}
+
+/* The names lie in the key one behind the other. */
+static void set_parts(struct lock *lock, const struct lock_key *key)
+{
+    const char *at = lock->key;
+
+    lock->parts.group = (struct mq_str){at, key->group.len};
+    at += key->group.len + 1;
+    lock->parts.topic = (struct mq_str){at, key->topic.len};
+    at += key->topic.len + 1;
+    lock->parts.broker_name = (struct mq_str){at, key->broker_name.len};
+    lock->parts.queue_id = key->queue_id;
+}
+
+static int add_lock(struct lock_table *table, const struct lock_key *key, const char *client_id)
+{
+    struct joined_key joined;
+    struct lock *lock;
+
+    if (make_key(&joined, key) != 0) {
+        return 0; /* too long: not granted, on no member */
+    }
+    lock = mq_calloc(1, sizeof(*lock));
+    if (lock == NULL) {
+        return MQ_ENOMEM;
+    }
+    lock->key = mq_strndup(joined.at, joined.bytes);
+    lock->key_bytes = joined.bytes;
+    lock->client_id = mq_strdup(client_id);
+    if (lock->key != NULL && lock->client_id != NULL) {
+        HASH_ADD_KEYPTR(hh, table->by_key, lock->key, lock->key_bytes, lock);
+    }
+    if (lock->hh.tbl == NULL) {
+        lock_free(lock);
+        return MQ_ENOMEM;
+    }
+    set_parts(lock, key);
+    table->count++;
+    return 0;
+}
+
+static struct lock_key key_of(const char *group, const Raftmq__LockedQueue *queue)
+{
+    return (struct lock_key){mq_str_of(group), mq_str_of(queue->topic), mq_str_of(queue->broker_name),
+                             queue->queue_id};
+}
+
+int lock_table_grant(struct lock_table *table, const Raftmq__LockGrant *item)
+{
+    for (size_t i = 0; i < item->n_queues; i++) {
+        struct lock_key key = key_of(item->group, item->queues[i]);
+        int rc = lock_table_find(table, &key) == NULL ? add_lock(table, &key, item->client_id) : 0;
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void lock_table_release(struct lock_table *table, const Raftmq__LockRelease *item)
+{
+    for (size_t i = 0; i < item->n_queues; i++) {
+        struct lock_key key = key_of(item->group, item->queues[i]);
+        struct lock *lock = lock_table_find(table, &key);
+
+        if (lock != NULL && strcmp(lock->client_id, item->client_id) == 0) {
+            remove_lock(table, lock);
+        }
+    }
+}
+
+void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms)
+{
+    for (struct lock *lock = table->by_key; lock != NULL; lock = lock->hh.next) {
+        lock->renewed_ms = now_ms;
+        lock->releasing = false;
+    }
+}
+
+uint64_t lock_table_hash(const struct lock_table *table)
+{
+    uint64_t sum = 0;
+
+    for (const struct lock *lock = table->by_key; lock != NULL; lock = lock->hh.next) {
+        uint32_t names_bytes = lock->key_bytes - (uint32_t)sizeof(lock->parts.queue_id);
+        uint64_t h = fingerprint_bytes(FINGERPRINT_START, lock->key, names_bytes);
+
+        h = fingerprint_u64(h, (uint32_t)lock->parts.queue_id);
+        sum += fingerprint_end(fingerprint_text(h, lock->client_id));
+    }
+    return sum;
+}

@@ -1,0 +1,50 @@
+/* Queue locks of orderly consumers: (group, topic, broker name, queue) -> client id. Replicated; a lock ends only by
+ * an item. renewed_ms is the leader's own: monotonic, never replicated, counted anew after an election. */
+#ifndef BROKER_STATE_LOCK_TABLE_H
+#define BROKER_STATE_LOCK_TABLE_H
+
+#include "remoting/base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+struct Raftmq__LockGrant;
+struct Raftmq__LockRelease;
+
+#define LOCK_LEASE_MS 60000
+
+struct lock_key {
+    struct mq_str group, topic, broker_name;
+    int32_t queue_id;
+};
+
+struct lock {
+    char *key; /* owned: group, topic, broker name with NULs between, then the queue id in 4 bytes */
+    uint32_t key_bytes;
+    struct lock_key parts; /* borrowed from key */
+    char *client_id;       /* owned */
+    uint64_t renewed_ms;   /* leader: monotonic time of the last lock call or of the election */
+    bool releasing;        /* leader: its release was proposed and is not applied yet; a renewal comes too late */
+    UT_hash_handle hh;
+};
+
+struct lock_table {
+    struct lock *by_key;
+    uint32_t count;
+};
+
+void lock_table_init(struct lock_table *table);
+void lock_table_fini(struct lock_table *table);
+struct lock *lock_table_find(const struct lock_table *table, const struct lock_key *key);
+/* Returns 0, or MQ_ENOMEM, after which some queues may be granted. Queues under names that are too long are left out.
+ */
+int lock_table_grant(struct lock_table *table, const struct Raftmq__LockGrant *item);
+void lock_table_release(struct lock_table *table, const struct Raftmq__LockRelease *item);
+/* A new leader: every lease starts now. */
+void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms);
+
+/* Equal for equal replicated content (leases left out), in whatever order it came. */
+uint64_t lock_table_hash(const struct lock_table *table);
+
+#endif

@@ -1,0 +1,69 @@
+/* Topics: replicated configuration, changed only by apply, plus what the leader has proposed and not yet applied
+ * (pending), so that a send can follow the creation of its topic in the same entry. */
+#ifndef BROKER_STATE_TOPIC_TABLE_H
+#define BROKER_STATE_TOPIC_TABLE_H
+
+#include "broker/store/queue_table.h"
+#include "remoting/base/buf.h"
+#include "remoting/base/text.h"
+#include "remoting/protocol/body_register.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+struct Raftmq__TopicConfigItem; /* generated typedef: Raftmq__TopicConfigItem */
+
+enum { TOPIC_PERM_INHERIT = 1, TOPIC_PERM_WRITE = 2, TOPIC_PERM_READ = 4 };
+
+#define TOPICS_MAX 50000 /* all of them fit into one registration: PROTO_TOPICS_MAX, and a frame of 16 MiB */
+#define TOPIC_QUEUES_MAX 65535
+
+struct topic_attribute {
+    char *key, *value; /* owned */
+};
+
+struct topic {
+    char *name; /* owned; key */
+    uint32_t name_bytes;
+    uint32_t read_queues, write_queues;
+    uint32_t perm;
+    bool multi_tag;
+    uint32_t sys_flag;
+    bool order;
+    struct topic_attribute *attributes; /* owned, sorted by key */
+    uint32_t n_attributes;
+    bool pending;                /* proposed by this leader, not applied: only sends see it */
+    struct topic_queues *queues; /* borrowed from the store's queue_table */
+    UT_hash_handle hh;
+};
+
+struct topic_table {
+    struct topic *by_name;
+    uint32_t count;                  /* applied ones */
+    uint64_t counter;                /* applied changes: DataVersion.counter */
+    int64_t changed_ms;              /* store_ms of the last change: DataVersion.timestamp */
+    struct queue_table *queue_table; /* borrowed */
+};
+
+void topic_table_init(struct topic_table *table, struct queue_table *queue_table);
+void topic_table_fini(struct topic_table *table);
+
+/* An applied topic, or NULL. */
+struct topic *topic_table_find(struct topic_table *table, struct mq_str name);
+/* As find, but a pending one counts too: for sends only. */
+struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name);
+
+/* Apply: creates or replaces. Returns 0 or MQ_ENOMEM. */
+int topic_table_put(struct topic_table *table, const struct Raftmq__TopicConfigItem *config, int64_t store_ms);
+
+/* Leader: makes a pending topic out of a configuration that was just proposed. Returns 0 or MQ_ENOMEM; a known topic
+ * is left alone. */
+int topic_table_put_pending(struct topic_table *table, const struct Raftmq__TopicConfigItem *config);
+/* Leadership gone, or newly won: pending topics are dropped. */
+void topic_table_drop_pending(struct topic_table *table);
+
+/* Equal for equal replicated content (pending ones left out), in whatever order it came. */
+uint64_t topic_table_hash(const struct topic_table *table);
+
+#endif

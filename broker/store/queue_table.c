@@ -1,0 +1,145 @@
+/* Topics in a hash table by name, the queues of each in an array by id. */
+#include "broker/store/hash.h"
+
+#include "broker/store/queue_table.h"
+#include "remoting/base/buf.h"
+#include "remoting/base/err.h"
+
+int queue_table_init(struct queue_table *table, const char *dir)
+{
+    *table = (struct queue_table){.dir = dir};
+    return 0;
+}
+
+static void topic_free(struct topic_queues *topic)
+{
+    for (uint32_t i = 0; i < topic->n; i++) {
+        if (topic->queues[i] != NULL) {
+            consume_queue_fini(&topic->queues[i]->cq);
+            mq_free(topic->queues[i]);
+        }
+    }
+    mq_free(topic->queues);
+    mq_free(topic->topic);
+    mq_free(topic);
+}
+
+void queue_table_fini(struct queue_table *table)
+{
+    struct topic_queues *topic, *next;
+
+    HASH_ITER (hh, table->by_topic, topic, next) {
+        HASH_DEL(table->by_topic, topic);
+        topic_free(topic);
+    }
+}
+
+struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str name)
+{
+    struct topic_queues *topic;
+
+    HASH_FIND(hh, table->by_topic, name.at, name.len, topic);
+    if (topic != NULL) {
+        return topic;
+    }
+    topic = mq_calloc(1, sizeof(*topic));
+    if (topic == NULL) {
+        return NULL;
+    }
+    topic->topic = mq_strndup(name.at, name.len);
+    topic->topic_bytes = name.len;
+    if (topic->topic != NULL) {
+        HASH_ADD_KEYPTR(hh, table->by_topic, topic->topic, name.len, topic);
+    }
+    if (topic->hh.tbl == NULL) {
+        topic_free(topic);
+        return NULL;
+    }
+    return topic;
+}
+
+struct queue *topic_queues_find(struct topic_queues *topic, int32_t id)
+{
+    return id >= 0 && (uint32_t)id < topic->n ? topic->queues[id] : NULL;
+}
+
+/* Names reach here from clients by way of the log. They were checked before they were proposed; a path made of one
+ * that was not must still stay below our directory. */
+static bool is_safe_name(const struct topic_queues *topic)
+{
+    return topic->topic_bytes != 0 && topic->topic[0] != '.' && strlen(topic->topic) == topic->topic_bytes &&
+           strchr(topic->topic, '/') == NULL;
+}
+
+static int make_slot(struct topic_queues *topic, uint32_t id)
+{
+    struct queue **queues;
+
+    if (id < topic->n) {
+        return 0;
+    }
+    queues = mq_realloc(topic->queues, (id + 1) * sizeof(*queues));
+    if (queues == NULL) {
+        return MQ_ENOMEM;
+    }
+    memset(queues + topic->n, 0, (id + 1 - topic->n) * sizeof(*queues));
+    topic->queues = queues;
+    topic->n = id + 1;
+    return 0;
+}
+
+static int make_queue(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out)
+{
+    struct mq_buf dir = {0};
+    struct queue *queue;
+    int rc;
+
+    rc = mq_buf_printf(&dir, "%s/%s/%d", table->dir, topic->topic, (int)id);
+    if (rc != 0) {
+        return rc;
+    }
+    queue = mq_calloc(1, sizeof(*queue));
+    rc = queue != NULL ? consume_queue_init(&queue->cq, (const char *)dir.base) : MQ_ENOMEM;
+    mq_buf_free(&dir);
+    if (rc != 0) {
+        mq_free(queue);
+        return rc;
+    }
+    queue->topic = topic;
+    queue->id = id;
+    *out = queue;
+    return 0;
+}
+
+int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out)
+{
+    struct queue *queue = topic_queues_find(topic, id);
+    int rc;
+
+    if (queue == NULL) {
+        if (id < 0 || id > QUEUE_ID_MAX || !is_safe_name(topic)) {
+            return MQ_EINVAL;
+        }
+        rc = make_slot(topic, (uint32_t)id);
+        if (rc == 0) {
+            rc = make_queue(table, topic, id, &queue);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        topic->queues[id] = queue;
+    }
+    *out = queue;
+    return 0;
+}
+
+void queue_table_reset_next(struct queue_table *table)
+{
+    for (struct topic_queues *topic = table->by_topic; topic != NULL; topic = topic->hh.next) {
+        for (uint32_t i = 0; i < topic->n; i++) {
+            if (topic->queues[i] != NULL) {
+                topic->queues[i]->next = topic->queues[i]->cq.max;
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+/* Start, end, and the way in: one unit for each committed record.
+ *
+ * Consume queues of the process before are worthless, but there may be a hundred thousand files of them. They are
+ * renamed into <dir>/consumequeue.old, which a thread removes while the node starts; a crash meanwhile leaves the
+ * rest to the next start. */
+#include "broker/store/store.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/file.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+#include "remoting/protocol/properties.h"
+#include "remoting/protocol/record.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Thread of its own; @arg: the path, owned. */
+static void *sweep_work(void *arg)
+{
+    int rc = mq_dir_remove(arg);
+
+    if (rc != 0) {
+        mq_log_warn("store", "%s is not removed: %s", (const char *)arg, mq_strerror(rc));
+    }
+    mq_free(arg);
+    return NULL;
+}
+
+/* Moves the old consume queues to a fresh name below @old. */
+static int move_aside(const struct store *store, const char *old)
+{
+    struct mq_buf name = {0};
+    int rc;
+
+    rc = mq_dir_make(old);
+    if (rc == 0) {
+        rc = mq_buf_printf(&name, "%s/%" PRIu64, old, mq_clock_mono_ns());
+    }
+    if (rc == 0 && rename(store->queue_dir, (const char *)name.base) != 0) {
+        rc = -errno;
+    }
+    mq_buf_free(&name);
+    return rc;
+}
+
+static int drop_old_queues(struct store *store)
+{
+    char *old = mq_path_join(store->dir, "consumequeue.old");
+    int rc = 0;
+
+    if (old == NULL) {
+        return MQ_ENOMEM;
+    }
+    if (mq_file_exists(store->queue_dir)) {
+        rc = move_aside(store, old);
+    }
+    if (rc != 0 || !mq_file_exists(old)) {
+        mq_free(old);
+        return rc;
+    }
+    rc = pthread_create(&store->sweeper, NULL, sweep_work, old);
+    if (rc != 0) {
+        mq_free(old);
+        return -rc;
+    }
+    store->sweeping = true;
+    return 0;
+}
+
+int store_init(struct store *store, const char *dir)
+{
+    int rc;
+
+    *store = (struct store){.dir = mq_strdup(dir), .queue_dir = mq_path_join(dir, "consumequeue")};
+    rc = store->dir != NULL && store->queue_dir != NULL ? mq_dir_make(dir) : MQ_ENOMEM;
+    if (rc == 0) {
+        rc = drop_old_queues(store);
+    }
+    if (rc == 0) {
+        rc = queue_table_init(&store->queues, store->queue_dir);
+    }
+    if (rc != 0) {
+        store_fini(store);
+    }
+    return rc;
+}
+
+void store_fini(struct store *store)
+{
+    MQ_ASSERT(store->warming == 0);
+    if (store->sweeping) {
+        pthread_join(store->sweeper, NULL);
+    }
+    queue_table_fini(&store->queues);
+    mq_free(store->queue_dir);
+    mq_free(store->dir);
+    *store = (struct store){0};
+}
+
+int store_index(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes, uint64_t pos)
+{
+    struct mq_str properties = proto_record_properties(record, bytes);
+    struct consume_unit unit = {.pos = pos, .bytes = bytes};
+    struct queue *queue;
+    int rc;
+
+    if (properties.at == NULL || mq_be32_load(record + PROTO_RECORD_SIZE_AT) != bytes) {
+        return MQ_EBADMSG;
+    }
+    rc = topic_queues_get(&store->queues, queues, (int32_t)mq_be32_load(record + PROTO_RECORD_QUEUE_ID_AT), &queue);
+    if (rc != 0) {
+        return rc;
+    }
+    if (mq_be64_load(record + PROTO_RECORD_QOFF_AT) != queue->cq.max ||
+        mq_be64_load(record + PROTO_RECORD_POS_AT) != pos) {
+        return MQ_ECORRUPT;
+    }
+    unit.tags_code = proto_tags_code(properties);
+    rc = consume_queue_append(&queue->cq, &unit);
+    if (rc != 0) {
+        return rc;
+    }
+    if (queue->next < queue->cq.max) {
+        queue->next = queue->cq.max; /* not ours: a follower, or a start */
+    }
+    store->messages++;
+    store->message_bytes += bytes;
+    store->end_pos = pos + bytes;
+    if (store->arrived != NULL) {
+        store->arrived(store->arrived_data, queue, unit.tags_code);
+    }
+    return 0;
+}

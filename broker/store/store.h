@@ -1,0 +1,103 @@
+/* What is derived from the committed log so that messages can be found: consume queues, and the reader over them. */
+#ifndef BROKER_STORE_STORE_H
+#define BROKER_STORE_STORE_H
+
+#include "broker/store/queue_table.h"
+#include "raft-log/include/raftlog/raftlog.h"
+#include "remoting/protocol/filter.h"
+
+#include <pthread.h>
+
+#define STORE_WARM_SLOTS 1024
+
+struct store {
+    char *dir;             /* owned */
+    char *queue_dir;       /* owned: <dir>/consumequeue */
+    struct rlog *log;      /* borrowed; NULL until the log is open */
+    struct net_loop *loop; /* borrowed; set at assembly, sequencer_new does it: store_warm calls back on it */
+    struct queue_table queues;
+    /* Called for every message that became visible; set by pull_hold. May be NULL. */
+    void (*arrived)(void *data, struct queue *queue, int64_t tags_code);
+    void *arrived_data;
+    uint64_t messages, message_bytes; /* applied since the process started */
+    uint64_t end_pos;                 /* behind the last applied record */
+    uint32_t warming;                 /* store_warm jobs under way */
+    void (*drained)(void *data);      /* store_drain's; NULL: nobody waits */
+    void *drained_data;
+    struct store_warm_slot {
+        uint64_t window;      /* number of the window plus one; 0: nothing */
+        uint64_t until_ms;    /* monotonic: believed to be in memory so long */
+    } warm[STORE_WARM_SLOTS]; /* reader's: stretches of the log that were found in memory lately */
+    pthread_t sweeper;        /* removes what the process before left; joined by store_fini */
+    bool sweeping;
+};
+
+/* Empties <dir>/consumequeue (renamed aside at once, removed by a thread of its own). Returns 0 or a negative code.
+ */
+int store_init(struct store *store, const char *dir);
+/* For an orderly end: true when no store_warm is under way. Else false, and @cb is called once behind the last one's
+ * own callback. To be waited for before the log is closed, because warming holds references to it. */
+bool store_drain(struct store *store, void (*cb)(void *data), void *data);
+
+/* Every store_warm must have called back. */
+void store_fini(struct store *store);
+
+/* A committed record at commit log position @pos: appends its unit and tells arrived. @queues: of its topic.
+ * Returns 0; MQ_EBADMSG when it does not decode; MQ_ECORRUPT when its queue offset is not the queue's next one. */
+int store_index(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
+                uint64_t pos);
+
+/* --- reading: reader.c --- */
+
+enum reader_status {
+    READER_FOUND,
+    READER_NO_MATCH,   /* units were examined, none passed the filter */
+    READER_AT_END,     /* offset == max */
+    READER_BEYOND_END, /* offset > max */
+    READER_TOO_SMALL,  /* offset < min */
+    READER_EMPTY       /* the queue never had a message */
+};
+
+struct reader_view {
+    const uint8_t *at;
+    uint32_t bytes;
+    struct net_ref *ref; /* acquired; released by the caller */
+};
+
+#define READER_VIEWS_MAX 1024
+
+struct reader_request {
+    struct queue *queue; /* may be NULL: a queue never used */
+    uint64_t qoff;
+    uint32_t count_max;
+    uint32_t bytes_max;                /* the first record is returned even when larger */
+    const struct proto_filter *filter; /* NULL: everything */
+};
+
+struct reader_result {
+    enum reader_status status;
+    uint64_t next, min, max; /* nextBeginOffset as broker-semantics.md 3.5, and the queue's bounds */
+    uint32_t records;
+    uint32_t n_views; /* adjacent records share one */
+    uint64_t bytes;
+    struct reader_view views[READER_VIEWS_MAX];
+};
+
+/* Reads from applied messages only. Returns 0, or MQ_EAGAIN when pages would have to be read from disk: then call
+ * store_warm first. Views are there, and owned by the caller, only with 0 and READER_FOUND. Examines at most max(800,
+ * count_max) units. Records that the log no longer holds are passed over. */
+int store_read(struct store *store, const struct reader_request *request, struct reader_result *out);
+
+/* Touches what @request would read on the pool, then calls @cb on the loop; what was touched counts as in memory for
+ * a second. @request and its filter are used before the call returns. Returns 0 or a negative code. */
+int store_warm(struct store *store, const struct reader_request *request, void (*cb)(void *data), void *data);
+
+/* Search by store time, broker-semantics.md 2.3. Reads some 20 records, from disk where they are cold. */
+uint64_t store_offset_by_time(struct store *store, struct queue *queue, int64_t time_ms, bool upper);
+/* Store time of message @qoff, or -1. */
+int64_t store_time_of(struct store *store, struct queue *queue, uint64_t qoff);
+/* The record at @pos if one lies there: it must say so itself and its queue's unit must point back at it, so that
+ * bytes inside a body are never taken for a record. @out->ref is acquired. Returns 0 or MQ_ENOTFOUND. */
+int store_record_at(struct store *store, uint64_t pos, struct reader_view *out);
+
+#endif
