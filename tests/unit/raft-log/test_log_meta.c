@@ -189,7 +189,8 @@ static void directory_that_cannot_be_trusted_is_refused(void **state)
         {"identity damaged", IDENTITY, 17, 1, false, MQ_ECORRUPT, "identity: bad checksum or length"},
         {"identity of another version", IDENTITY, 8, 3, true, MQ_EVERSION, "identity: format version 2"},
         {"identity of another length", IDENTITY, 12, 1, true, MQ_ECORRUPT, "identity: bad checksum or length"},
-        {"identity that is no protobuf", IDENTITY, 16, 0xFF, true, MQ_ECORRUPT, "identity: bad checksum or length"},
+        /* 0A becomes 0F: a wire type that does not exist, whatever the random incarnation behind it is */
+        {"identity that is no protobuf", IDENTITY, 16, 0x05, true, MQ_ECORRUPT, "identity: bad checksum or length"},
     };
 
     (void)state;
