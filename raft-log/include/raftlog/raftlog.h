@@ -18,7 +18,8 @@ struct rlog;
 
 #define RLOG_MEMBERS_MAX 9
 #define RLOG_ENTRY_BYTES_MAX (16u << 20) /* header and payload of one entry */
-#define RLOG_GATHER_BYTES (1u << 20)     /* proposers stop gathering here */
+#define RLOG_GATHER_BYTES                                                                                            \
+    (256u << 10) /* proposers stop gathering here: peers begin to receive while the rest is gathered */
 
 struct rlog_member {
     uint32_t id;         /* 1 to 2^31; the number in dLegerSelfId + 1 */

@@ -162,6 +162,7 @@ static void while_the_disk_writes_the_next_entry_gathers(void **state)
 
 static void a_full_entry_goes_even_while_the_disk_writes(void **state)
 {
+    const uint32_t body_bytes = RLOG_GATHER_BYTES / 10 - 600;
     struct sequencer_fixture f;
 
     (void)state;
@@ -169,7 +170,7 @@ static void a_full_entry_goes_even_while_the_disk_writes(void **state)
     assert_int_equal(send_one(&f, 0, 1), 0);
     fake_turn();
     for (uint32_t i = 0; i < 12; i++) {
-        assert_int_equal(send_records(&f, 0, 1, 100000, 2 + i), 0);
+        assert_int_equal(send_records(&f, 0, 1, body_bytes, 2 + i), 0);
     }
     /* Ten fit into an entry; the eleventh closed it in the middle of the turn. */
     assert_int_equal(f.base.log->n_proposed, 2);
@@ -206,20 +207,22 @@ static void an_entry_holds_at_least_one_whole_request(void **state)
 static void what_waits_is_bounded_and_refused_as_busy(void **state)
 {
     struct sequencer_fixture f;
+    const uint32_t body_bytes = RLOG_GATHER_BYTES / 2 - 12288; /* two to an entry */
     struct sequencer_stats stats;
     uint32_t taken = 0;
 
     (void)state;
     open_sequencer(&f);
     f.base.log->can_propose = MQ_EBUSY;
-    while (send_records(&f, 0, 1, 500000, taken) == 0) {
+    while (send_records(&f, 0, 1, body_bytes, taken) == 0) {
         taken++;
         if (taken % 3 == 0) {
             fake_turn();
         }
     }
-    assert_int_equal(taken, 67); /* of 500 kB: as many as 32 MiB hold */
-    assert_int_equal(send_records(&f, 0, 1, 500000, 0), MQ_EBUSY);
+    assert_in_range(taken, SEQUENCER_WAITING_BYTES_MAX / (body_bytes + 300),
+                    SEQUENCER_WAITING_BYTES_MAX / body_bytes);
+    assert_int_equal(send_records(&f, 0, 1, body_bytes, 0), MQ_EBUSY);
     sequencer_stats_get(f.seq, &stats);
     assert_int_equal(stats.busy, 2);
     assert_true(stats.waiting_bytes <= SEQUENCER_WAITING_BYTES_MAX);
@@ -227,7 +230,7 @@ static void what_waits_is_bounded_and_refused_as_busy(void **state)
 
     f.base.log->can_propose = 0;
     sequencer_room(f.seq);
-    assert_int_equal(f.base.log->n_proposed, 33); /* all full ones; the last one gathers on */
+    assert_int_equal(f.base.log->n_proposed, (taken - 1) / 2); /* all full ones; the last one gathers on */
     fake_log_commit_all(f.base.log);
     fake_turn();
     fake_log_commit_all(f.base.log);
