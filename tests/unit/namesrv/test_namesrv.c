@@ -1,13 +1,16 @@
-/* The name server over a real socket: brokers and clients are net_clients in the same loop. */
+/* The name server over a real socket: brokers and clients are net_clients in the same loop, and a channel that sends
+ * what stock peers were recorded to send (tests/golden). */
 #include "namesrv/include/namesrv/namesrv.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
+#include "remoting/base/file.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 #include "remoting/net/client.h"
 #include "remoting/protocol/body_register.h"
 #include "remoting/protocol/codes.h"
+#include "remoting/protocol/frame.h"
 #include "remoting/protocol/headers.h"
 
 #include <setjmp.h>
@@ -24,9 +27,11 @@
 struct peer {
     struct net_client client;
     struct net_call call;
+    struct net_channel *raw; /* instead of the client: for frames that are there already */
     bool connected, closed, gone, answered;
-    int status;
-    int32_t code;
+    int status, answers;
+    int32_t code, opaque;
+    enum proto_encoding encoding;
     char fields[512]; /* "key=value " of the answer */
     char remark[512];
     char body[8192];
@@ -99,21 +104,21 @@ static void on_gone(struct net_client *client)
 
 static void hang_up(struct peer *peer)
 {
-    net_client_close(&peer->client, on_gone);
+    if (peer->raw != NULL) {
+        net_channel_close(peer->raw, 0, true);
+    } else {
+        net_client_close(&peer->client, on_gone);
+    }
     wait_for(&peer->gone);
 }
 
-static void on_answer(struct net_call *call, int status, struct proto_command *answer)
+static void keep_answer(struct peer *peer, const struct proto_command *answer)
 {
-    struct peer *peer = container_of(call, struct peer, call);
     size_t n = 0;
 
-    peer->answered = true;
-    peer->status = status;
-    if (status != 0) {
-        return;
-    }
     peer->code = answer->code;
+    peer->opaque = answer->opaque;
+    peer->encoding = answer->encoding;
     peer->fields[0] = '\0';
     for (uint32_t i = 0; i < answer->fields.count; i++) {
         n += (size_t)snprintf(peer->fields + n, sizeof(peer->fields) - n, MQ_STR_FMT "=" MQ_STR_FMT " ",
@@ -125,6 +130,17 @@ static void on_answer(struct net_call *call, int status, struct proto_command *a
         memcpy(peer->body, answer->body, answer->body_bytes);
     }
     peer->body[answer->body_bytes] = '\0';
+}
+
+static void on_answer(struct net_call *call, int status, struct proto_command *answer)
+{
+    struct peer *peer = container_of(call, struct peer, call);
+
+    peer->answered = true;
+    peer->status = status;
+    if (status == 0) {
+        keep_answer(peer, answer);
+    }
 }
 
 /* Sends @code with fields "key=value key=value" and @body, and waits for the answer. Returns its code. */
@@ -349,6 +365,137 @@ static void a_broker_asks_whether_it_must_register(void **state)
     assert_int_equal(ask(broker, REQ_BROKER_HEARTBEAT, who), RESP_SUCCESS);
 }
 
+static void on_raw_connected(struct net_channel *ch, int status)
+{
+    struct peer *peer = ch->data;
+
+    assert_int_equal(status, 0);
+    assert_int_equal(net_conn_start(&ch->conn), 0);
+    peer->connected = true;
+}
+
+static void on_raw_answer(struct net_channel *ch, struct proto_command *answer)
+{
+    struct peer *peer = ch->data;
+
+    peer->answered = true;
+    peer->answers++;
+    keep_answer(peer, answer);
+}
+
+static void on_raw_closed(struct net_channel *ch, int reason)
+{
+    struct peer *peer = ch->data;
+
+    (void)reason;
+    peer->gone = true;
+    net_channel_release(ch);
+}
+
+static struct peer *dial_raw(int nth)
+{
+    static const struct net_conn_limits limits = {.pause_bytes = 1 << 20, .resume_bytes = 1, .close_bytes = 1 << 22};
+    static const struct net_channel_ops ops = {on_raw_answer, on_raw_connected, on_raw_closed};
+    struct peer *peer = &world.peers[nth];
+    struct sockaddr_in addr;
+
+    *peer = (struct peer){0};
+    assert_int_equal(uv_ip4_addr("127.0.0.1", namesrv_port(world.server), &addr), 0);
+    assert_int_equal(net_channel_new(&world.loop, &ops, &limits, &peer->raw), 0);
+    peer->raw->data = peer;
+    assert_int_equal(net_conn_connect(&peer->raw->conn, (struct sockaddr *)&addr, false), 0);
+    wait_for(&peer->connected);
+    return peer;
+}
+
+/* A recorded frame: its bytes as they are, and decoded from a copy, since decoding changes what it reads. */
+struct golden {
+    struct mq_buf bytes, copy;
+    struct proto_command command;
+};
+
+static void golden_read(struct golden *g, const char *folder, const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "tests/golden/%s/%s.bin", folder, name);
+    assert_int_equal(mq_file_read(path, PROTO_FRAME_MAX, &g->bytes), 0);
+    assert_int_equal(mq_buf_put(&g->copy, g->bytes.base, g->bytes.len), 0);
+    assert_int_equal(proto_command_decode(g->copy.base, g->copy.len, &g->command), 0);
+}
+
+static void golden_free(struct golden *g)
+{
+    mq_buf_free(&g->copy);
+    mq_buf_free(&g->bytes);
+}
+
+/* Sends a recorded request; with @answer, waits for the server's, which must have the code and the fields of the
+ * recorded one. Remarks are words of our own, and the opaque number is the request's: the recorded answer may be
+ * another one's. */
+static void play(struct peer *peer, const char *folder, const char *request, const char *answer)
+{
+    struct golden asked = {0}, stock = {0};
+
+    print_message("  %s %s -> %s\n", folder, request, answer != NULL ? answer : "nothing");
+    golden_read(&asked, folder, request);
+    peer->answered = false;
+    peer->answers = 0;
+    assert_int_equal(mq_buf_put(net_channel_out(peer->raw), asked.bytes.base, asked.bytes.len), 0);
+    net_channel_out_done(peer->raw);
+    assert_int_equal((asked.command.flag & PROTO_FLAG_ONEWAY) != 0, answer == NULL);
+    if (answer != NULL) {
+        golden_read(&stock, folder, answer);
+        wait_for(&peer->answered);
+        assert_int_equal(peer->answers, 1);
+        assert_int_equal(peer->opaque, asked.command.opaque);
+        assert_int_equal(peer->encoding, stock.command.encoding);
+        assert_int_equal(peer->code, stock.command.code);
+        for (uint32_t i = 0; i < stock.command.fields.count; i++) {
+            const struct proto_field *field = &stock.command.fields.list[i];
+            char want[128];
+
+            snprintf(want, sizeof(want), MQ_STR_FMT "=" MQ_STR_FMT " ", MQ_STR_ARG(field->key),
+                     MQ_STR_ARG(field->value));
+            assert_non_null(strstr(peer->fields, want));
+        }
+    }
+    golden_free(&stock);
+    golden_free(&asked);
+}
+
+/* The recorded broker is told to register only when its topics changed, which it asks first. */
+static void recorded_requests_get_the_recorded_codes(void **state)
+{
+    static const char order[] = "namespace=ORDER_TOPIC_CONFIG key=OrderTopic value=golden-a:2";
+    static const char *const folders[] = {"stock-5.4.0", "stock-5.4.0-binary"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        struct peer *stock = dial_raw(0), *tool = dial(1, PROTO_JSON);
+        const char *folder = folders[i];
+
+        play(stock, folder, "101-request", "101-response");
+        assert_int_equal(ask(tool, REQ_PUT_KV_CONFIG, order), RESP_SUCCESS);
+        play(stock, folder, "101-request", "101-response-2");
+        assert_int_equal(ask(tool, REQ_DELETE_KV_CONFIG, order), RESP_SUCCESS);
+
+        play(stock, folder, "904-request", NULL);
+        play(stock, folder, "901-request", "901-response");
+        play(stock, folder, "322-request", "322-response");
+        assert_string_equal(stock->body, "");
+        play(stock, folder, "103-request-2", "103-response-2");
+        play(stock, folder, "322-request", "322-response-2");
+        assert_non_null(strstr(stock->body, "\"timestamp\":"));
+        play(stock, folder, "904-request", NULL);
+        play(stock, folder, "322-request", "322-response-2"); /* and no answer to the heartbeat before */
+        play(stock, folder, "104-request", "104-response");
+        play(stock, folder, "322-request", "322-response");
+        hang_up(stock);
+        hang_up(tool);
+    }
+}
+
 static void write_permission_comes_back_as_it_was(void **state)
 {
     const struct mq_str read_only = MQ_STR("{\"queueDatas\":[{\"brokerName\":\"broker-a\",\"perm\":4,"
@@ -515,6 +662,7 @@ int main(void)
         IN_WORLD(a_closed_connection_takes_the_broker_away),
         IN_WORLD(a_dead_leader_stays_in_the_route_until_the_next_one_comes),
         IN_WORLD(a_broker_asks_whether_it_must_register),
+        IN_WORLD(recorded_requests_get_the_recorded_codes),
         IN_WORLD(write_permission_comes_back_as_it_was),
         IN_WORLD(configuration_is_put_read_and_deleted),
         IN_WORLD(bad_requests_are_answered_and_change_nothing),

@@ -305,7 +305,31 @@ static void check_kv(struct golden *g)
 
     DECODE(kv, &h);
     wire_assert_str(h.space, "GOLDEN");
-    wire_assert_str(h.value, strstr(g->name, "100-") != NULL ? "value" : NULL);
+    wire_assert_str(h.key, "key");
+    wire_assert_str(h.value, g->command.code == REQ_PUT_KV_CONFIG ? "value" : NULL);
+}
+
+static void check_order_conf(struct golden *g)
+{
+    struct proto_kv_header h;
+
+    DECODE(kv, &h);
+    wire_assert_str(h.space, "ORDER_TOPIC_CONFIG");
+    wire_assert_str(h.key, "OrderTopic");
+    wire_assert_str(h.value, NULL);
+}
+
+static void check_order_conf_response(struct golden *g)
+{
+    struct proto_kv_response_header h;
+    bool found = g->command.code == RESP_SUCCESS;
+
+    DECODE(kv_response, &h);
+    wire_assert_str(h.value, found ? BROKER ":2" : NULL);
+    if (!found) {
+        assert_int_equal(g->command.code, RESP_QUERY_NOT_FOUND);
+        assert_true(g->command.remark.len != 0);
+    }
 }
 
 static void check_register(struct golden *g)
@@ -316,7 +340,9 @@ static void check_register(struct golden *g)
     DECODE(register_broker, &h);
     wire_assert_str(h.broker_name, BROKER);
     wire_assert_str(h.broker_addr, BROKER_ADDR);
-    wire_assert_str(h.acting_master, "false");
+    /* Only a broker whose slaves may act as master says when it is to be held for dead. */
+    wire_assert_str(h.acting_master, h.heartbeat_timeout_ms != 0 ? "true" : "false");
+    assert_int_equal(h.heartbeat_timeout_ms, strstr(g->name, "request-2") != NULL ? 10000 : 0);
     assert_int_equal(h.broker_id, 0);
     assert_int_equal((uint32_t)h.body_crc32, mq_crc32(0, body_of(g), body_bytes(g)) & 0x7FFFFFFF);
     assert_int_equal(proto_register_decode(body_of(g), body_bytes(g), h.compressed, &reg), 0);
@@ -330,6 +356,72 @@ static void check_unregister_broker(struct golden *g)
     struct proto_unregister_broker_header h;
 
     DECODE(unregister_broker, &h);
+    wire_assert_str(h.broker_name, BROKER);
+}
+
+/* The version of the stock broker's topics: it was never a slave and has not counted a change. */
+static void check_version(struct golden *g)
+{
+    struct proto_data_version version;
+    struct mq_buf buf = {0}, again = {0};
+
+    assert_int_equal(mq_buf_put(&buf, body_of(g), body_bytes(g)), 0);
+    assert_int_equal(proto_data_version_decode((char *)buf.base, buf.len, &version), 0);
+    assert_int_equal(version.state_version, 0);
+    assert_true(version.counter >= 0);
+    assert_true(version.timestamp_ms > 1700000000000);
+    assert_int_equal(proto_data_version_encode(&again, &version), 0);
+    assert_int_equal(again.len, body_bytes(g));
+    assert_memory_equal(again.base, body_of(g), again.len);
+    mq_buf_free(&again);
+    mq_buf_free(&buf);
+}
+
+static void check_data_version(struct golden *g)
+{
+    struct proto_data_version_header h;
+
+    DECODE(data_version, &h);
+    wire_assert_str(h.cluster_name, "DefaultCluster");
+    wire_assert_str(h.broker_name, BROKER);
+    wire_assert_str(h.broker_addr, BROKER_ADDR);
+    assert_int_equal(h.broker_id, 0);
+    check_version(g);
+}
+
+static void check_data_version_response(struct golden *g)
+{
+    struct proto_data_version_response_header h;
+
+    DECODE(data_version_response, &h);
+    assert_int_equal(h.changed, body_bytes(g) == 0); /* the name server knew nothing of the broker */
+    if (!h.changed) {
+        check_version(g);
+    }
+}
+
+static void check_broker_heartbeat(struct golden *g)
+{
+    struct proto_broker_heartbeat_header h;
+
+    DECODE(broker_heartbeat, &h);
+    assert_int_equal(g->command.flag, PROTO_FLAG_ONEWAY);
+    wire_assert_str(h.cluster_name, "DefaultCluster");
+    wire_assert_str(h.broker_name, BROKER);
+    wire_assert_str(h.broker_addr, BROKER_ADDR);
+    assert_int_equal(h.broker_id, -1); /* what a broker sends to controllers alone */
+    assert_int_equal(h.epoch, -1);
+    assert_int_equal(h.max_offset, -1);
+    assert_int_equal(h.confirm_offset, -1);
+    assert_int_equal(body_bytes(g), 0);
+}
+
+static void check_member_group(struct golden *g)
+{
+    struct proto_member_group_header h;
+
+    DECODE(member_group, &h);
+    wire_assert_str(h.cluster_name, "DefaultCluster");
     wire_assert_str(h.broker_name, BROKER);
 }
 
@@ -472,6 +564,7 @@ static const struct row ROWS[] = {
     {"41", check_lock, check_locked},
     {"42", check_lock, NULL},
     {"100", check_kv, NULL},
+    {"101", check_order_conf, check_order_conf_response},
     {"102", check_kv, NULL},
     {"103", check_register, NULL},
     {"104", check_unregister_broker, NULL},
@@ -483,8 +576,11 @@ static const struct row ROWS[] = {
     {"305", NULL, check_topic_list},
     {"310", check_send_v2, check_sent_response},
     {"320", check_batch, check_sent_response},
+    {"322", check_data_version, check_data_version_response},
     {"351", check_topic, check_topic_config},
     {"361", check_pull, check_pull_response},
+    {"901", check_member_group, NULL},
+    {"904", check_broker_heartbeat, NULL},
 };
 
 static void check_row(struct golden *g)
