@@ -170,18 +170,52 @@ static void on_second(uv_timer_t *timer)
 
 /* --- opening --- */
 
+/* A migrating broker.conf may name the directory of a RocketMQ broker, which has these two. Ours would be empty
+ * beside it, and the consume queues that are made again at each start have the same place. */
+static int refuse_foreign_store(const char *dir, struct mq_buf *problem)
+{
+    static const char *const names[] = {"checkpoint", "commitlog"};
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !found; i++) {
+        char *path = mq_path_join(dir, names[i]);
+
+        if (path == NULL) {
+            return MQ_ENOMEM;
+        }
+        found = mq_file_exists(path);
+        if (found) {
+            (void)mq_buf_printf(problem,
+                                "storePathRootDir %s holds the store of a RocketMQ broker (%s): it is not "
+                                "read here and would be damaged, name another directory\n",
+                                dir, names[i]);
+        }
+        mq_free(path);
+    }
+    return found ? MQ_EVERSION : 0;
+}
+
+static int open_dir(const char *dir, struct mq_buf *problem)
+{
+    int rc = mq_dir_make(dir);
+
+    if (rc != 0) {
+        (void)mq_buf_printf(problem, "storePathRootDir %s: %s\n", dir, mq_strerror(rc));
+        return rc;
+    }
+    return refuse_foreign_store(dir, problem);
+}
+
 static int open_store(struct broker *broker, struct mq_buf *problem)
 {
-    int rc = mq_dir_make(broker->config.store_dir);
+    int rc = store_init(&broker->store, broker->config.store_dir);
 
-    if (rc == 0) {
-        rc = store_init(&broker->store, broker->config.store_dir);
-    }
     if (rc != 0) {
         (void)mq_buf_printf(problem, "storePathRootDir %s: %s\n", broker->config.store_dir, mq_strerror(rc));
         return rc;
     }
     broker->store_open = true;
+    broker->store.log = broker->ctx.log;
     rc = state_init(&broker->state, &broker->store);
     broker->state_open = rc == 0;
     return rc;
@@ -211,9 +245,6 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
     broker->fsm = (struct rlog_fsm){.data = broker, .apply = on_apply, .role = on_role, .room = on_room};
     rc = rlog_open(broker->loop, &options, &broker->fsm, &broker->ctx.log, problem);
     mq_free(dir);
-    if (rc == 0) {
-        broker->store.log = broker->ctx.log;
-    }
     return rc;
 }
 
@@ -274,12 +305,16 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
     broker->config_open = true;
     rc = broker_config_load(&broker->config, conf_path, overrides, problem, warnings);
     if (rc == 0) {
+        rc = open_dir(broker->config.store_dir, problem);
+    }
+    if (rc == 0) {
+        rc = open_log(broker, problem); /* before anything in the directory is touched: it may be another process's */
+    }
+    if (rc == 0) {
         rc = open_store(broker, problem);
     }
     if (rc == 0) {
-        rc = open_log(broker, problem);
-    }
-    if (rc == 0) {
+        rlog_replay(ctx->log);
         rc = open_flows(broker);
     }
     if (rc == 0) {
@@ -329,7 +364,10 @@ int broker_open(struct net_loop *loop, const char *conf_path, const char *const 
         return 0;
     }
     if (problem->len == 0) {
-        (void)mq_buf_printf(problem, "the broker cannot start: %s\n", mq_strerror(rc));
+        (void)mq_buf_printf(problem, "the broker cannot start: %s", mq_strerror(rc));
+    }
+    if (problem->len != 0 && problem->base[problem->len - 1] != '\n') {
+        (void)mq_buf_printf(problem, "\n"); /* the log's lines come without */
     }
     broker_close(broker, on_failed_open_closed, &gone);
     while (!gone) {

@@ -340,11 +340,20 @@ int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct 
     blob_pool_init(&log->blobs);
     init_handles(log);
     init_driver(log);
-    driver_replay(&log->driver, on_progress, log);
-    log->replayed = log->driver.applied;
     log->opened_ms = mq_clock_mono_ms() - start_ms;
     *out = log;
     return 0;
+}
+
+void rlog_replay(struct rlog *log)
+{
+    uint64_t start_ms = mq_clock_mono_ms();
+
+    MQ_ASSERT(!log->has_replayed && !log->closing);
+    driver_replay(&log->driver, on_progress, log);
+    log->has_replayed = true;
+    log->replayed = log->driver.applied;
+    log->opened_ms += mq_clock_mono_ms() - start_ms;
 }
 
 /* ---- start ---- */
@@ -381,7 +390,7 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
     };
     int rc;
 
-    MQ_ASSERT(log->peers == NULL && !log->closing);
+    MQ_ASSERT(log->has_replayed && log->peers == NULL && !log->closing);
     rc = peers_new(&options, &log->peers);
     if (rc != 0) {
         return rc;

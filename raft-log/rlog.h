@@ -26,8 +26,8 @@ struct rlog {
     uv_timer_t timer;
     uv_idle_t idle;
     uv_check_t check;
-    bool timer_due, soon_due, close_due;
-    bool started, closing;
+    bool timer_due, soon_due;
+    bool has_replayed, started, closing;
     uint32_t open_handles;
     uint64_t opened_ms, replayed;
     void (*closed)(void *data);

@@ -40,12 +40,16 @@ struct rlog_options {
     uint64_t inflight_bytes_max;   /* 64 MiB */
 };
 
-/* Opens the directory, checks that it belongs to this member of this group, recovers the log and applies what it
- * proves to be committed. Blocking. Returns 0; or a negative code with one line in @problem: MQ_EVERSION (another
- * node, group or format), MQ_ECORRUPT (a bad entry with good ones behind it, both copies of meta bad), -errno. All
- * @options are copied. */
+/* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and
+ * recovers the log. Blocking; nothing is applied yet. Returns 0; or a negative code with one line in @problem:
+ * MQ_EVERSION (another node, group or format), MQ_ECORRUPT (a bad entry with good ones behind it, both copies of meta
+ * bad), -errno. All @options are copied. */
 int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct rlog_fsm *fsm, struct rlog **out,
               struct mq_buf *problem);
+
+/* Once, between open and start: applies what the log itself proves to be committed. Blocking. A step of its own, so
+ * that the owner touches what it has derived from a log only when that log is known to be its own. */
+void rlog_replay(struct rlog *log);
 
 /* Listens for peers and takes part. Returns 0 or a negative code with a line in @problem (the port is taken). */
 int rlog_start(struct rlog *log, struct mq_buf *problem);
@@ -127,7 +131,7 @@ struct rlog_status {
     uint64_t inflight_entries, inflight_bytes;
     uint64_t segments;
     uint64_t mapped_bytes;
-    uint64_t opened_ms, replayed_entries; /* how long rlog_open took and what it applied */
+    uint64_t opened_ms, replayed_entries; /* how long rlog_open and rlog_replay took, and what was applied */
     struct rlog_peer_status peers[RLOG_MEMBERS_MAX];
     uint32_t n_peers;
 };

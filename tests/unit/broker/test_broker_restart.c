@@ -160,6 +160,76 @@ static void an_open_that_fails_leaves_nothing(void **state)
     net_loop_fini(&loop);
 }
 
+/* Opens a broker in @dir and expects a refusal whose text holds @want. */
+static void refused_open(struct net_loop *loop, const char *dir, const char *want)
+{
+    char store[96];
+    const char *overrides[] = {store,
+                               "listenPort=0",
+                               "bindAddress=127.0.0.1",
+                               "brokerIP1=127.0.0.1",
+                               "brokerName=golden-a",
+                               "mappedFileSizeCommitLog=16777216",
+                               NULL};
+    struct mq_buf problem = {0}, warnings = {0};
+    struct broker *broker;
+
+    snprintf(store, sizeof(store), "storePathRootDir=%s", dir);
+    assert_true(broker_open(loop, NULL, overrides, &broker, &problem, &warnings) < 0);
+    assert_int_equal(mq_buf_put_u8(&problem, 0), 0);
+    if (strstr((const char *)problem.base, want) == NULL) {
+        fail_msg("%s", (const char *)problem.base);
+    }
+    mq_buf_free(&problem);
+    mq_buf_free(&warnings);
+}
+
+/* The second process of a directory, as after a slip of the hand: the first must not lose what it has mapped. */
+static void a_refused_open_leaves_the_consume_queues_of_the_running_broker_alone(void **state)
+{
+    char queues[128];
+    struct rig rig;
+    struct peer peer;
+
+    (void)state;
+    rig_open(&rig, NULL);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    assert_int_equal(rig_topic(&peer, "Orders", "1"), RESP_SUCCESS);
+    assert_int_equal(rig_send(&peer, "Orders", "0", "body", "", &answer), RESP_SUCCESS);
+    snprintf(queues, sizeof(queues), "%s/consumequeue/Orders/0/00000000000000000000", rig.dir);
+    assert_true(mq_file_exists(queues));
+    refused_open(&rig.loop, rig.dir, "another process uses this directory\n");
+    assert_true(mq_file_exists(queues));
+    peer_hang_up(&peer);
+    rig_close(&rig);
+    answer_free(&answer);
+}
+
+static void the_store_of_a_rocketmq_broker_is_refused_and_left_as_it_is(void **state)
+{
+    static const char *const marks[] = {"checkpoint", "commitlog"};
+    struct net_loop loop;
+
+    (void)state;
+    assert_int_equal(net_loop_init(&loop), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+        char dir[] = "/tmp/raftmq-broker-XXXXXX", path[96];
+
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof(path), "%s/%s", dir, marks[i]);
+        assert_int_equal(mq_dir_make(path), 0);
+        snprintf(path, sizeof(path), "%s/consumequeue/Orders/0", dir);
+        assert_int_equal(mq_dir_make(path), 0);
+        refused_open(&loop, dir, marks[i]);
+        assert_true(mq_file_exists(path));
+        snprintf(path, sizeof(path), "%s/raftlog", dir);
+        assert_false(mq_file_exists(path));
+        assert_int_equal(mq_dir_remove(dir), 0);
+    }
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    net_loop_fini(&loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +237,8 @@ int main(void)
         cmocka_unit_test(a_stop_answers_what_is_under_way),
         cmocka_unit_test(a_stop_does_not_wait_for_waiting_pulls),
         cmocka_unit_test(an_open_that_fails_leaves_nothing),
+        cmocka_unit_test(a_refused_open_leaves_the_consume_queues_of_the_running_broker_alone),
+        cmocka_unit_test(the_store_of_a_rocketmq_broker_is_refused_and_left_as_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,6 +130,7 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         node->log = NULL;
         return rc;
     }
+    rlog_replay(node->log);
     return rlog_start(node->log, problem);
 }
 
@@ -252,7 +253,6 @@ static void on_proposed(struct rlog_proposal *proposal, int status)
 
     c->pending--;
     if (status == 0) {
-        c->last_ack_ns = mq_clock_mono_ns();
         push(&c->acknowledged, &c->n_acknowledged, &c->acknowledged_cap, p->number);
     } else {
         assert_int_equal(status, MQ_EUNSURE);

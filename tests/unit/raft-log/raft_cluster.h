@@ -27,7 +27,6 @@ struct cluster_proposal {
     struct rlog_proposal proposal;
     struct cluster *cluster;
     uint64_t number;
-    uint64_t sent_ns;
 };
 
 struct cluster {
@@ -44,7 +43,6 @@ struct cluster {
     size_t n_acknowledged, acknowledged_cap;
     uint64_t unsure;  /* proposals that ended so */
     uint64_t pending; /* proposals without an end */
-    uint64_t last_ack_ns;
 };
 
 void cluster_init(struct cluster *c, uint32_t n);
