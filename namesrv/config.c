@@ -3,6 +3,7 @@
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
+#include <getopt.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -134,12 +135,13 @@ static int read_file(const char *path, struct namesrv_config *config, struct mq_
 static int pass(int argc, char **argv, bool files, struct namesrv_config *config, struct namesrv_command_line *line,
                 struct mq_buf *problem, struct mq_buf *warnings)
 {
+    static const struct option longs[] = {{"version", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'}, {0}};
     int option;
     int rc = 0;
 
     optind = 1;
     opterr = 0;
-    while (rc == 0 && (option = getopt(argc, argv, ":c:o:n:pvh")) != -1) {
+    while (rc == 0 && (option = getopt_long(argc, argv, ":c:o:n:pvh", longs, NULL)) != -1) {
         switch (option) {
         case 'c':
             rc = files ? read_file(optarg, config, problem, warnings) : 0;
@@ -160,7 +162,7 @@ static int pass(int argc, char **argv, bool files, struct namesrv_config *config
             line->help = true;
             break;
         default:
-            rc = mq_buf_printf(problem, "command line: -%c: %s\n", optopt,
+            rc = mq_buf_printf(problem, "command line: %s: %s\n", argv[optind - 1],
                                option == ':' ? "needs a value" : "unknown switch, -h lists all");
             rc = rc != 0 ? rc : MQ_EINVAL;
         }

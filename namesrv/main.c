@@ -103,7 +103,7 @@ static int run(struct program *p, int argc, char **argv, uint64_t started_ms)
         fprintf(stderr, MQ_STR_FMT, MQ_STR_ARG(mq_buf_str(&warnings)));
     }
     if (line.help || line.version) {
-        fputs(line.help ? namesrv_usage : "mqnamesrv of RaftMQ " NAMESRV_VERSION "\n", stdout);
+        fputs(line.help ? namesrv_usage : "mqnamesrv " NAMESRV_VERSION "\n", stdout);
         status = EXIT_SUCCESS;
     } else if (rc != 0) {
         status = fail(&problem, rc);

@@ -81,23 +81,19 @@ static void take_registration(struct namesrv_request *rq, const struct proto_reg
     static struct mq_log_limit limit;
     enum route_outcome outcome;
     struct mq_buf why = {0};
-    uint64_t skipped;
     int rc = route_table_register(rq->srv->routes, &reg, rq->now_ms, &outcome, &why);
 
     if (rc != 0) {
-        if (mq_log_limit_pass(&limit, &skipped)) {
-            mq_log_warn("route", "refused broker=%.*s addr=%.*s cause=\"" MQ_STR_FMT "\" skipped=%" PRIu64,
-                        SHOWN(h->broker_name), SHOWN(h->broker_addr), MQ_STR_ARG(mq_buf_str(&why)), skipped);
-        }
+        mq_log_limited(&limit, MQ_LOG_WARN, "route", "refused broker=%.*s addr=%.*s cause=\"" MQ_STR_FMT "\"",
+                       SHOWN(h->broker_name), SHOWN(h->broker_addr), MQ_STR_ARG(mq_buf_str(&why)));
         dispatch_reply_error(rq, RESP_SYSTEM_ERROR, "register broker failed: " MQ_STR_FMT,
                              MQ_STR_ARG(why.len != 0 ? mq_buf_str(&why) : mq_str_of(mq_strerror(rc))));
     } else {
-        if (outcome == ROUTE_OUTRANKED && mq_log_limit_pass(&limit, &skipped)) {
-            mq_log_warn("route",
-                        "outranked broker=" MQ_STR_FMT " id=%" PRId64 " addr=" MQ_STR_FMT " term=%" PRId64
-                        " skipped=%" PRIu64,
-                        MQ_STR_ARG(h->broker_name), h->broker_id, MQ_STR_ARG(h->broker_addr),
-                        topics->version.state_version, skipped);
+        if (outcome == ROUTE_OUTRANKED) {
+            mq_log_limited(&limit, MQ_LOG_WARN, "route",
+                           "outranked broker=" MQ_STR_FMT " id=%" PRId64 " addr=" MQ_STR_FMT " term=%" PRId64,
+                           MQ_STR_ARG(h->broker_name), h->broker_id, MQ_STR_ARG(h->broker_addr),
+                           topics->version.state_version);
         }
         reply_registered(rq, h, outcome != ROUTE_OUTRANKED);
     }

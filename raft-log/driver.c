@@ -53,11 +53,6 @@ void driver_fini(struct driver *driver)
     driver->stand_ins = NULL;
 }
 
-bool driver_started(const struct driver *driver)
-{
-    return driver->core != NULL;
-}
-
 static int reserve_stand_ins(struct driver *driver, uint32_t n)
 {
     struct core_entry *list;
@@ -372,7 +367,7 @@ static int load_stand_ins(struct driver *driver, struct core_entry *list, uint64
         if (entry.header.type != RLOG_CHANGE) {
             continue;
         }
-        /* An offset for now: the buffer may still move. */
+        /* An offset until all are there: the buffer may still move. */
         list[i].change = (const uint8_t *)(uintptr_t)changes->len;
         list[i].change_bytes = entry.header.payload_bytes;
         rc = mq_buf_put(changes, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes);

@@ -82,7 +82,6 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
 
 /* Takes part: the log holds at least entry 1. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);
-bool driver_started(const struct driver *driver);
 
 /* Nothing is applied, told or sent from now on; outstanding proposals get MQ_EUNSURE here. */
 void driver_stop(struct driver *driver);

@@ -39,8 +39,8 @@ struct context {
     uint32_t next_any_queue; /* for sends that leave the queue to us */
     struct runtime runtime;
     struct {
-        uint64_t puts, put_bytes, put_failed;            /* messages acknowledged; refused or lost requests */
-        uint64_t gets, get_bytes, get_found, get_missed; /* messages delivered; pulls that found and did not */
+        uint64_t puts, put_bytes, put_failed; /* messages acknowledged; refused or lost requests */
+        uint64_t gets, get_found, get_missed; /* messages delivered; pulls that found and did not */
     } stats;
 };
 

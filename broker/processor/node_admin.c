@@ -1,11 +1,6 @@
 /* What a node tells about itself: UPDATE_BROKER_CONFIG (25, refused), GET_BROKER_CONFIG (26), and our own
  * GROUP_STATUS (30001). Source: admin-protocol.md 6.
- *
- * GROUP_STATUS has no fields; its body is one JSON object:
- *   {"brokerName","member","role","term","leader","lastIndex","durableIndex","commitIndex","appliedIndex","startPos","endPos",
- *    "appliedPos","stateHash","elections","openMs","replayedEntries","syncs","syncNs","entriesWritten","bytesWritten",
- *    "messages","parkedPulls","residentBytes","anonBytes","mappedBytes","peers":[{"member","address","connected","matchIndex"}]}
- */
+ * GROUP_STATUS has no fields; its body is one JSON object, whose members broker/README.md lists. */
 #include "broker/flow/pull_hold.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"

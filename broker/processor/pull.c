@@ -102,7 +102,6 @@ static void answer_found(struct pull *pull, struct reader_result *found)
     }
     net_channel_out_done(ch);
     ctx->stats.gets += found->records;
-    ctx->stats.get_bytes += found->bytes;
     ctx->stats.get_found++;
 }
 

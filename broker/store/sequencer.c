@@ -16,8 +16,6 @@
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 
-#include <inttypes.h>
-
 struct sequencer {
     struct store *store; /* borrowed; gives the log too */
     struct net_turn turn;
@@ -123,7 +121,6 @@ static int propose(struct sequencer *seq, struct draft *draft)
     }
     seq->in_flight++;
     seq->stats.entries++;
-    seq->stats.gathered_bytes += draft_bytes(draft);
     return 0;
 }
 
@@ -171,12 +168,9 @@ static void give_up(struct sequencer *seq, int why)
 {
     struct queue_table *queues = &seq->store->queues;
     struct draft *refused = seq->first;
-    uint64_t skipped;
 
-    if (mq_log_limit_pass(&seq->refused_log, &skipped)) {
-        mq_log_error("sequencer", "entry of %u bytes is refused: %s skipped=%" PRIu64, draft_bytes(refused),
-                     mq_strerror(why), skipped);
-    }
+    mq_log_limited(&seq->refused_log, MQ_LOG_ERROR, "sequencer", "entry of %u bytes is refused: %s",
+                   draft_bytes(refused), mq_strerror(why));
     for (struct draft *draft = refused; draft != NULL; draft = draft->next) {
         draft_take_back(draft, queues);
     }

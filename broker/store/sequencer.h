@@ -76,7 +76,7 @@ void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, u
                    const struct sequencer_pending *p);
 
 struct sequencer_stats {
-    uint64_t entries, records, items, gathered_bytes;
+    uint64_t entries, records, items;
     uint64_t busy; /* refused with MQ_EBUSY */
     uint64_t waiting_bytes;
 };

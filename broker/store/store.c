@@ -128,7 +128,6 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
         queue->next = queue->cq.max; /* not ours: a follower, or a start */
     }
     store->messages++;
-    store->message_bytes += bytes;
     store->end_pos = pos + bytes;
     if (store->arrived != NULL) {
         store->arrived(store->arrived_data, queue, unit.tags_code);

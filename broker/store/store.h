@@ -19,10 +19,10 @@ struct store {
     /* Called for every message that became visible; set by pull_hold. May be NULL. */
     void (*arrived)(void *data, struct queue *queue, int64_t tags_code);
     void *arrived_data;
-    uint64_t messages, message_bytes; /* applied since the process started */
-    uint64_t end_pos;                 /* behind the last applied record */
-    uint32_t warming;                 /* store_warm jobs under way */
-    void (*drained)(void *data);      /* store_drain's; NULL: nobody waits */
+    uint64_t messages;           /* applied since the process started */
+    uint64_t end_pos;            /* behind the last applied record */
+    uint32_t warming;            /* store_warm jobs under way */
+    void (*drained)(void *data); /* store_drain's; NULL: nobody waits */
     void *drained_data;
     struct store_warm_slot {
         uint64_t window;      /* number of the window plus one; 0: nothing */

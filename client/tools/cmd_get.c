@@ -35,7 +35,7 @@ struct getter {
     uint32_t n_places;
     int status;
     bool done, end;
-    int64_t left, last_offset;
+    int64_t left;
     struct rmq_pull pull;
 };
 

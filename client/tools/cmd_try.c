@@ -48,7 +48,6 @@ struct try_run {
     bool keep;
     uv_signal_t on_int, on_term;
     bool interrupted;
-    uint32_t handles_closed;
     char why[256]; /* of FAIL */
     uint64_t progress_ms;
     bool progress; /* a progress line is on the terminal */
@@ -406,11 +405,6 @@ static void on_signal(uv_signal_t *handle, int number)
     run->interrupted = true;
 }
 
-static void on_signal_closed(uv_handle_t *handle)
-{
-    ((struct try_run *)handle->data)->handles_closed++;
-}
-
 static void watch_signals(struct try_run *run)
 {
     uv_signal_init(&run->tool.loop.uv, &run->on_int);
@@ -521,8 +515,8 @@ static int run_try(struct try_run *run)
     run->load.account = account_new(TRY_QUEUES);
     watch_signals(run);
     good = run->load.account != NULL && play(run, &verdict);
-    uv_close((uv_handle_t *)&run->on_int, on_signal_closed);
-    uv_close((uv_handle_t *)&run->on_term, on_signal_closed);
+    uv_close((uv_handle_t *)&run->on_int, NULL);
+    uv_close((uv_handle_t *)&run->on_term, NULL);
     tool_close(&run->tool);
     result = conclude(run, good, &verdict);
     account_free(run->load.account);

@@ -65,8 +65,6 @@ struct core_update {
     bool own_barrier; /* the new entry is a barrier that the core itself made: the driver writes it */
     struct core_message *messages;
     uint32_t n_messages;
-    bool role_changed;
-    bool commit_changed;
     bool timeout_changed;
 };
 

@@ -239,7 +239,7 @@ static void add_entries(struct core *core, const struct raft_update *from, uint6
     }
 }
 
-static void note_role(struct core *core, struct core_update *update)
+static void note_role(struct core *core)
 {
     enum rlog_role_kind role = core_role(core);
     uint64_t term = core_term(core);
@@ -254,7 +254,6 @@ static void note_role(struct core *core, struct core_update *update)
     core->role = role;
     core->role_term = term;
     core->leader = leader;
-    update->role_changed = true;
 }
 
 static int step(struct core *core, struct raft_event *event, struct core_update *update)
@@ -282,9 +281,8 @@ static int step(struct core *core, struct raft_event *event, struct core_update 
         add_messages(core, &got, update);
     }
     MQ_ASSERT(raft_commit_index(&core->raft) >= commit); /* I1 */
-    update->commit_changed |= raft_commit_index(&core->raft) > commit;
     update->timeout_changed |= (flags & ((RAFT_UPDATE_TIMEOUT) | (RAFT_UPDATE_STATE))) != 0;
-    note_role(core, update);
+    note_role(core);
     return 0;
 }
 

@@ -53,8 +53,8 @@ struct commitlog {
     uint64_t last_term;
     uint32_t last_crc;
     int64_t last_store_ms;
-    uint64_t commit_max;              /* of all commit fields */
-    struct commitlog_stats recovered; /* only the fields about recovery */
+    uint64_t commit_max; /* of all commit fields */
+    uint64_t cut_bytes;  /* of a torn tail, at the start */
 };
 
 /* --- writes ------------------------------------------------------------------------------------------------- */
@@ -181,9 +181,7 @@ static int recover(struct commitlog *log, struct mq_buf *problem)
     log->last_crc = found.last_crc;
     log->last_store_ms = found.last_store_ms;
     log->commit_max = found.proven_commit;
-    log->recovered.recovered_entries = found.last_index;
-    log->recovered.recovered_bytes = found.end_pos;
-    log->recovered.cut_bytes = found.torn_end - found.end_pos;
+    log->cut_bytes = found.torn_end - found.end_pos;
     return 0;
 }
 
@@ -309,11 +307,6 @@ void commitlog_close(struct commitlog *log)
 }
 
 /* --- what there is ------------------------------------------------------------------------------------------ */
-
-uint64_t commitlog_first_index(const struct commitlog *log)
-{
-    return log->last_index != 0 ? 1 : 0;
-}
 
 uint64_t commitlog_last_index(const struct commitlog *log)
 {
@@ -445,13 +438,15 @@ void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *ou
     struct handover_stats written;
 
     handover_stats_get((struct handover *)&log->handover, &written); /* takes a mutex, changes nothing */
-    *out = log->recovered;
-    out->entries_written = written.entries;
-    out->bytes_written = written.bytes;
-    out->syncs = written.syncs;
-    out->sync_ns_total = written.sync_ns;
-    out->segments = log->handover.n_segments;
-    out->mapped_bytes = out->segments * log->handover.segment_bytes;
+    *out = (struct commitlog_stats){
+        .entries_written = written.entries,
+        .bytes_written = written.bytes,
+        .syncs = written.syncs,
+        .sync_ns_total = written.sync_ns,
+        .segments = log->handover.n_segments,
+        .mapped_bytes = log->handover.n_segments * log->handover.segment_bytes,
+        .cut_bytes = log->cut_bytes,
+    };
 }
 
 /* --- append and truncate ------------------------------------------------------------------------------------ */

@@ -40,8 +40,7 @@ int commitlog_open(struct net_loop *loop, const struct commitlog_options *option
 /* Waits for the writer to finish what was appended, stops the threads, frees. Blocking. */
 void commitlog_close(struct commitlog *log);
 
-uint64_t commitlog_first_index(const struct commitlog *log); /* 1 until there is retention; 0 when empty */
-uint64_t commitlog_last_index(const struct commitlog *log);  /* 0 when empty */
+uint64_t commitlog_last_index(const struct commitlog *log); /* 0 when empty */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 uint64_t commitlog_end_pos(const struct commitlog *log);
 int64_t commitlog_last_store_ms(const struct commitlog *log);
@@ -91,7 +90,7 @@ bool commitlog_is_cold(struct commitlog *log, uint64_t pos, uint32_t bytes);
 
 struct commitlog_stats {
     uint64_t entries_written, bytes_written, syncs, sync_ns_total, segments, mapped_bytes;
-    uint64_t recovered_entries, recovered_bytes, cut_bytes;
+    uint64_t cut_bytes; /* of a torn tail, at the start */
 };
 void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *out);
 

@@ -19,16 +19,12 @@ bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn)
 
 static int refuse(struct peers *peers, const struct peer_conn *conn, const char *why, const struct peer_hello *hello)
 {
-    uint64_t skipped;
-
-    if (mq_log_limit_pass(&peers->bad_limit, &skipped)) {
-        mq_log_error(
-            "peer",
-            "refused %s: %s (it says: group %s, member %" PRIu32 ", calling member %" PRIu32 ", segments of %" PRIu64
-            " bytes; here: group %s, member %" PRIu32 ", %" PRIu64 " bytes) skipped=%" PRIu64,
-            net_addr_text((const struct sockaddr *)&conn->conn.peer), why, hello->group, hello->from, hello->to,
-            hello->segment_bytes, peers->options.group, peers->options.self, peers->options.segment_bytes, skipped);
-    }
+    mq_log_limited(&peers->bad_limit, MQ_LOG_ERROR, "peer",
+                   "refused %s: %s (it says: group %s, member %" PRIu32 ", calling member %" PRIu32
+                   ", segments of %" PRIu64 " bytes; here: group %s, member %" PRIu32 ", %" PRIu64 " bytes)",
+                   net_addr_text((const struct sockaddr *)&conn->conn.peer), why, hello->group, hello->from,
+                   hello->to, hello->segment_bytes, peers->options.group, peers->options.self,
+                   peers->options.segment_bytes);
     return MQ_ECLOSED; /* the line is written */
 }
 
@@ -49,14 +45,12 @@ static int check_hello(struct peers *peers, const struct peer_conn *conn, const 
 
 static void warn_of_other_directory(const struct peers *peers, struct peer_conn *conn)
 {
-    uint64_t skipped;
-
-    if (peers->membership != NULL && !peer_in_takes_part(peers, conn) && conn->lane == PEER_CONTROL &&
-        mq_log_limit_pass(&conn->peer->refused_limit, &skipped)) {
-        mq_log_warn("peer",
-                    "member %" PRIu32 " at %s has another directory than the one this group was founded with: it may "
-                    "not vote or acknowledge skipped=%" PRIu64,
-                    conn->peer->id, conn->peer->address, skipped);
+    if (peers->membership != NULL && !peer_in_takes_part(peers, conn) && conn->lane == PEER_CONTROL) {
+        mq_log_limited(&conn->peer->refused_limit, MQ_LOG_WARN, "peer",
+                       "member %" PRIu32
+                       " at %s has another directory than the one this group was founded with: it may "
+                       "not vote or acknowledge",
+                       conn->peer->id, conn->peer->address);
     }
 }
 

@@ -243,16 +243,13 @@ bool peer_is_up(const struct peer *peer, enum peer_lane lane)
 static void tell_up(struct peer *peer)
 {
     bool up = peer_is_up(peer, PEER_CONTROL);
-    uint64_t skipped;
 
     if (up == peer->told_up) {
         return;
     }
     peer->told_up = up;
-    if (mq_log_limit_pass(&peer->up_limit, &skipped)) {
-        mq_log_info("peer", "member %" PRIu32 " at %s is %s skipped=%" PRIu64, peer->id, peer->address,
-                    up ? "connected" : "not connected", skipped);
-    }
+    mq_log_limited(&peer->up_limit, MQ_LOG_INFO, "peer", "member %" PRIu32 " at %s is %s", peer->id, peer->address,
+                   up ? "connected" : "not connected");
 }
 
 void peers_set_membership(struct peers *peers, const struct membership *membership)
@@ -334,12 +331,11 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
 
 void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc)
 {
-    uint64_t skipped;
-
-    if (rc != MQ_ECLOSED && mq_log_limit_pass(&peers->bad_limit, &skipped)) {
-        mq_log_warn("peer", "closed the connection with %s (member %" PRIu32 "): %s skipped=%" PRIu64,
-                    net_addr_text((struct sockaddr *)&conn->conn.peer), conn->peer != NULL ? conn->peer->id : 0,
-                    mq_strerror(rc), skipped);
+    if (rc != MQ_ECLOSED) {
+        mq_log_limited(&peers->bad_limit, MQ_LOG_WARN, "peer",
+                       "closed the connection with %s (member %" PRIu32 "): %s",
+                       net_addr_text((struct sockaddr *)&conn->conn.peer), conn->peer != NULL ? conn->peer->id : 0,
+                       mq_strerror(rc));
     }
 }
 

@@ -63,27 +63,11 @@ int mq_buf_put_u8(struct mq_buf *buf, uint8_t value)
     return mq_buf_put(buf, &value, sizeof(value));
 }
 
-int mq_buf_put_be16(struct mq_buf *buf, uint16_t value)
-{
-    uint8_t bytes[sizeof(value)];
-
-    mq_be16_store(bytes, value);
-    return mq_buf_put(buf, bytes, sizeof(bytes));
-}
-
 int mq_buf_put_be32(struct mq_buf *buf, uint32_t value)
 {
     uint8_t bytes[sizeof(value)];
 
     mq_be32_store(bytes, value);
-    return mq_buf_put(buf, bytes, sizeof(bytes));
-}
-
-int mq_buf_put_be64(struct mq_buf *buf, uint64_t value)
-{
-    uint8_t bytes[sizeof(value)];
-
-    mq_be64_store(bytes, value);
     return mq_buf_put(buf, bytes, sizeof(bytes));
 }
 

@@ -22,9 +22,7 @@ int mq_buf_reserve(struct mq_buf *buf, size_t extra);
 int mq_buf_put(struct mq_buf *buf, const void *bytes, size_t n);
 int mq_buf_put_str(struct mq_buf *buf, struct mq_str s);
 int mq_buf_put_u8(struct mq_buf *buf, uint8_t value);
-int mq_buf_put_be16(struct mq_buf *buf, uint16_t value);
 int mq_buf_put_be32(struct mq_buf *buf, uint32_t value);
-int mq_buf_put_be64(struct mq_buf *buf, uint64_t value);
 int mq_buf_put_i64_text(struct mq_buf *buf, int64_t value);
 int mq_buf_printf(struct mq_buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

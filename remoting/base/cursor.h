@@ -54,13 +54,6 @@ static inline uint32_t mq_cursor_be32(struct mq_cursor *c)
     return at != NULL ? mq_be32_load(at) : 0;
 }
 
-static inline uint64_t mq_cursor_be64(struct mq_cursor *c)
-{
-    const uint8_t *at = mq_cursor_take(c, 8);
-
-    return at != NULL ? mq_be64_load(at) : 0;
-}
-
 static inline struct mq_str mq_cursor_str(struct mq_cursor *c, size_t n)
 {
     const uint8_t *at = mq_cursor_take(c, n);

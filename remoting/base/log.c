@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,46 +83,58 @@ static void write_line(const char *line, size_t n)
     /* Any other failure has no place left to be reported. */
 }
 
-void mq_log_line(enum mq_log_level level, const char *area, const char *fmt, ...)
+/* @skipped: told at the end unless 0. */
+static void log_text(enum mq_log_level level, const char *area, uint64_t skipped, const char *fmt, va_list args)
 {
     static const char CUT[] = "...";
     char line[LINE_BYTES_MAX];
-    const size_t room = sizeof(line) - sizeof(CUT); /* for the text: CUT and its NUL's place stay free */
+    char end[sizeof(" skipped=18446744073709551615")] = "";
+    size_t end_bytes = skipped != 0 ? (size_t)snprintf(end, sizeof(end), " skipped=%" PRIu64, skipped) : 0;
+    const size_t room = sizeof(line) - sizeof(CUT) - end_bytes; /* for the text: CUT and its NUL's place stay free */
     int saved_errno = errno;
     size_t prefix, text;
-    va_list args;
     int n;
 
     if ((int)level < atomic_load_explicit(&lowest_level, memory_order_relaxed)) {
         return;
     }
     prefix = format_prefix(level, area, line, room);
-    va_start(args, fmt);
     n = vsnprintf(line + prefix, room - prefix, fmt, args);
-    va_end(args);
     text = n > 0 ? (size_t)n : 0;
     if (text >= room - prefix) {
         text = room - prefix - 1;
-        for (size_t i = 0; i < sizeof(CUT) - 1; i++) {
-            line[prefix + text++] = CUT[i];
-        }
+        memcpy(line + prefix + text, CUT, sizeof(CUT) - 1);
+        text += sizeof(CUT) - 1;
     }
     blank_controls(line + prefix, text);
+    memcpy(line + prefix + text, end, end_bytes);
+    text += end_bytes;
     line[prefix + text] = '\n';
     write_line(line, prefix + text + 1);
     errno = saved_errno;
 }
 
-int mq_log_limit_pass(struct mq_log_limit *limit, uint64_t *skipped)
+void mq_log_line(enum mq_log_level level, const char *area, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    log_text(level, area, 0, fmt, args);
+    va_end(args);
+}
+
+void mq_log_limited(struct mq_log_limit *limit, enum mq_log_level level, const char *area, const char *fmt, ...)
 {
     uint64_t now_ms = mq_clock_mono_ms();
+    va_list args;
 
-    *skipped = limit->skipped;
     if (now_ms < limit->next_ms) {
         limit->skipped++;
-        return 0;
+        return;
     }
+    va_start(args, fmt);
+    log_text(level, area, limit->skipped, fmt, args);
+    va_end(args);
     limit->next_ms = now_ms + LIMIT_PERIOD_MS;
     limit->skipped = 0;
-    return 1;
 }

@@ -22,14 +22,14 @@ void mq_log_line(enum mq_log_level level, const char *area, const char *fmt, ...
 #define mq_log_warn(area, ...) mq_log_line(MQ_LOG_WARN, area, __VA_ARGS__)
 #define mq_log_error(area, ...) mq_log_line(MQ_LOG_ERROR, area, __VA_ARGS__)
 
-/* For lines that a peer can provoke: lets at most one through a second and counts the rest.
- *   if (mq_log_limit_pass(&lim, &skipped)) mq_log_warn("conn", "... skipped=%" PRIu64, skipped); */
+/* For lines that a peer can provoke. One thread. */
 struct mq_log_limit {
     uint64_t next_ms; /* monotonic; zero-initialise */
-    uint64_t skipped;
+    uint64_t skipped; /* held back since the last line */
 };
 
-/* Nonzero when a line may be written now; @skipped gets how many were held back since the last one. */
-int mq_log_limit_pass(struct mq_log_limit *limit, uint64_t *skipped);
+/* At most one line a second; how many were held back before it stands at its end, " skipped=3", if any were. */
+void mq_log_limited(struct mq_log_limit *limit, enum mq_log_level level, const char *area, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -53,18 +53,6 @@ void mq_histogram_add(struct mq_histogram *h, uint64_t value)
     }
 }
 
-void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from)
-{
-    for (size_t i = 0; i < MQ_HISTOGRAM_BUCKETS; i++) {
-        into->counts[i] += from->counts[i];
-    }
-    into->total += from->total;
-    into->sum += from->sum;
-    if (from->max > into->max) {
-        into->max = from->max;
-    }
-}
-
 /* The rank, from 1, of the value asked for. */
 static uint64_t rank_of(double quantile, uint64_t total)
 {

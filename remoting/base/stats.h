@@ -15,7 +15,6 @@ struct mq_histogram {
 
 void mq_histogram_init(struct mq_histogram *h);
 void mq_histogram_add(struct mq_histogram *h, uint64_t value);
-void mq_histogram_merge(struct mq_histogram *into, const struct mq_histogram *from);
 
 /* The smallest recorded value v with at least @quantile (0..1) of all values <= v, to 1 %; 0 when empty. */
 uint64_t mq_histogram_at(const struct mq_histogram *h, double quantile);

@@ -59,14 +59,10 @@ static void on_room(struct net_conn *conn, uint8_t **base, size_t *bytes)
 /* Whatever broke the protocol, the connection ends for MQ_EBADMSG. */
 static int refuse_frame(struct net_channel *ch, int rc, const uint8_t *bytes, size_t n)
 {
-    uint64_t skipped;
-
     net_counters.bad_frames++;
-    if (mq_log_limit_pass(&ch->conn.loop->bad_log, &skipped)) {
-        mq_log_warn(
-            "conn", "closed, bad frame peer=%s cause=\"%s\" length_word=%08" PRIx32 " held=%zu skipped=%" PRIu64,
-            net_addr_text((struct sockaddr *)&ch->conn.peer), mq_strerror(rc), mq_be32_load(bytes), n, skipped);
-    }
+    mq_log_limited(&ch->conn.loop->bad_log, MQ_LOG_WARN, "conn",
+                   "closed, bad frame peer=%s cause=\"%s\" length_word=%08" PRIx32 " held=%zu",
+                   net_addr_text((struct sockaddr *)&ch->conn.peer), mq_strerror(rc), mq_be32_load(bytes), n);
     return MQ_EBADMSG;
 }
 

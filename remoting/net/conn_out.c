@@ -6,7 +6,6 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 
-#include <inttypes.h>
 #include <limits.h>
 
 /* libuv keeps so many in the request itself, so that waiting for POLLOUT allocates nothing. */
@@ -177,13 +176,9 @@ void net_conn_flush(struct net_conn *conn)
 
 static void close_slow(struct net_conn *conn)
 {
-    uint64_t skipped;
-
-    if (mq_log_limit_pass(&conn->loop->slow_log, &skipped)) {
-        mq_log_warn("conn", "closed, does not read peer=%s unread_bytes=%zu limit=%zu skipped=%" PRIu64,
-                    net_addr_text((struct sockaddr *)&conn->peer), conn->out_bytes, conn->limits.close_bytes,
-                    skipped);
-    }
+    mq_log_limited(&conn->loop->slow_log, MQ_LOG_WARN, "conn",
+                   "closed, does not read peer=%s unread_bytes=%zu limit=%zu",
+                   net_addr_text((struct sockaddr *)&conn->peer), conn->out_bytes, conn->limits.close_bytes);
     net_conn_close(conn, MQ_ETOOBIG, false);
 }
 

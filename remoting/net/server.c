@@ -4,7 +4,6 @@
 #include "remoting/base/err.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -69,8 +68,6 @@ static void on_refuse_closed(uv_handle_t *handle)
  * closed; libuv does not accept more before it is taken. */
 static void refuse(struct net_server *server, int cause)
 {
-    uint64_t skipped;
-
     if (server->refusing) {
         server->waiting = true;
         return;
@@ -78,10 +75,8 @@ static void refuse(struct net_server *server, int cause)
     uv_tcp_init(&server->loop->uv, &server->refuse);
     if (uv_accept((uv_stream_t *)&server->tcp, (uv_stream_t *)&server->refuse) == 0) {
         net_counters.refused++;
-        if (mq_log_limit_pass(&server->refuse_log, &skipped)) {
-            mq_log_warn("conn", "refused port=%d cause=\"%s\" open=%u limit=%u skipped=%" PRIu64, server->port,
-                        mq_strerror(cause), server->count, NET_SERVER_CHANNELS_MAX, skipped);
-        }
+        mq_log_limited(&server->refuse_log, MQ_LOG_WARN, "conn", "refused port=%d cause=\"%s\" open=%u limit=%u",
+                       server->port, mq_strerror(cause), server->count, NET_SERVER_CHANNELS_MAX);
     }
     server->refusing = true;
     uv_close((uv_handle_t *)&server->refuse, on_refuse_closed);
@@ -131,13 +126,12 @@ static void take_connection(struct net_server *server)
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct net_server *server = container_of(listener, struct net_server, tcp);
-    uint64_t skipped;
 
     if (status == 0) {
         take_connection(server);
-    } else if (mq_log_limit_pass(&server->refuse_log, &skipped)) {
-        mq_log_warn("conn", "accept failed port=%d cause=\"%s\" open=%u skipped=%" PRIu64, server->port,
-                    mq_strerror(status), server->count, skipped);
+    } else {
+        mq_log_limited(&server->refuse_log, MQ_LOG_WARN, "conn", "accept failed port=%d cause=\"%s\" open=%u",
+                       server->port, mq_strerror(status), server->count);
     }
 }
 

@@ -53,7 +53,7 @@ const char *proto_name_problem_text(enum proto_name_problem problem, bool is_gro
     case PROTO_NAME_LONG:
         return is_group ? "longer than 120 characters" : "longer than 127 characters (255 behind %RETRY% and %DLQ%)";
     case PROTO_NAME_CHARACTER:
-        return "with a character outside [%|a-zA-Z0-9_-]";
+        return "spelt with a character outside [%|a-zA-Z0-9_-]";
     }
     return "not checked";
 }

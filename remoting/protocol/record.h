@@ -22,7 +22,6 @@
 #define PROTO_RECORD_MIN_BYTES 91  /* IPv4, V1, nothing in it */
 #define PROTO_PROPERTIES_MAX 32767 /* bytes */
 #define PROTO_BODY_MAX (4u << 20)  /* maxMessageSize default */
-#define PROTO_RECORD_OVER_BODY_MAX (64u << 10)
 
 enum proto_sys_flag {
     PROTO_SYS_COMPRESSED = 0x1,

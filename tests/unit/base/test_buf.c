@@ -30,23 +30,21 @@ static void appended_pieces_stand_in_order(void **state)
 
 static void integers_are_written_big_endian_and_read_back(void **state)
 {
-    static const uint8_t WANT[] = {0x7F, 1, 2, 3, 4, 5, 6, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8};
+    static const uint8_t WANT[] = {0x7F, 3, 4, 5, 6, 0xF1, 0xF2};
     struct mq_buf buf = {0};
     struct mq_cursor c;
 
     (void)state;
     assert_int_equal(mq_buf_put_u8(&buf, 0x7F), 0);
-    assert_int_equal(mq_buf_put_be16(&buf, 0x0102), 0);
     assert_int_equal(mq_buf_put_be32(&buf, 0x03040506), 0);
-    assert_int_equal(mq_buf_put_be64(&buf, 0xF1F2F3F4F5F6F7F8), 0);
+    assert_int_equal(mq_buf_put(&buf, "\xF1\xF2", 2), 0);
     assert_int_equal(buf.len, sizeof(WANT));
     assert_memory_equal(buf.base, WANT, sizeof(WANT));
 
     c = mq_cursor_of(buf.base, buf.len);
     assert_int_equal(mq_cursor_u8(&c), 0x7F);
-    assert_int_equal(mq_cursor_be16(&c), 0x0102);
     assert_int_equal(mq_cursor_be32(&c), 0x03040506);
-    assert_true(mq_cursor_be64(&c) == 0xF1F2F3F4F5F6F7F8);
+    assert_int_equal(mq_cursor_be16(&c), 0xF1F2);
     assert_int_equal(c.left, 0);
     assert_false(c.bad);
     mq_buf_free(&buf);
@@ -132,16 +130,14 @@ static void a_failed_append_leaves_the_buffer_as_it_was(void **state)
     while (buf.len < buf.cap || buf.cap == 0) {
         assert_int_equal(mq_buf_put_u8(&buf, 'x'), 0);
     }
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 4; i++) {
         struct mq_buf before = buf;
         int rc;
 
         mq_heap_fail_at(1);
         rc = i == 0   ? mq_buf_put(&buf, "y", 1)
-             : i == 1 ? mq_buf_put_be16(&buf, 1)
-             : i == 2 ? mq_buf_put_be32(&buf, 1)
-             : i == 3 ? mq_buf_put_be64(&buf, 1)
-             : i == 4 ? mq_buf_put_i64_text(&buf, 1)
+             : i == 1 ? mq_buf_put_be32(&buf, 1)
+             : i == 2 ? mq_buf_put_i64_text(&buf, 1)
                       : mq_buf_printf(&buf, "%d", 1);
         mq_heap_fail_at(0);
         assert_int_equal(rc, MQ_ENOMEM);

@@ -206,22 +206,40 @@ static void lines_of_many_threads_do_not_mix(void **state)
 static void a_limit_lets_one_line_through_and_counts_the_rest(void **state)
 {
     struct mq_log_limit limit = {0};
-    uint64_t skipped = 99;
+    const char *all;
 
     (void)state;
-    assert_int_not_equal(mq_log_limit_pass(&limit, &skipped), 0);
-    assert_int_equal(skipped, 0);
+    mq_log_limited(&limit, MQ_LOG_WARN, "conn", "refused n=%d", 1);
+    assert_in_range(limit.next_ms, mq_clock_mono_ms() + 1, mq_clock_mono_ms() + 1000);
     limit.next_ms = UINT64_MAX; /* the second does not end while we look */
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(mq_log_limit_pass(&limit, &skipped), 0);
+    for (int i = 2; i < 5; i++) {
+        mq_log_limited(&limit, MQ_LOG_WARN, "conn", "refused n=%d", i);
     }
     limit.next_ms = 0; /* now it does */
-    assert_int_not_equal(mq_log_limit_pass(&limit, &skipped), 0);
-    assert_int_equal(skipped, 3);
-    assert_in_range(limit.next_ms, mq_clock_mono_ms() + 1, mq_clock_mono_ms() + 1000);
+    mq_log_limited(&limit, MQ_LOG_WARN, "conn", "refused n=%d", 5);
     limit.next_ms = 0;
-    assert_int_not_equal(mq_log_limit_pass(&limit, &skipped), 0);
-    assert_int_equal(skipped, 0);
+    mq_log_limited(&limit, MQ_LOG_WARN, "conn", "refused n=%d", 6);
+    all = read_lines();
+    assert_non_null(strstr(all, " refused n=1\n"));
+    assert_null(strstr(all, "n=2"));
+    assert_null(strstr(all, "n=4"));
+    assert_non_null(strstr(all, " refused n=5 skipped=3\n"));
+    assert_non_null(strstr(all, " refused n=6\n"));
+}
+
+/* What was held back is told even where the text has to be cut. */
+static void a_limited_text_that_is_too_long_keeps_its_count(void **state)
+{
+    struct mq_log_limit limit = {.skipped = UINT64_MAX};
+    static char text[4096];
+    const char *line;
+
+    (void)state;
+    memset(text, 'x', sizeof(text) - 1);
+    mq_log_limited(&limit, MQ_LOG_WARN, "conn", "%s", text);
+    line = read_lines();
+    assert_non_null(strstr(line, "xxx... skipped=18446744073709551615\n"));
+    assert_true(strlen(line) <= 2048);
 }
 
 int main(void)
@@ -238,6 +256,7 @@ int main(void)
         TEST(errno_survives_a_line),
         TEST(lines_of_many_threads_do_not_mix),
         TEST(a_limit_lets_one_line_through_and_counts_the_rest),
+        TEST(a_limited_text_that_is_too_long_keeps_its_count),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,23 +109,6 @@ static void quantiles_are_the_ranks_of_the_values(void **state)
     }
 }
 
-static void merged_histograms_equal_one_that_saw_everything(void **state)
-{
-    static struct mq_histogram a, b;
-    uint64_t x = 1;
-
-    (void)state;
-    mq_histogram_init(&a);
-    mq_histogram_init(&b);
-    for (int i = 0; i < 10000; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        mq_histogram_add(&h, x >> 30);
-        mq_histogram_add(i % 3 ? &a : &b, x >> 30);
-    }
-    mq_histogram_merge(&a, &b);
-    assert_memory_equal(&a, &h, sizeof(h));
-}
-
 static void memory_of_this_process_grows_by_what_it_touches(void **state)
 {
     uint64_t anon_before, anon_after, resident_before, resident_after;
@@ -169,7 +152,6 @@ int main(void)
         cmocka_unit_test_setup(every_value_comes_back_to_one_percent, setup),
         cmocka_unit_test_setup(values_beyond_the_range_are_counted_and_the_maximum_is_exact, setup),
         cmocka_unit_test_setup(quantiles_are_the_ranks_of_the_values, setup),
-        cmocka_unit_test_setup(merged_histograms_equal_one_that_saw_everything, setup),
         cmocka_unit_test(memory_of_this_process_grows_by_what_it_touches),
         cmocka_unit_test(memory_of_a_process_that_is_gone_is_an_error),
     };

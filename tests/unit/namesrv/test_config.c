@@ -104,6 +104,7 @@ static void what_is_wrong_is_named(void **state)
         {{"-c", "/nonexistent/namesrv.conf"}, "/nonexistent/namesrv.conf: "},
         {{"-c"}, "-c: needs a value"},
         {{"-x"}, "-x: unknown switch"},
+        {{"--frob"}, "--frob: unknown switch"},
         {{"start"}, "start: unexpected argument"},
     };
 

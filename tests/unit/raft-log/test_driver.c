@@ -36,7 +36,7 @@ struct world {
     unsigned n_applied;
     uint32_t apply_ms; /* what applying an entry costs */
     struct rlog_role role;
-    unsigned n_roles, n_rooms;
+    unsigned n_rooms;
     int status; /* of the last proposal that ended */
     unsigned n_ended;
     enum rlog_role_kind role_at_end;
@@ -102,7 +102,6 @@ static void on_role(struct rlog_fsm *fsm, const struct rlog_role *role)
     struct world *w = fsm->data;
 
     w->role = *role;
-    w->n_roles++;
 }
 
 static void on_room(struct rlog_fsm *fsm)
