@@ -1,5 +1,5 @@
-/* Every key that mqbroker knows. Names, meanings and ranges of RocketMQ's: broker-semantics.md 14; the key's own
- * comment in config.h says where ours differs. */
+/* Every key that mqbroker knows. Names, meanings and ranges of RocketMQ's: BrokerConfig, MessageStoreConfig; the
+ * key's own comment in config.h says where ours differs. */
 #include "broker/config.h"
 #include "remoting/protocol/record.h"
 

@@ -17,8 +17,8 @@ struct row {
     processor_fn run;
 };
 
-/* Ascending by code. Leader only: what changes state, and what makes clients choose where to read when it is stale
- * (broker-semantics.md 13.5). */
+/* Ascending by code. Leader only: what changes state, and what makes clients choose where to read when it is
+ * stale. */
 static const struct row rows[] = {
     {REQ_SEND_MESSAGE, LEADER, send_message},
     {REQ_PULL_MESSAGE, ANY_NODE, pull_message},

@@ -6,7 +6,7 @@
  *
  * Only the leader sends its topics: name servers take them from id 0. A follower's table is empty, which also keeps
  * clear of the rule of stock name servers that refuses a first registration with exactly one topic. Sources:
- * remoting-protocol.md 5.1, 5.2, 5.9. */
+ * RocketMQ's RouteInfoManager.registerBroker, RouteInfoManager.unregisterBroker, DataVersion. */
 #include "broker/registrar.h"
 
 #include "broker/processor/topic_description.h"

@@ -4,7 +4,7 @@
 
 #include "namesrv/dispatch.h"
 
-#define KV_ORDER_TOPICS MQ_STR("ORDER_TOPIC_CONFIG") /* the namespace of remoting-protocol.md 5.7 */
+#define KV_ORDER_TOPICS MQ_STR("ORDER_TOPIC_CONFIG") /* the namespace of RocketMQ's KVConfigManager */
 
 void kv_put(struct namesrv_request *rq);
 void kv_get(struct namesrv_request *rq);

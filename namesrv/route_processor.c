@@ -100,7 +100,7 @@ static void take_registration(struct namesrv_request *rq, const struct proto_reg
     mq_buf_free(&why);
 }
 
-/* Source of the mask: remoting-protocol.md 3.3. */
+/* Source of the mask: RocketMQ's UtilAll.crc32. */
 static bool crc_holds(const struct proto_command *cmd, int32_t expected)
 {
     return expected == 0 || (int32_t)(mq_crc32(0, cmd->body, cmd->body_bytes) & 0x7FFFFFFF) == expected;

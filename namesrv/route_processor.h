@@ -1,4 +1,5 @@
-/* Requests about brokers and routes; each handler answers its request. Source: remoting-protocol.md 5. */
+/* Requests about brokers and routes; each handler answers its request. Source: RocketMQ's RouteInfoManager,
+ * DefaultRequestProcessor of the name server. */
 #ifndef NAMESRV_ROUTE_PROCESSOR_H
 #define NAMESRV_ROUTE_PROCESSOR_H
 

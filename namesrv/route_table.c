@@ -185,7 +185,7 @@ static void fill_broker(const struct route_group *group, struct proto_broker_dat
     }
 }
 
-/* Source of the rule: remoting-protocol.md 5.8. */
+/* Source of the rule: RocketMQ's ZoneRouteRPCHook. */
 static bool in_zone(const struct route_group *group, struct mq_str zone)
 {
     return zone.len == 0 || member_by_id(group, 0) == NULL || mq_str_eq_nocase(mq_str_of(group->zone), zone);

@@ -1,5 +1,5 @@
 /* Pull requests that found nothing yet, waiting for a message in their queue or for their time to run out. Loop
- * thread. Source: broker-semantics.md 3.7. */
+ * thread. Source: RocketMQ's PullRequestHoldService. */
 #ifndef BROKER_FLOW_PULL_HOLD_H
 #define BROKER_FLOW_PULL_HOLD_H
 

@@ -1,4 +1,5 @@
-/* Attributes of topics and the text that changes them: "+key=value,-key". Source: broker-semantics.md 1.3. */
+/* Attributes of topics and the text that changes them: "+key=value,-key". Source: RocketMQ's TopicAttributes,
+ * AttributeUtil. */
 #ifndef BROKER_PROCESSOR_ATTRIBUTES_H
 #define BROKER_PROCESSOR_ATTRIBUTES_H
 

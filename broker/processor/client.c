@@ -1,4 +1,5 @@
-/* HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38). Source: broker-semantics.md 5.1 to 5.4.
+/* HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38). Source: RocketMQ's ClientManageProcessor,
+ * ConsumerManager, DefaultConsumerIdsChangeListener.
  */
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"

@@ -1,6 +1,6 @@
 /* LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42). A grant is an entry, so that the next leader knows it; a renewal by
  * the owner needs none: it only moves the lease, which the leader counts by its own monotonic clock. Source:
- * broker-semantics.md 6. */
+ * RocketMQ's RebalanceLockManager. */
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "remoting/base/clock.h"

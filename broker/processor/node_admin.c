@@ -1,5 +1,5 @@
 /* What a node tells about itself: UPDATE_BROKER_CONFIG (25, refused), GET_BROKER_CONFIG (26), and our own
- * GROUP_STATUS (30001). Source: admin-protocol.md 6.
+ * GROUP_STATUS (30001). Source: RocketMQ's AdminBrokerProcessor.getBrokerConfig.
  * GROUP_STATUS has no fields; its body is one JSON object, whose members broker/README.md lists. */
 #include "broker/flow/pull_hold.h"
 #include "broker/processor/processors.h"

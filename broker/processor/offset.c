@@ -1,5 +1,5 @@
 /* QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15): commits go through the log, and the last one in log
- * order counts, also when it is smaller. Source: broker-semantics.md 5.6. */
+ * order counts, also when it is smaller. Source: RocketMQ's ConsumerManageProcessor, ConsumerOffsetManager. */
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/session/consumer_table.h"

@@ -6,7 +6,7 @@
  *
  * A node that is not the writable leader serves what it has applied, parks the rest, and never answers
  * PULL_OFFSET_MOVED: that would make the client overwrite its committed offset with what a stale node believes.
- * Sources: broker-semantics.md 3.4 to 3.9, 13.5. */
+ * Source: RocketMQ's PullMessageProcessor. */
 #include "broker/processor/pull.h"
 
 #include "broker/processor/processors.h"
@@ -236,7 +236,7 @@ void pull_wake(void *data, struct pull_parked *parked)
 
 /* --- checks --- */
 
-/* @type: of broker-semantics.md 3.3. */
+/* @type: of RocketMQ's PullMessageResponseHeader. */
 static void refuse_permission(const struct reply_to *to, int32_t type, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,5 +1,5 @@
 /* Offsets by position and time, and single messages: 29, 30, 31, 32, 33. Unknown topics and queues answer 0 or -1
- * with SUCCESS, as the original does. Source: broker-semantics.md 2.2 to 2.4. */
+ * with SUCCESS, as the original does. Source: RocketMQ's AdminBrokerProcessor, QueryMessageProcessor. */
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
 #include "remoting/protocol/headers.h"

@@ -1,5 +1,5 @@
 /* GET_BROKER_RUNTIME_INFO (28): what this process has done, as the table of texts that tools read. Its counters begin
- * at 0 with the process. Source: admin-protocol.md 5. */
+ * at 0 with the process. Source: RocketMQ's AdminBrokerProcessor.prepareRuntimeInfo. */
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
 #include "remoting/base/assert.h"

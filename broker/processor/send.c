@@ -3,7 +3,7 @@
  * Happy path: decode -> checks in RocketMQ's order -> records are built straight into the next entry ->
  * sequencer_add. When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
  * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
- * broker-semantics.md 12.2. */
+ * RocketMQ's SendMessageProcessor, HookUtils. */
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/store/record_build.h"

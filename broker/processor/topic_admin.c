@@ -1,5 +1,5 @@
 /* Topics for administrators: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_STATS_INFO (202),
- * GET_TOPIC_CONFIG (351). Sources: broker-semantics.md 1.3, 1.6, 1.10; admin-protocol.md 4. */
+ * GET_TOPIC_CONFIG (351). Source: RocketMQ's AdminBrokerProcessor. */
 #include "broker/processor/attributes.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/topic_description.h"

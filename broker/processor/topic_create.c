@@ -1,6 +1,7 @@
 /* Topics and groups that come into being on use: from a template (TBW102) by a send, %RETRY% topics and groups by a
  * heartbeat, system topics by a new leader. Each is an item in the log; a topic is usable by the sends behind it in
- * the same entry. Source: broker-semantics.md 1.5, 1.7, 5.5. */
+ * the same entry. Source: RocketMQ's TopicValidator, TopicConfigManager.createTopicInSendMessageMethod,
+ * SubscriptionGroupConfig. */
 #include "broker/processor/processors.h"
 #include "broker/processor/topic_put.h"
 #include "remoting/base/assert.h"

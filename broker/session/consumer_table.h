@@ -1,6 +1,6 @@
 /* Consumer groups as heartbeats describe them: members by connection, and the group's shared subscriptions. Dies with
  * the process; every member of the broker group learns it by itself, because consumers beat on all. Loop thread.
- * Source: broker-semantics.md 5.1 to 5.4. */
+ * Source: RocketMQ's ClientManageProcessor, ConsumerManager, DefaultConsumerIdsChangeListener. */
 #ifndef BROKER_SESSION_CONSUMER_TABLE_H
 #define BROKER_SESSION_CONSUMER_TABLE_H
 

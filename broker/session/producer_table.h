@@ -1,5 +1,5 @@
 /* Producer groups as heartbeats describe them: which connections can be asked about a transaction. Dies with the
- * process. Loop thread. Source: broker-semantics.md 5.1, 5.2. */
+ * process. Loop thread. Source: RocketMQ's ClientManageProcessor, ConsumerManager, ClientHousekeepingService. */
 #ifndef BROKER_SESSION_PRODUCER_TABLE_H
 #define BROKER_SESSION_PRODUCER_TABLE_H
 

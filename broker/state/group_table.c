@@ -142,7 +142,7 @@ int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int
     return 0;
 }
 
-/* Source: broker-semantics.md 5.5. */
+/* Source: RocketMQ's SubscriptionGroupConfig. */
 void group_defaults(Raftmq__GroupPut *item, char *name)
 {
     raftmq__group_put__init(item);

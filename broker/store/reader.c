@@ -5,7 +5,7 @@
  * MQ_EAGAIN, store_warm makes the same selection, touches its pages on the pool, and the caller reads again.
  *
  * Whether pages are in memory costs a system call, so the answer is kept for a second for stretches of WINDOW_BYTES;
- * near the end nobody asks. Statuses and limits: broker-semantics.md 3.5. */
+ * near the end nobody asks. Statuses and limits: RocketMQ's DefaultMessageStore.getMessage. */
 #include "broker/store/store.h"
 
 #include "remoting/base/assert.h"

@@ -4,7 +4,7 @@
  * A single message gets the broker's own properties behind the client's. Java's clients let the last of two
  * win, Go's and C++'s do not say, so a property of the same name that the client sent is left out. A part of
  * a batch keeps its properties as they came. POP_CK is the broker's to write and never taken from a client.
- * Source: remoting-protocol.md 3.5, 3.10. */
+ * Source: RocketMQ's MessageDecoder.messageProperties2String, MessageDecoder.encodeMessages. */
 #include "broker/store/record_build.h"
 
 #include "remoting/base/buf.h"

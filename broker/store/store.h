@@ -76,7 +76,7 @@ struct reader_request {
 
 struct reader_result {
     enum reader_status status;
-    uint64_t next, min, max; /* nextBeginOffset as broker-semantics.md 3.5, and the queue's bounds */
+    uint64_t next, min, max; /* nextBeginOffset as RocketMQ's getMessage gives it, and the queue's bounds */
     uint32_t records;
     uint32_t n_views; /* adjacent records share one */
     uint64_t bytes;
@@ -92,7 +92,8 @@ int store_read(struct store *store, const struct reader_request *request, struct
  * a second. @request and its filter are used before the call returns. Returns 0 or a negative code. */
 int store_warm(struct store *store, const struct reader_request *request, void (*cb)(void *data), void *data);
 
-/* Search by store time, broker-semantics.md 2.3. Reads some 20 records, from disk where they are cold. */
+/* Search by store time, with the edges of RocketMQ's getOffsetInQueueByTime. Reads some 20 records, from disk where
+ * they are cold. */
 uint64_t store_offset_by_time(struct store *store, struct queue *queue, int64_t time_ms, bool upper);
 /* Store time of message @qoff, or -1. */
 int64_t store_time_of(struct store *store, struct queue *queue, uint64_t qoff);

@@ -2,7 +2,7 @@
  * integer keys ({0:"a"}) and object keys ({{"queueId":0,"topic":"t"}:1}).
  *
  * Reading is by a pull reader over borrowed, writable bytes: strings are unescaped in place, nothing is allocated,
- * depth is bounded. Writing appends to a mq_buf. Source: admin-protocol.md 2. */
+ * depth is bounded. Writing appends to a mq_buf. Source: RocketMQ's RemotingSerializable. */
 #ifndef MQ_BASE_JSON_H
 #define MQ_BASE_JSON_H
 

@@ -51,7 +51,7 @@ void mq_hex_upper(const uint8_t *bytes, size_t n, char *out);
 int mq_hex_parse(const char *text, size_t n, uint8_t *out);
 
 /* Java's String.hashCode() over the UTF-16 code units of UTF-8 @s (ill-formed bytes count as U+FFFD).
- * Source: remoting-protocol.md 3.7. "TagA" -> 2598919. */
+ * Source: RocketMQ's MessageExtBrokerInner.tagsString2tagsCode. "TagA" -> 2598919. */
 int32_t mq_java_hash(struct mq_str s);
 
 /* A fast 64-bit hash of bytes for our own tables (never on disk or wire). */

@@ -1,5 +1,6 @@
 /* Bodies for mqadmin and for name server queries: topic lists, topic statistics, key/value tables, configuration
- * text. Topic configurations are in body_topic.h. Sources: admin-protocol.md 2, 4 to 6, 8; remoting-protocol.md 5.5.
+ * text. Topic configurations are in body_topic.h. Source: RocketMQ's AdminBrokerProcessor, and
+ * DefaultRequestProcessor of the name server.
  *
  * Encoders append and return 0 or MQ_ENOMEM. Decoders change their input in place, leave slices into it and return 0,
  * MQ_EBADMSG, MQ_ETOOBIG or MQ_ENOMEM; free what they filled, also after an error. */

@@ -1,5 +1,5 @@
 /* Bodies between clients and brokers: heartbeat (34), member list (38), queue locks (41, 42).
- * Sources: remoting-protocol.md 6.1, broker-semantics.md 5.1, 5.3, 6.
+ * Source: RocketMQ's HeartbeatData, ConsumerManageProcessor, RebalanceLockManager.
  *
  * Decoders change their input in place; slices point into it. They return 0, MQ_EBADMSG, MQ_ETOOBIG (a maximum named
  * here) or MQ_ENOMEM; what they fill is freed by its free function, also after an error. Encoders append and return 0

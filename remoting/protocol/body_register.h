@@ -1,4 +1,5 @@
-/* The body of REGISTER_BROKER (103): JSON, or the deflated form of old brokers. Source: remoting-protocol.md 5.1. */
+/* The body of REGISTER_BROKER (103): JSON, or the deflated form of old brokers. Source: RocketMQ's
+ * RouteInfoManager.registerBroker. */
 #ifndef MQ_PROTOCOL_BODY_REGISTER_H
 #define MQ_PROTOCOL_BODY_REGISTER_H
 

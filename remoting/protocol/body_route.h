@@ -1,6 +1,6 @@
 /* Routes (105) and cluster info (106). Written in the one form that every client reads: compact, quoted keys in
  * ascending order, all tables present. Read with quoted and with unquoted keys. Source:
- * remoting-protocol.md 5.4, 5.5. */
+ * RocketMQ's TopicRouteData, DefaultRequestProcessor of the name server. */
 #ifndef MQ_PROTOCOL_BODY_ROUTE_H
 #define MQ_PROTOCOL_BODY_ROUTE_H
 

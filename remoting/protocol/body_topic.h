@@ -1,5 +1,5 @@
 /* Topic configurations and the version that counts their changes, as JSON: alone in 351, as a table in 21, and inside
- * the body of 103. Sources: broker-semantics.md 1.1, admin-protocol.md 4.1 and 4.2, remoting-protocol.md 5.1, 5.9.
+ * the body of 103. Source: RocketMQ's TopicConfig, DataVersion.
  *
  * All decoders here change their input in place and leave slices into it in what they fill. */
 #ifndef MQ_PROTOCOL_BODY_TOPIC_H

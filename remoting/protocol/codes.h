@@ -1,4 +1,5 @@
-/* Request and response codes of the remoting protocol. Source: remoting-protocol.md 2 and A. */
+/* Request and response codes of the remoting protocol. Source: RocketMQ's ResponseCode, RemotingSysResponseCode,
+ * RequestCode. */
 #ifndef MQ_PROTOCOL_CODES_H
 #define MQ_PROTOCOL_CODES_H
 

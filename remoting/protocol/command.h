@@ -15,12 +15,12 @@ enum proto_encoding { PROTO_JSON = 0, PROTO_BINARY = 1 };
 #define PROTO_FLAG_RESPONSE 1
 #define PROTO_FLAG_ONEWAY 2
 
-#define PROTO_VERSION 479      /* what we send: 5.3.3, see remoting-protocol.md 1.8 */
+#define PROTO_VERSION 479      /* what we send: 5.3.3, see RocketMQ's MQVersion */
 #define PROTO_LANGUAGE_OTHER 7 /* what we send: OTHER */
 
 struct proto_command {
     int32_t code;
-    uint8_t language; /* code of remoting-protocol.md 1.7; 7 (OTHER) when unknown or missing */
+    uint8_t language; /* code of RocketMQ's LanguageCode; 7 (OTHER) when unknown or missing */
     int32_t version;
     int32_t opaque;
     int32_t flag;

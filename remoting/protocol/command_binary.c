@@ -1,5 +1,5 @@
 /* The ROCKETMQ header: code 2 | language 1 | version 2 | opaque 4 | flag 4 | remark length 4, remark | ext length 4,
- * then entries of key length 2, key, value length 4, value. Source: remoting-protocol.md 1.5. */
+ * then entries of key length 2, key, value length 4, value. Source: RocketMQ's RocketMQSerializable. */
 #include "remoting/base/cursor.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/command_codec.h"

@@ -23,7 +23,7 @@ int proto_binary_begin(struct proto_writer *w, const struct proto_head *head);
 int proto_binary_put(struct proto_writer *w, struct mq_str key, struct mq_str value);
 void proto_binary_end(struct proto_writer *w);
 
-/* Language codes of the wire. Source: remoting-protocol.md 1.7. */
+/* Language codes of the wire. Source: RocketMQ's LanguageCode. */
 #define PROTO_LANGUAGE_COUNT 14
 
 #endif

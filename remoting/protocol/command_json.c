@@ -1,6 +1,6 @@
 /* The JSON header. One pass over the bytes, made for what clients write: an object of known keys, and in it one of
  * short strings. Everything rare (escapes beyond \u00XX, numbers in odd forms, nested values) is handed to the
- * general reader of base/json.h, so that there is one grammar. Source: remoting-protocol.md 1.4. */
+ * general reader of base/json.h, so that there is one grammar. Source: RocketMQ's RemotingCommand. */
 #include "remoting/base/err.h"
 #include "remoting/base/json.h"
 #include "remoting/base/json_bytes.h"

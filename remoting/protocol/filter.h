@@ -1,5 +1,5 @@
 /* Tag expressions: `*`, or tags joined by `||`. A broker compares hashes only; clients compare the text again.
- * Source: broker-semantics.md 4.1. */
+ * Source: RocketMQ's FilterAPI. */
 #ifndef MQ_PROTOCOL_FILTER_H
 #define MQ_PROTOCOL_FILTER_H
 

@@ -5,7 +5,8 @@
  *   |   L    |  S|H   |  header (H)    |   body (B)     |
  *   +--------+--------+----------------+----------------+
  *
- * L counts what follows it; the top byte of S|H is the encoding of the header. Source: remoting-protocol.md 1.1. */
+ * L counts what follows it; the top byte of S|H is the encoding of the header. Source: RocketMQ's RemotingCommand,
+ * NettyDecoder. */
 #ifndef MQ_PROTOCOL_FRAME_H
 #define MQ_PROTOCOL_FRAME_H
 

@@ -54,12 +54,12 @@
 #undef BOOL
 #undef END
 
-/* The same send header under the one-letter keys of 310 and 320. Source: remoting-protocol.md 4.2. */
+/* The same send header under the one-letter keys of 310 and 320. Source: RocketMQ's SendMessageRequestHeaderV2. */
 int proto_send_header_v2_decode(const struct proto_fields *fields, struct proto_send_header *out,
                                 struct proto_problem *why);
 void proto_send_header_v2_encode(struct proto_writer *w, const struct proto_send_header *header);
 
-/* Bits of sysFlag of a pull. Source: broker-semantics.md 3.2. */
+/* Bits of sysFlag of a pull. Source: RocketMQ's PullSysFlag. */
 enum proto_pull_flag {
     PROTO_PULL_COMMIT_OFFSET = 1,
     PROTO_PULL_SUSPEND = 2,

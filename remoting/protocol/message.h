@@ -1,4 +1,5 @@
-/* Message ids and the body of a batch. Source: remoting-protocol.md 3.8 to 3.10. */
+/* Message ids and the body of a batch. Source: RocketMQ's MessageDecoder.createMessageId,
+ * MessageDecoder.encodeMessages. */
 #ifndef MQ_PROTOCOL_MESSAGE_H
 #define MQ_PROTOCOL_MESSAGE_H
 

@@ -1,4 +1,4 @@
-/* Names of topics and groups, checked in one place. Source: broker-semantics.md 1.4, 1.5. */
+/* Names of topics and groups, checked in one place. Source: RocketMQ's TopicValidator. */
 #ifndef MQ_PROTOCOL_NAMES_H
 #define MQ_PROTOCOL_NAMES_H
 

@@ -1,4 +1,5 @@
-/* The properties string: name 01 value 02 name 01 value 02 ... Source: remoting-protocol.md 3.5. */
+/* The properties string: name 01 value 02 name 01 value 02 ... Source: RocketMQ's
+ * MessageDecoder.messageProperties2String. */
 #ifndef MQ_PROTOCOL_PROPERTIES_H
 #define MQ_PROTOCOL_PROPERTIES_H
 

@@ -1,5 +1,6 @@
 /* The stored message record: the bytes that lie in the commit log and that a pull returns. Field table:
- * remoting-protocol.md 3.1. Records are V1 (one-byte topic length) unless the topic has more than 127 bytes. */
+ * RocketMQ's MessageExtEncoder, MessageDecoder. Records are V1 (one-byte topic length) unless the topic has more than
+ * 127 bytes. */
 #ifndef MQ_PROTOCOL_RECORD_H
 #define MQ_PROTOCOL_RECORD_H
 

@@ -34,7 +34,7 @@ static void topic_lists_come_back(void **state)
     mq_buf_free(&buf);
 }
 
-/* Source: admin-protocol.md 2.2. */
+/* Source: RocketMQ's RemotingSerializable. */
 static const char WORKED_STATS[] =
     "{\"offsetTable\":{{\"brokerName\":\"broker-a\",\"queueId\":0,\"topic\":\"orders\"}:{\"lastUpdateTimestamp\":"
     "1700000000123,\"maxOffset\":42,\"minOffset\":0},{\"brokerName\":\"broker-a\",\"queueId\":1,\"topic\":\"orders\"}"

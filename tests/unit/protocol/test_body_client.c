@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* Source: remoting-protocol.md 6.1. */
+/* Source: RocketMQ's HeartbeatData. */
 static const char JAVA_HEARTBEAT[] =
     "{\"clientID\":\"192.0.2.10@12345#678\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\","
     "\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"CG\",\"messageModel\":\"CLUSTERING\","

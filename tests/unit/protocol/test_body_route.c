@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* Source: remoting-protocol.md 8.3. */
+/* A worked example that RocketMQ's own Java code decodes. */
 static const char WORKED_ROUTE[] =
     "{\"brokerDatas\":[{\"brokerAddrs\":{\"0\":\"192.0.2.1:10911\",\"2\":\"192.0.2.2:10911\",\"3\":\"192.0.2.3:"
     "10911\"},"

@@ -57,7 +57,7 @@ static const char SEND_JSON[] =
     "WAIT\\u0001true\\u0002KEYS\\u0001o-1001\\u0002TAGS\\u0001paid\\u0002\",\"j\":\"0\",\"k\":\"false\","
     "\"m\":\"false\",\"n\":\"broker-a\"},\"flag\":0,\"language\":\"OTHER\",\"opaque\":1001,\"version\":413}";
 
-/* Source: remoting-protocol.md 8.2. */
+/* A worked example that RocketMQ's own Java code decodes. */
 static const char SEND_BINARY[] =
     "00000102 010000f3 0136 07 019d 000003e9 00000000 00000000 000000de"
     "0001 61 00000009 50475f4f5244455253  0001 62 00000006 6f7264657273  0001 63 00000006 544257313032"
@@ -155,7 +155,7 @@ static void the_send_as_4_9_7_writes_it_decodes(void **state)
     decoded_free(d);
 }
 
-/* Numbers among the ext fields, empty signature fields, a trailing line feed: remoting-protocol.md 1.4. */
+/* Numbers among the ext fields, empty signature fields, a trailing line feed: RocketMQ's RemotingCommand. */
 static void the_json_of_cpp_clients_decodes(void **state)
 {
     struct decoded *d = decode_json(MQ_STR(

@@ -87,7 +87,7 @@ static void the_time_of_a_unique_key_starts_anew_each_month(void **state)
     assert_memory_equal(key + 28, "0003", 4);
 }
 
-/* Source: remoting-protocol.md 8.5. */
+/* A worked example that RocketMQ's own Java code decodes. */
 static const char WORKED_BATCH[] = "00000024 00000000 00000000 00000000 00000002 6d31 000c 554e49515f4b455901413102"
                                    "0000002c 00000000 00000000 00000000 00000003 6d3232 0013"
                                    "554e49515f4b455901413202 54414753017402";

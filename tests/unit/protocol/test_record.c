@@ -13,7 +13,7 @@
     "CLUSTER\x01"                                                                                                    \
     "DefaultCluster\x02"
 
-/* Source: remoting-protocol.md 8.4. */
+/* A worked example that RocketMQ's own Java code decodes. */
 static const char WORKED_RECORD[] =
     "000000f4 daa320a7 0466a442 00000003 00000000 000000000000002a 0000000000002000 00000000 0000018bcfe56800"
     "c000020a 0000c822 0000018bcfe5687b c0000201 00002a9f 00000000 0000000000000000"
