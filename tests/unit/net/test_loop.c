@@ -97,27 +97,41 @@ static void a_loop_with_hooks_alone_ends_by_itself(void **state)
     net_loop_fini(&loop);
 }
 
+/* A timer that writes its letter and stops the loop the second time. */
+struct stopper {
+    uv_timer_t timer;
+    struct net_loop *loop;
+    struct trace *trace;
+    unsigned calls;
+};
+
 static void on_timer_stop(uv_timer_t *timer)
 {
-    net_loop_stop(timer->data);
+    struct stopper *stopper = container_of(timer, struct stopper, timer);
+
+    stopper->trace->text[stopper->trace->len++] = 't';
+    if (++stopper->calls == 2) {
+        net_loop_stop(stopper->loop);
+    }
 }
 
 static void stop_ends_a_running_loop_and_work_of_timers_is_seen_before_it_waits(void **state)
 {
     struct trace trace = {0};
     struct hook a = {.letter = 'a', .trace = &trace};
-    uv_timer_t timer;
+    struct stopper stopper = {.trace = &trace};
     struct fixture f;
 
     (void)state;
     fixture_init(&f);
     net_turn_add(&f.loop, &a.turn, NET_PHASE_WORK, on_hook);
-    uv_timer_init(&f.loop.uv, &timer);
-    timer.data = &f.loop;
-    uv_timer_start(&timer, on_timer_stop, 0, 0);
+    stopper.loop = &f.loop;
+    uv_timer_init(&f.loop.uv, &stopper.timer);
+    uv_timer_start(&stopper.timer, on_timer_stop, 0, 1);
     net_loop_run(&f.loop);
-    assert_string_equal(trace.text, "aa");
-    uv_close((uv_handle_t *)&timer, NULL);
+    /* Up to libuv 1.44 a timer that stops the loop is followed by one more pass, since 1.45 by none. */
+    assert_memory_equal(trace.text, "taat", 4);
+    uv_close((uv_handle_t *)&stopper.timer, NULL);
     fixture_fini(&f);
 }
 
