@@ -131,11 +131,6 @@ void consumer_list(struct context *ctx, struct net_channel *ch, struct proto_com
     }
     rc = consumer_table_ids(ctx->consumers, header.consumer_group, &ids);
     rc = rc == 0 ? proto_consumer_ids_encode(&body, &ids) : rc;
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
     proto_str_list_free(&ids);
 }

@@ -120,12 +120,7 @@ static void answer_locked(const struct lock_job *job, const struct reply_to *to)
     if (rc == 0) {
         rc = proto_locked_encode(&body, &held);
     }
-    if (rc == 0) {
-        reply_body(to, body.base, body.len);
-    } else {
-        reply_failed(to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(to, rc, &body);
     proto_queue_refs_free(&held);
 }
 

@@ -181,10 +181,5 @@ void group_status(struct context *ctx, struct net_channel *ch, struct proto_comm
 
     rlog_status_get(ctx->log, &status);
     rc = put_status(&body, ctx, &status);
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
 }

@@ -71,6 +71,16 @@ void reply_body(const struct reply_to *to, const void *body, size_t body_bytes)
     }
 }
 
+void reply_built(const struct reply_to *to, int rc, struct mq_buf *body)
+{
+    if (rc == 0) {
+        reply_body(to, body->base, body->len);
+    } else {
+        reply_failed(to, rc);
+    }
+    mq_buf_free(body);
+}
+
 void reply_error(const struct reply_to *to, int32_t code, const char *fmt, ...)
 {
     struct proto_writer w;

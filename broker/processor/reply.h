@@ -39,6 +39,8 @@ void reply_end(const struct reply_to *to, struct proto_writer *w, const void *bo
 /* A whole answer without fields. */
 void reply_code(const struct reply_to *to, int32_t code);
 void reply_body(const struct reply_to *to, const void *body, size_t body_bytes); /* SUCCESS */
+/* A body that was built: SUCCESS with it when @rc is 0, else reply_failed. @body: given, also then. */
+void reply_built(const struct reply_to *to, int rc, struct mq_buf *body);
 void reply_error(const struct reply_to *to, int32_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* SUCCESS with the one field "offset": 14, 29, 30, 31. */

@@ -243,11 +243,6 @@ void get_runtime_info(struct context *ctx, struct net_channel *ch, struct proto_
     put_absent_parts(&table);
     settle(&table);
     rc = table.rc == 0 ? proto_kv_table_encode(&body, &table.kvs) : table.rc;
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
     table_free(&table);
 }

@@ -34,33 +34,39 @@ static int describe(const struct topic *topic, struct mq_buf *attributes, struct
     return 0;
 }
 
+/* The topic that the request names; NULL after an answer. */
+static struct topic *asked_topic(struct context *ctx, const struct reply_to *to, const struct proto_command *cmd)
+{
+    struct proto_topic_header header;
+    struct proto_problem why;
+    struct topic *topic;
+
+    if (proto_topic_header_decode(&cmd->fields, &header, &why) != 0) {
+        reply_problem(to, &why);
+        return NULL;
+    }
+    topic = topic_table_find(&ctx->state->topics, header.topic);
+    if (topic == NULL) {
+        reply_no_topic(to, header.topic);
+    }
+    return topic;
+}
+
 void get_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
-    struct proto_topic_header header;
-    struct proto_problem why;
     struct proto_topic_config config;
     struct mq_buf attributes = {0}, body = {0};
     struct topic *topic;
     int rc;
 
-    if (proto_topic_header_decode(&cmd->fields, &header, &why) != 0) {
-        reply_problem(&to, &why);
-        return;
-    }
-    topic = topic_table_find(&ctx->state->topics, header.topic);
+    topic = asked_topic(ctx, &to, cmd);
     if (topic == NULL) {
-        reply_no_topic(&to, header.topic);
         return;
     }
     rc = describe(topic, &attributes, &config);
     rc = rc == 0 ? proto_topic_config_encode(&body, &config) : rc;
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
     mq_buf_free(&attributes);
 }
 
@@ -112,12 +118,7 @@ void get_all_topics(struct context *ctx, struct net_channel *ch, struct proto_co
 
     /* Paging fields of newer tools are ignored and no total is sent: the tools then take the answer as complete. */
     rc = rc == 0 ? proto_topic_table_encode(&body, &description.table) : rc;
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
     topic_description_free(&description);
 }
 
@@ -149,30 +150,18 @@ static int add_stats(struct context *ctx, const struct topic *topic, struct prot
 void get_topic_stats(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
-    struct proto_topic_header header;
-    struct proto_problem why;
     struct proto_topic_stats stats = {0};
     struct mq_buf body = {0};
     struct topic *topic;
     int rc;
 
-    if (proto_topic_header_decode(&cmd->fields, &header, &why) != 0) {
-        reply_problem(&to, &why);
-        return;
-    }
-    topic = topic_table_find(&ctx->state->topics, header.topic);
+    topic = asked_topic(ctx, &to, cmd);
     if (topic == NULL) {
-        reply_no_topic(&to, header.topic);
         return;
     }
     rc = add_stats(ctx, topic, &stats);
     rc = rc == 0 ? proto_topic_stats_encode(&body, &stats, 0.0) : rc;
-    if (rc == 0) {
-        reply_body(&to, body.base, body.len);
-    } else {
-        reply_failed(&to, rc);
-    }
-    mq_buf_free(&body);
+    reply_built(&to, rc, &body);
     proto_topic_stats_free(&stats);
 }
 
