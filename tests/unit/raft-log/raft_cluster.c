@@ -6,7 +6,6 @@
 #include "remoting/base/err.h"
 #include "remoting/base/file.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -55,20 +53,6 @@ static void on_room(struct rlog_fsm *fsm)
     node->rooms++;
 }
 
-/* A port that is free now. */
-static int free_port(void)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(addr);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&addr, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &n), 0);
-    close(fd);
-    return ntohs(addr.sin_port);
-}
-
 void cluster_init(struct cluster *c, uint32_t n)
 {
     memset(c, 0, sizeof(*c));
@@ -85,7 +69,8 @@ void cluster_init(struct cluster *c, uint32_t n)
         node->cluster = c;
         node->id = i + 1;
         (void)snprintf(node->dir, sizeof(node->dir), "%s/%" PRIu32, c->dir, node->id);
-        (void)snprintf(c->addresses[i], sizeof(c->addresses[i]), "127.0.0.1:%d", free_port());
+        held_port_open(&c->ports[i]);
+        (void)snprintf(c->addresses[i], sizeof(c->addresses[i]), "127.0.0.1:%d", c->ports[i].port);
         c->members[i] = (struct rlog_member){node->id, c->addresses[i]};
     }
 }
@@ -97,6 +82,7 @@ void cluster_fini(struct cluster *c)
             cluster_stop(c, i);
         }
         free(c->nodes[i].applied);
+        held_port_close(&c->ports[i]);
     }
     free(c->acknowledged);
     assert_int_equal(c->pending, 0);

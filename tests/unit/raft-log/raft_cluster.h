@@ -4,6 +4,7 @@
 #define TEST_RAFT_CLUSTER_H
 
 #include "raft-log/include/raftlog/raftlog.h"
+#include "tests/unit/raft-log/held_port.h"
 
 #include <stdbool.h>
 
@@ -34,6 +35,7 @@ struct cluster {
     uint32_t n;
     struct cluster_node nodes[RLOG_MEMBERS_MAX];
     struct rlog_member members[RLOG_MEMBERS_MAX];
+    struct held_port ports[RLOG_MEMBERS_MAX];
     char addresses[RLOG_MEMBERS_MAX][32];
     char dir[64];
     uint32_t election_ms, heartbeat_ms;

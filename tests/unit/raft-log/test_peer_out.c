@@ -7,15 +7,14 @@
 #include "remoting/base/err.h"
 #include "remoting/base/file.h"
 #include "remoting/base/log.h"
+#include "tests/unit/raft-log/held_port.h"
 
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,6 +42,7 @@ struct world {
     struct blob_pool blobs;
     struct membership membership;
     struct rlog_member members[2];
+    struct held_port ports[2];
     char addresses[2][32];
     struct end ends[2]; /* 0 leads */
 };
@@ -104,18 +104,6 @@ static void on_gone(void *data)
     ((struct end *)data)->gone = true;
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(addr);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&addr, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &n), 0);
-    close(fd);
-    return ntohs(addr.sin_port);
-}
-
 #define RUN_UNTIL(w, cond)                                                                                           \
     do {                                                                                                             \
         uint64_t start_ms = mq_clock_mono_ms();                                                                      \
@@ -165,7 +153,8 @@ static void world_open(struct world *w)
     blob_pool_init(&w->blobs);
     assert_int_equal(membership_init(&w->membership, "g"), 0);
     for (unsigned i = 0; i < 2; i++) {
-        (void)snprintf(w->addresses[i], sizeof(w->addresses[i]), "127.0.0.1:%d", free_port());
+        held_port_open(&w->ports[i]);
+        (void)snprintf(w->addresses[i], sizeof(w->addresses[i]), "127.0.0.1:%d", w->ports[i].port);
         w->members[i] = (struct rlog_member){i + 1, w->addresses[i]};
         assert_int_equal(membership_add(&w->membership, i + 1, w->addresses[i], i + 11), 0);
     }
@@ -193,6 +182,8 @@ static void world_fini(struct world *w)
     peers_close(w->ends[0].peers, on_gone);
     peers_close(w->ends[1].peers, on_gone);
     RUN_UNTIL(w, w->ends[0].gone && w->ends[1].gone);
+    held_port_close(&w->ports[0]);
+    held_port_close(&w->ports[1]);
     commitlog_close(w->log);
     blob_pool_fini(&w->blobs);
     (void)uv_run(&w->loop.uv, UV_RUN_NOWAIT);
