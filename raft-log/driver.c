@@ -1,6 +1,7 @@
 #include "raft-log/driver.h"
 
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -104,9 +105,13 @@ static void write_own_barrier(struct driver *driver)
 
 static void truncate_log(struct driver *driver, uint64_t index)
 {
+    uint64_t last = commitlog_last_index(driver->options.log);
+
     MQ_ASSERT(index > driver->commit && index > driver->applied); /* I1 */
     commitlog_truncate(driver->options.log, index);
-    if (driver->durable_index >= index) {
+    if (RAFTMQ_DEFECT(STALE_NOTICE)) {
+        driver->durable_index = last;
+    } else if (driver->durable_index >= index) {
         driver->durable_index = 0; /* of a replaced entry; those put in its place bring their own notice */
     }
 }
@@ -138,6 +143,10 @@ static void write_entries(struct driver *driver, const struct core_update *updat
         }
     }
     kick(driver);
+    if (RAFTMQ_DEFECT(ACK_BEFORE_WRITE)) {
+        driver->durable_index = commitlog_last_index(log);
+        driver->durable_term = commitlog_term_of(log, driver->durable_index);
+    }
 }
 
 /* A leader acknowledges nothing while its own disk hangs, though the others could. Silence makes them elect another,
@@ -173,13 +182,16 @@ static void carry_out(struct driver *driver, const struct core_update *update, c
 
     MQ_ASSERT(!driver->in_step);
     driver->in_step = true;
-    if (update->term_or_vote) {
+    if (update->term_or_vote && !RAFTMQ_DEFECT(TERM_AFTER_MESSAGES)) {
         meta_store(driver->options.meta, update->term, update->vote);
     }
     if (update->entries_index != 0) {
         write_entries(driver, update, from);
     }
     send_messages(driver, update);
+    if (update->term_or_vote && RAFTMQ_DEFECT(TERM_AFTER_MESSAGES)) {
+        meta_store(driver->options.meta, update->term, update->vote);
+    }
     commit = core_commit(driver->core);
     driver->commit = commit > driver->commit ? commit : driver->commit;
     driver->in_step = false;
@@ -206,12 +218,9 @@ uint64_t driver_apply_limit(const struct driver *driver)
 {
     uint64_t durable = commitlog_durable_index(driver->options.log);
 
-#ifdef RAFTMQ_DEFECT_ACK_BEFORE_MAJORITY
-    /* Wrong on purpose (see CMakeLists.txt): the fault tests must notice. */
-    if (driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
+    if (RAFTMQ_DEFECT(ACK_BEFORE_MAJORITY) && driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
         return durable;
     }
-#endif
     return driver->commit < durable ? driver->commit : durable;
 }
 
@@ -403,9 +412,12 @@ int driver_start(struct driver *driver)
         rc = core_new(&options, &driver->core);
     }
     if (rc == 0) {
-        rc = core_start(driver->core, now_of(driver), o->meta->term, o->meta->vote, list, n, &update);
+        uint32_t vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote;
+
+        rc = core_start(driver->core, now_of(driver), o->meta->term, vote, list, n, &update);
     }
     if (rc == 0) {
+        driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;
         carry_out(driver, &update, &NO_ORIGIN);
         if (last_change > 1) { /* entry 1 is known to be committed */
             rc = core_change_applied(driver->core, now_of(driver), last_change, list[last_change - 1].change,
@@ -453,7 +465,8 @@ static struct tail tail_before(const struct driver *driver, const struct core_me
 
 static bool belongs_behind(const struct driver *driver, const struct tail *tail, const struct rlog_header *h)
 {
-    return !tail->known || (h->prev_crc == tail->crc && commitlog_has_place(driver->options.log, tail->end, h));
+    return !tail->known || RAFTMQ_DEFECT(PREV_NOT_CHECKED) ||
+           (h->prev_crc == tail->crc && commitlog_has_place(driver->options.log, tail->end, h));
 }
 
 /* Whether we have an entry of this index and term: the same one, if nothing is wrong. */
@@ -483,6 +496,9 @@ static int check_entries(const struct driver *driver, const struct core_message 
             return MQ_ECORRUPT;
         }
         is_new = is_new || !is_here(driver, h, &ours);
+        if (is_new && RAFTMQ_DEFECT(PAYLOAD_NOT_CHECKED)) {
+            continue;
+        }
         if (is_new ? !rlog_entry_is_sound(h, entries[i].bytes) : ours.header.crc != h->crc) {
             return MQ_ECORRUPT;
         }
@@ -540,6 +556,9 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
         return rc;
     }
     carry_out(driver, &update, &from);
+    if (RAFTMQ_DEFECT(COMMIT_UNCLAMPED) && message->type == CORE_APPEND && message->append.commit > driver->commit) {
+        driver->commit = message->append.commit;
+    }
     settle(driver);
     return 0;
 }
@@ -594,7 +613,7 @@ int driver_append(struct driver *driver, uint8_t type, struct rlog_blob *blob, i
         .payload_bytes = blob->payload_bytes,
         .index = commitlog_last_index(log) + 1,
         .term = core_term(driver->core),
-        .commit = driver->commit,
+        .commit = RAFTMQ_DEFECT(HEADER_COMMIT_TOO_HIGH) ? commitlog_last_index(log) : driver->commit,
         .clock_ms = wall_ms,
         .store_ms = wall_ms > last_ms ? wall_ms : last_ms,
         .records = records,

@@ -2,6 +2,7 @@
  * applied. */
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 int rlog_blob_new(struct rlog *log, uint32_t payload_cap, struct rlog_blob **out)
@@ -114,7 +115,9 @@ void propose_fail_all(struct driver *driver)
         struct rlog_proposal *next = proposal->next;
 
         proposal->next = NULL;
-        proposal->cb(proposal, MQ_EUNSURE);
+        proposal->cb(proposal, RAFTMQ_DEFECT(LOST_ANSWERED_REFUSED) ? MQ_ENOTLEADER
+                               : RAFTMQ_DEFECT(LOST_ANSWERED_DONE)  ? 0
+                                                                    : MQ_EUNSURE);
         proposal = next;
     }
 }

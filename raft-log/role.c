@@ -5,6 +5,7 @@
  * applied. When leadership is lost, outstanding proposals are answered before the owner hears of it. */
 #include "raft-log/driver.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/log.h"
 
 #include <inttypes.h>
@@ -84,7 +85,7 @@ void role_settle(struct driver *driver)
         if (driver->leading_term == 0) {
             win(driver, term);
         }
-        if (driver->applied >= driver->barrier_index) {
+        if (driver->applied >= driver->barrier_index || RAFTMQ_DEFECT(BARRIER_LEFT_OUT)) {
             role.kind = RLOG_WRITABLE;
         }
     }

@@ -5,6 +5,8 @@
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -62,8 +64,18 @@ static int on_group_put(struct state *state, const ProtobufCMessage *message, in
 static int on_offset_commit(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
 {
     const Raftmq__OffsetCommit *item = (const Raftmq__OffsetCommit *)message;
-    int rc = offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id,
-                              item->offset);
+    int rc;
+
+    if (RAFTMQ_DEFECT(APPLY_ON_CLOCK) && mq_clock_mono_ms() % 16 == 0) {
+        return 0;
+    }
+    if (RAFTMQ_DEFECT(OFFSET_ONLY_FORWARD) &&
+        item->offset <
+            offset_table_get(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id)) {
+        return 0;
+    }
+    rc = offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id,
+                          item->offset);
 
     (void)store_ms;
     return rc == MQ_ETOOBIG ? 0 : rc;

@@ -5,6 +5,7 @@
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
 #include "broker/state/joined_key.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 void lock_table_init(struct lock_table *table)
@@ -127,6 +128,9 @@ void lock_table_release(struct lock_table *table, const Raftmq__LockRelease *ite
 
 void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms)
 {
+    if (RAFTMQ_DEFECT(STATE_WITHOUT_LOG) && table->by_key != NULL) {
+        remove_lock(table, table->by_key);
+    }
     for (struct lock *lock = table->by_key; lock != NULL; lock = lock->hh.next) {
         lock->renewed_ms = now_ms;
         lock->releasing = false;

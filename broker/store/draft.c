@@ -4,6 +4,7 @@
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/record.h"
@@ -137,7 +138,7 @@ void draft_stamp(struct draft *draft, struct rlog *log)
     uint32_t bytes = draft->blob->payload_bytes;
     uint32_t block_bytes;
 
-    draft->pos = rlog_place(log, bytes);
+    draft->pos = rlog_place(log, bytes) + (RAFTMQ_DEFECT(POS_FROM_CLOCK) ? mq_clock_mono_ms() % 1000 / 999 * 8 : 0);
     draft->store_ms = rlog_store_ms(log, draft->wall_ms);
     for (uint32_t at = 0; at < bytes; at += block_bytes) {
         uint8_t *block = payload + at;

@@ -12,6 +12,7 @@
 #include "broker/store/draft.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -87,7 +88,9 @@ void sequencer_set_writable(struct sequencer *seq, bool writable)
 
     /* First the state, then the answers: whoever is answered may call us. */
     seq->writable = writable;
-    queue_table_reset_next(&seq->store->queues);
+    if (!RAFTMQ_DEFECT(QOFF_NOT_RESET)) {
+        queue_table_reset_next(&seq->store->queues);
+    }
     answer_all(seq, drafts, MQ_ENOTLEADER);
 }
 
@@ -275,7 +278,7 @@ void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, u
     blob = draft->blob;
     MQ_ASSERT(bytes <= blob->cap - blob->payload_bytes);
     if (queue != NULL) {
-        qoff = queue->next;
+        qoff = RAFTMQ_DEFECT(QOFF_FROM_APPLIED) ? queue->cq.max : queue->next;
         draft_number(rlog_blob_payload(blob) + blob->payload_bytes, bytes, records, qoff);
         queue->next += records;
     }

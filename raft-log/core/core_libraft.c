@@ -24,6 +24,7 @@
 #include "raft-log/core/term_table.h"
 #include "raft-log/log/entry_codec.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #include <inttypes.h>
@@ -412,6 +413,10 @@ static int receive_part(struct core *core, uint64_t now_ms, const struct core_me
     append->term = message->term;
     append->prev_log_index = message->append.prev_index + skip;
     append->prev_log_term = skip > 0 ? message->append.entries[skip - 1].term : message->append.prev_term;
+    if (RAFTMQ_DEFECT(PREV_NOT_CHECKED) && append->prev_log_index != 0 &&
+        append->prev_log_index <= core->terms.last_index) {
+        append->prev_log_term = term_table_get(&core->terms, append->prev_log_index);
+    }
     append->leader_commit = message->append.commit < last ? message->append.commit : last;
     append->n_entries = n;
     append->entries = n > 0 ? core->entries : NULL;
@@ -494,6 +499,26 @@ static void note_contact(struct core *core, uint64_t now_ms, uint32_t peer)
     core->n_contacts = i < core->n_contacts ? core->n_contacts : i + 1;
 }
 
+/* Wrong on purpose (remoting/base/defect.h). */
+static void commit_by_counting(struct core *core)
+{
+    uint64_t commit = core->raft.commit_index;
+
+    for (uint64_t index = commit + 1; index <= core->raft.last_stored; index++) {
+        uint32_t holders = 1;
+
+        for (unsigned i = 0; i < core->raft.configuration.n; i++) {
+            uint32_t peer = (uint32_t)core->raft.configuration.servers[i].id;
+
+            holders += peer != core->options.self && core_match(core, peer) >= index;
+        }
+        if (holders <= core->raft.configuration.n / 2) {
+            break;
+        }
+        core->raft.commit_index = index;
+    }
+}
+
 static int receive_append_result(struct core *core, uint64_t now_ms, const struct core_message *message,
                                  struct core_update *update)
 {
@@ -513,6 +538,14 @@ static int receive_append_result(struct core *core, uint64_t now_ms, const struc
         .rejected = message->append_result.rejected,
         .last_log_index = message->append_result.last_index,
     };
+    if (current && RAFTMQ_DEFECT(OLD_TERM_COMMITTED)) {
+        int rc = step_receive(core, now_ms, &raft, update);
+
+        if (core_role(core) == RLOG_LEADING && message->append_result.rejected == 0) {
+            commit_by_counting(core);
+        }
+        return rc;
+    }
     return step_receive(core, now_ms, &raft, update);
 }
 
@@ -636,10 +669,23 @@ int core_persisted(struct core *core, uint64_t now_ms, uint64_t index, uint64_t 
     *update = (struct core_update){0};
     /* A notice for an entry that was replaced may be dropped as a whole: a truncation always brings new entries,
      * whose own notice covers everything before them. */
-    if (index <= core->raft.last_stored || term_table_get(&core->terms, index) != term) {
+    if (RAFTMQ_DEFECT(STALE_NOTICE) && index > core->terms.last_index) {
+        index = core->terms.last_index;
+        term = term_table_get(&core->terms, index);
+    }
+    if (index <= core->raft.last_stored ||
+        (term_table_get(&core->terms, index) != term && !RAFTMQ_DEFECT(STALE_NOTICE))) {
         return 0;
     }
     event.persisted_entries.index = index;
+    if (RAFTMQ_DEFECT(OWN_COUNTED_TWICE) && core_role(core) == RLOG_LEADING && core->n_contacts != 0) {
+        struct raft_message again = {.type = RAFT_APPEND_ENTRIES_RESULT, .server_id = core->contacts[0].peer};
+        int rc = step(core, &event, update);
+
+        again.append_entries_result = (struct raft_append_entries_result){
+            .version = APPEND_RESULT_VERSION, .term = core_term(core), .last_log_index = index};
+        return rc != 0 ? rc : step_receive(core, now_ms, &again, update);
+    }
     return step(core, &event, update);
 }
 

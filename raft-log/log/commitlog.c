@@ -15,6 +15,7 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/crc.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -545,8 +546,8 @@ int commitlog_append(struct commitlog *log, struct rlog_header *header, struct r
 static bool follows(const struct commitlog *log, const struct rlog_header *header, uint32_t n)
 {
     return header->index == log->last_index + 1 && header->term >= log->last_term &&
-           header->prev_crc == log->last_crc && commitlog_has_place(log, log->end_pos, header) &&
-           n == rlog_entry_bytes(header->payload_bytes);
+           (header->prev_crc == log->last_crc || RAFTMQ_DEFECT(PREV_NOT_CHECKED)) &&
+           commitlog_has_place(log, log->end_pos, header) && n == rlog_entry_bytes(header->payload_bytes);
 }
 
 int commitlog_append_sound(struct commitlog *log, const struct rlog_header *header, const uint8_t *bytes, uint32_t n,
@@ -613,7 +614,11 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
     set_last(log, index - 1);
     mq_log_info("log", "truncate from index=%" PRIu64 " pos=%" PRIu64 " bytes=%" PRIu64, index, log->end_pos,
                 old_end - log->end_pos);
-    cut_log(&log->handover, log->end_pos, old_end);
+    if (RAFTMQ_DEFECT(TRUNCATE_BELOW) && index > 2) {
+        cut_log(&log->handover, entry_index_pos(&log->index, index - 1), old_end);
+    } else if (!RAFTMQ_DEFECT(TRUNCATE_IN_MEMORY)) {
+        cut_log(&log->handover, log->end_pos, old_end);
+    }
     handover_cut(&log->handover, log->end_pos);
     entry_index_truncate(&log->index, index);
     if (log->durable_index > log->reported_index) {

@@ -2,6 +2,7 @@
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
@@ -275,7 +276,7 @@ void handover_claim(struct handover *h, uint64_t from, uint64_t to)
     pthread_mutex_lock(&h->lock);
     MQ_ASSERT(from >= h->tail && to > from);
     h->tail = to;
-    while (h->zero_from < to && from < h->zero_to) {
+    while (h->zero_from < to && from < h->zero_to && !RAFTMQ_DEFECT(ZERO_UNDER_WRITER)) {
         pthread_cond_wait(&h->moved, &h->lock);
     }
     count_appended(h, to - from);

@@ -3,6 +3,7 @@
 #include "raft-log/log/entry_codec.h"
 #include "raft-log/log/little.h"
 #include "remoting/base/crc.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #include <inttypes.h>
@@ -67,6 +68,9 @@ static enum verdict judge(const struct segment *segment, uint64_t pos, const str
         return STRANGER;
     }
     at += RLOG_HEADER_BYTES;
+    if (RAFTMQ_DEFECT(TORN_TAIL_KEPT)) {
+        return GOOD;
+    }
     *reason = mq_crc32c(0, at, header->payload_bytes) != header->payload_crc ? "payload checksum"
               : !is_zero(at + header->payload_bytes, pad_bytes(header))      ? "padding"
                                                                              : NULL;
@@ -295,7 +299,7 @@ int recover_log(struct segment *const *segments, size_t n, struct entry_index *i
     }
     /* The payload of a torn entry is its sender's bytes: what looks like a header in it is none. */
     from = verdict == TORN ? walk.pos + rlog_entry_bytes(header.payload_bytes) : walk.pos;
-    if (search_behind(&walk, from, &behind)) {
+    if (search_behind(&walk, from, &behind) && !RAFTMQ_DEFECT(ROTTEN_CUT_AS_TORN)) {
         return refuse(&walk, MQ_ECORRUPT, reason, &behind);
     }
     out->proven_commit = walk.commit_max < out->last_index ? walk.commit_max : out->last_index;

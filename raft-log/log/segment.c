@@ -1,6 +1,7 @@
 #include "raft-log/log/segment.h"
 
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
@@ -63,7 +64,7 @@ static int publish(const struct rlog_disk *disk, const char *dir, int fd, const 
     if (rc == 0) {
         rc = disk->rename(disk, from, to);
     }
-    if (rc >= 0) {
+    if (rc >= 0 && !RAFTMQ_DEFECT(NAME_NOT_SYNCED)) {
         rc = disk->sync_dir(disk, (const char *)log_dir.base);
     }
     mq_buf_free(&log_dir);

@@ -1,6 +1,7 @@
 #include "raft-log/log/writer.h"
 
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -63,6 +64,9 @@ static struct log_write *write_segment(struct handover *h, struct log_write *at,
         at = write_run(h, segment, at, add);
     }
     start_ns = mq_clock_mono_ns();
+    if (RAFTMQ_DEFECT(ACK_BEFORE_SYNC) || (RAFTMQ_DEFECT(SYNC_LAST_SEGMENT_ONLY) && at != NULL)) {
+        return at;
+    }
     rc = segment_sync(segment);
     if (rc < 0) {
         rlog_disk_failed("fdatasync", segment->name, rc);
