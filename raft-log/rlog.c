@@ -159,11 +159,20 @@ static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, ui
     return true;
 }
 
+static void holds(void *data, uint64_t *commit, bool *complete)
+{
+    const struct rlog *log = data;
+
+    *commit = log->driver.commit;
+    *complete = true;
+}
+
 static const struct peers_ops peers_ops = {
     .message = on_message,
     .founding = on_founding,
     .reached = on_reached,
     .leads = leads,
+    .holds = holds,
 };
 
 /* ---- open ---- */

@@ -344,6 +344,12 @@ uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index)
     return index >= 1 && index <= log->last_index ? entry_index_term(&log->index, index) : 0;
 }
 
+uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
+{
+    MQ_ASSERT(index >= 1 && index <= log->last_index);
+    return entry_index_pos(&log->index, index);
+}
+
 int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out)
 {
     const struct segment *segment = NULL; /* NULL: still in memory */

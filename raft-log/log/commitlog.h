@@ -51,6 +51,9 @@ bool commitlog_writing(const struct commitlog *log);
 /* Header of an entry, from memory or from the map. Returns 0 or MQ_ENOTFOUND. */
 int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
 uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* 0 if not held */
+/* Position of the header of an entry that is held. Does not look at the entry's bytes, so it never waits for the
+ * disk. */
+uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index);
 
 /* Keeps the bytes of an entry alive: a reference to its blob or its segment. Returns it acquired, or NULL if not
  * held. */

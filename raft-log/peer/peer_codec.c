@@ -36,6 +36,16 @@ static size_t padded(size_t n)
 
 /* ---- frames ---- */
 
+static bool is_known(enum peer_frame_type type)
+{
+    return (type >= PEER_HELLO && type <= PEER_TIMEOUT_NOW) || (type >= PEER_FETCH && type <= PEER_RANGE_DATA);
+}
+
+static bool may_have_raw(enum peer_frame_type type)
+{
+    return type == PEER_APPEND || type == PEER_RANGE_DATA;
+}
+
 int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer_frame *out)
 {
     struct peer_frame frame;
@@ -54,8 +64,8 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
     frame.type = at[6];
     frame.header_bytes = load32(at + 8);
     frame.raw_bytes = load32(at + 12);
-    if (frame.type < PEER_HELLO || frame.type > PEER_TIMEOUT_NOW || at[7] != 0 || load32(at + 20) != 0 ||
-        (frame.raw_bytes & 7u) != 0 || (frame.raw_bytes > 0 && frame.type != PEER_APPEND)) {
+    if (!is_known(frame.type) || at[7] != 0 || load32(at + 20) != 0 || (frame.raw_bytes & 7u) != 0 ||
+        (frame.raw_bytes > 0 && !may_have_raw(frame.type))) {
         return MQ_EBADMSG;
     }
     if (frame.header_bytes > PEER_HEADER_MAX || frame.raw_bytes > raw_max) {
@@ -70,13 +80,13 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
     frame.header = at + PEER_HEAD_BYTES;
     frame.raw = at + front;
     if (mq_crc32c(mq_crc32c(0, at, 16), frame.header, frame.header_bytes) != load32(at + 16)) {
-        return MQ_EBADMSG;
+        return MQ_ECORRUPT;
     }
     *out = frame;
     return 0;
 }
 
-static int put_frame(enum peer_frame_type type, const ProtobufCMessage *pb, uint32_t raw_bytes, struct mq_buf *out)
+int peer_frame_encode(enum peer_frame_type type, const ProtobufCMessage *pb, uint32_t raw_bytes, struct mq_buf *out)
 {
     size_t n = protobuf_c_message_get_packed_size(pb);
     size_t front = padded(PEER_HEAD_BYTES + n);
@@ -138,7 +148,7 @@ int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out)
     pb.incarnation = hello->incarnation;
     pb.segment_bytes = hello->segment_bytes;
     pb.lane = (uint32_t)hello->lane + 1;
-    return put_frame(PEER_HELLO, &pb.base, 0, out);
+    return peer_frame_encode(PEER_HELLO, &pb.base, 0, out);
 }
 
 int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out)
@@ -168,7 +178,7 @@ int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *ou
         pb.founded = founding->founded;
         pb.membership.data = bytes.base;
         pb.membership.len = bytes.len;
-        rc = put_frame(PEER_FOUNDING, &pb.base, 0, out);
+        rc = peer_frame_encode(PEER_FOUNDING, &pb.base, 0, out);
     }
     mq_buf_free(&bytes);
     return rc;
@@ -262,7 +272,8 @@ int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct co
     struct core_message message = {.peer = from};
     struct pb_arena arena;
 
-    if (frame->type < PEER_APPEND || decoders[frame->type](frame, &arena, &message) != 0) {
+    if (frame->type < PEER_APPEND || frame->type > PEER_TIMEOUT_NOW ||
+        decoders[frame->type](frame, &arena, &message) != 0) {
         return MQ_EBADMSG;
     }
     *out = message;
@@ -301,7 +312,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.prev_term = message->append.prev_term;
         pb.commit = message->append.commit;
         pb.entries = message->append.n;
-        return put_frame(PEER_APPEND, &pb.base, raw_bytes, out);
+        return peer_frame_encode(PEER_APPEND, &pb.base, raw_bytes, out);
     }
     case CORE_APPEND_RESULT: {
         Rlog__PeerAppendResult pb = RLOG__PEER_APPEND_RESULT__INIT;
@@ -309,7 +320,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.term = message->term;
         pb.rejected = message->append_result.rejected;
         pb.last_index = message->append_result.last_index;
-        return put_frame(PEER_APPEND_RESULT, &pb.base, 0, out);
+        return peer_frame_encode(PEER_APPEND_RESULT, &pb.base, 0, out);
     }
     case CORE_VOTE: {
         Rlog__PeerVote pb = RLOG__PEER_VOTE__INIT;
@@ -319,7 +330,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.last_term = message->vote.last_term;
         pb.disrupt_leader = message->vote.disrupt_leader;
         pb.pre_vote = message->vote.pre_vote;
-        return put_frame(PEER_VOTE, &pb.base, 0, out);
+        return peer_frame_encode(PEER_VOTE, &pb.base, 0, out);
     }
     case CORE_VOTE_RESULT: {
         Rlog__PeerVoteResult pb = RLOG__PEER_VOTE_RESULT__INIT;
@@ -327,7 +338,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.term = message->term;
         pb.granted = message->vote_result.granted;
         pb.pre_vote = message->vote_result.pre_vote;
-        return put_frame(PEER_VOTE_RESULT, &pb.base, 0, out);
+        return peer_frame_encode(PEER_VOTE_RESULT, &pb.base, 0, out);
     }
     case CORE_TIMEOUT_NOW: {
         Rlog__PeerTimeoutNow pb = RLOG__PEER_TIMEOUT_NOW__INIT;
@@ -335,7 +346,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.term = message->term;
         pb.last_index = message->timeout_now.last_index;
         pb.last_term = message->timeout_now.last_term;
-        return put_frame(PEER_TIMEOUT_NOW, &pb.base, 0, out);
+        return peer_frame_encode(PEER_TIMEOUT_NOW, &pb.base, 0, out);
     }
     }
     return MQ_EBADMSG;

@@ -11,8 +11,8 @@
  *   24       protobuf header (peer.proto), then zeros up to a multiple of 8
  *            raw entries as they lie in the log (entry_codec.h), which carry their own checksums
  *
- * A frame's length is a multiple of 8, so entries stay aligned in the receiver's buffer. Only APPEND has raw bytes.
- */
+ * A frame's length is a multiple of 8, so entries stay aligned in the receiver's buffer. Only APPEND and RANGE_DATA
+ * have raw bytes. The frames of the range lane are in range_codec.h. */
 #ifndef RLOG_PEER_CODEC_H
 #define RLOG_PEER_CODEC_H
 
@@ -21,6 +21,7 @@
 #include "raft-log/log/commitlog.h"
 #include "remoting/base/buf.h"
 
+#include <protobuf-c/protobuf-c.h>
 #include <stdint.h>
 
 #define PEER_MAGIC 0x50514D52u /* "RMQP" */
@@ -38,10 +39,14 @@ enum peer_frame_type {
     PEER_APPEND_RESULT,
     PEER_VOTE,
     PEER_VOTE_RESULT,
-    PEER_TIMEOUT_NOW
+    PEER_TIMEOUT_NOW,
+    PEER_FETCH = 16, /* the range lane */
+    PEER_RANGE_DATA
 };
 
-enum peer_lane { PEER_CONTROL, PEER_BULK, PEER_LANES };
+/* CONTROL: what must never wait. BULK: entries on their way to a majority. RANGE: what members ask of each other's
+ * logs, in no hurry. */
+enum peer_lane { PEER_CONTROL, PEER_BULK, PEER_RANGE, PEER_LANES };
 
 struct peer_hello {
     char group[MEMBER_TEXT_MAX + 1];
@@ -68,7 +73,7 @@ struct peer_frame {
 
 /* Looks at the @n bytes at @at. @raw_max: raw bytes this connection may send. Returns 0; MQ_EAGAIN with out->bytes
  * set to what is needed (PEER_HEAD_BYTES, or the whole frame); MQ_EVERSION (another version of the protocol);
- * MQ_EBADMSG; MQ_ETOOBIG. */
+ * MQ_EBADMSG; MQ_ETOOBIG; MQ_ECORRUPT (the checksum does not hold). */
 int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer_frame *out);
 
 /* Each returns 0 or MQ_EBADMSG, with @out untouched. */
@@ -78,6 +83,9 @@ int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *o
 int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out);
 /* The entries behind an append: @n of them, which must fill the raw bytes. @out: room for PEER_FRAME_ENTRIES_MAX. */
 int peer_entries_decode(const struct peer_frame *frame, uint32_t n, struct commitlog_entry *out);
+
+/* Appends the front of a frame: head, @pb, padding. Returns 0, MQ_ENOMEM or MQ_ETOOBIG. */
+int peer_frame_encode(enum peer_frame_type type, const ProtobufCMessage *pb, uint32_t raw_bytes, struct mq_buf *out);
 
 /* Each appends a whole frame and returns 0 or MQ_ENOMEM. */
 int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out);

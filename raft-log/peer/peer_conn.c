@@ -38,6 +38,13 @@ static const struct net_conn_limits bulk_limits = {
     .connect_ms = PEER_CONNECT_MS,
 };
 
+/* serve stops answering at pause_bytes; the largest answer may still come on top of it. */
+static const struct net_conn_limits serve_limits = {
+    .pause_bytes = SERVE_QUEUE_BYTES,
+    .resume_bytes = SERVE_QUEUE_BYTES / 4,
+    .close_bytes = 2u * PEER_RAW_MAX,
+};
+
 /* ---- chunks ---- */
 
 static void free_chunk(struct net_ref *ref)
@@ -72,15 +79,20 @@ struct net_ref *peer_conn_chunk_ref(struct peer_conn *conn)
     return &conn->chunk->ref;
 }
 
+/* Whether entries may come on this connection. */
+static bool brings_entries(const struct peer_conn *conn)
+{
+    return conn->state == PEER_UP && conn->lane == (conn->dialled ? PEER_RANGE : PEER_BULK);
+}
+
 static uint32_t raw_max(const struct peer_conn *conn)
 {
-    return conn->state == PEER_UP && !conn->dialled ? PEER_RAW_MAX : 0;
+    return brings_entries(conn) ? PEER_RAW_MAX : 0;
 }
 
 static size_t chunk_bytes(const struct peer_conn *conn)
 {
-    return conn->state == PEER_UP && conn->lane == PEER_BULK && !conn->dialled ? PEER_CHUNK_BYTES
-                                                                               : PEER_CONTROL_CHUNK_BYTES;
+    return brings_entries(conn) ? PEER_CHUNK_BYTES : PEER_CONTROL_CHUNK_BYTES;
 }
 
 /* Bytes that the frame at the front will have, as far as that can be told. */
@@ -179,6 +191,8 @@ static void on_drained(struct net_conn *net)
 
     if (conn->state == PEER_UP && conn->dialled && conn->lane == PEER_BULK) {
         peer_out_pump(conn->peer);
+    } else if (conn->state == PEER_UP && !conn->dialled && conn->lane == PEER_RANGE) {
+        serve_pump(conn);
     }
 }
 
@@ -189,6 +203,7 @@ static void on_closed(struct net_conn *net, int reason)
     bool was_dialled = conn->dialled;
 
     drop_chunk(conn);
+    serve_conn_closed(conn);
     peers_conn_closed(peers, conn, reason);
     if (!was_dialled) {
         mq_free(conn);
@@ -380,6 +395,15 @@ void peer_conn_close(struct peer_conn *conn, int reason)
         conn->state = PEER_CLOSING;
         net_conn_close(&conn->conn, reason, true);
         return;
+    }
+}
+
+void peer_conn_set_lane(struct peer_conn *conn, enum peer_lane lane)
+{
+    conn->lane = lane;
+    if (lane == PEER_RANGE) {
+        conn->conn.limits = serve_limits;
+        set_unacked_limit(&conn->conn); /* what is on its way to one that fell silent is not kept */
     }
 }
 

@@ -1,5 +1,5 @@
 /* A connection between two members as frames, at either end. The dialling side sends; the other side sends nothing
- * but the answer to the hello.
+ * but the answer to the hello and, on the range lane, answers to what it is asked.
  *
  * Received bytes land in counted buffers (chunks), several frames in one where they are small; a frame never
  * straddles two: what is there of one that does not fit moves to the next chunk, which is made large enough for it.
@@ -12,12 +12,13 @@
 #define RLOG_PEER_CONN_H
 
 #include "raft-log/peer/peer_codec.h"
+#include "raft-log/peer/serve.h"
 #include "remoting/net/conn.h"
 
 #include <stdbool.h>
 
-#define PEER_CHUNK_BYTES (256u << 10)        /* of a bulk connection */
-#define PEER_CONTROL_CHUNK_BYTES (16u << 10) /* of a control connection, and of any before its hello */
+#define PEER_CHUNK_BYTES (256u << 10)        /* of a connection on which entries come */
+#define PEER_CONTROL_CHUNK_BYTES (16u << 10) /* of any other, and of any before its hello */
 #define PEER_CONNECT_MS 1000u                /* to connect, and to be greeted */
 #define PEER_BACKOFF_MIN_MS 20u
 #define PEER_BACKOFF_MAX_MS 500u
@@ -45,6 +46,7 @@ struct peer_conn {
     uv_getaddrinfo_t resolve;
     /* accepted */
     struct peer_conn *next, **prev;
+    struct serve serve; /* range lane */
 };
 
 /* Prepares the dialled connection of @peer. */
@@ -61,6 +63,9 @@ struct peer_conn *peer_conn_accept(struct peers *peers, uv_stream_t *listener);
 void peer_conn_set_state(struct peer_conn *conn, enum peer_conn_state state);
 /* Starts to close; may be called in any state and again. */
 void peer_conn_close(struct peer_conn *conn, int reason);
+
+/* An accepted connection was greeted: its lane is known. */
+void peer_conn_set_lane(struct peer_conn *conn, enum peer_lane lane);
 
 /* Appends our hello. Returns 0 or MQ_ENOMEM. */
 int peer_conn_say_hello(struct peer_conn *conn);

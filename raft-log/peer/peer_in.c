@@ -72,7 +72,7 @@ int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer
         return 0;
     }
     conn->peer = peers_find(peers, hello.from);
-    conn->lane = hello.lane;
+    peer_conn_set_lane(conn, hello.lane);
     /* What the former connection still holds must not come after what this one brings. */
     former = conn->peer->in[conn->lane];
     if (former != NULL) {

@@ -47,6 +47,7 @@ static void on_tick(uv_timer_t *tick)
         for (int lane = 0; lane < PEER_LANES; lane++) {
             all_up &= tend(&peers->list[i].out[lane], now);
         }
+        fetch_tick(&peers->list[i], now);
     }
     for (struct peer_conn *conn = peers->accepted; conn != NULL; conn = conn->next) {
         if (conn->state == PEER_GREETING && now - conn->since_ms >= PEER_CONNECT_MS) {
@@ -81,6 +82,7 @@ int peers_new(const struct peers_options *options, struct peers **out)
         for (int lane = 0; lane < PEER_LANES; lane++) {
             peer_conn_init(&peer->out[lane], peers, peer, (enum peer_lane)lane);
         }
+        fetch_list_init(&peer->fetches);
         peers->n++;
     }
     *out = peers;
@@ -262,7 +264,6 @@ void peers_set_membership(struct peers *peers, const struct membership *membersh
 
 void peers_conn_closed(struct peers *peers, struct peer_conn *conn, int reason)
 {
-    (void)reason;
     if (!conn->dialled) {
         *conn->prev = conn->next;
         if (conn->next != NULL) {
@@ -283,6 +284,9 @@ void peers_conn_closed(struct peers *peers, struct peer_conn *conn, int reason)
     tell_up(conn->peer);
     if (!peers->closing) {
         uv_timer_start(&peers->tick, on_tick, TICK_BUSY_MS, 0);
+    }
+    if (conn->lane == PEER_RANGE) {
+        fetch_conn_closed(conn->peer, reason);
     }
 }
 
@@ -316,9 +320,13 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
         return rc;
     }
     if (conn->dialled) {
-        return MQ_EBADMSG; /* the answer to our hello is all that comes this way */
+        /* But for these, the answer to our hello is all that comes this way. */
+        return conn->lane == PEER_RANGE ? fetch_answered(conn->peer, frame, peer_conn_chunk_ref(conn)) : MQ_EBADMSG;
     }
     conn->peer->last_heard_ms = mq_clock_mono_ms();
+    if (conn->lane == PEER_RANGE) {
+        return serve_frame(conn, frame);
+    }
     if (frame->type != PEER_FOUNDING) {
         return peer_in_message(peers, conn, frame);
     }

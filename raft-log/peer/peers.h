@@ -1,18 +1,20 @@
 /* The other members of a group, as this node reaches them. Owned by the loop's thread.
  *
- * Each node dials each other node twice. CONTROL carries what must never wait: votes, results, heartbeats. BULK
- * carries entries. Messages go out on the connections we dialled; those that others dialled are only read. A hello in
+ * Each node dials each other node three times. CONTROL carries what must never wait: votes, results, heartbeats. BULK
+ * carries entries. RANGE carries questions about what another log holds, and their answers (fetch.h, serve.h).
+ * Messages go out on the connections we dialled; those that others dialled are only read, but for answers. A hello in
  * both directions makes sure of group, member, protocol and segment size; a directory (incarnation) that is not the
  * one the group was founded with may connect and learn that, and nothing else. */
 #ifndef RLOG_PEERS_H
 #define RLOG_PEERS_H
 
 #include "raft-log/log/commitlog.h"
+#include "raft-log/peer/fetch.h"
 #include "raft-log/peer/peer_conn.h"
 #include "raft-log/peer/peer_out.h"
 #include "remoting/base/log.h"
 
-#define PEERS_ACCEPTED_MAX 64u /* connections others may have open here; a member needs two */
+#define PEERS_ACCEPTED_MAX 64u /* connections others may have open here; a member needs three */
 
 /* Upwards. */
 struct peers_ops {
@@ -26,6 +28,9 @@ struct peers_ops {
     /* Of the leadership in @term: the commit index, and what @peer has acknowledged; false when we do not lead in it.
      */
     bool (*leads)(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match);
+    /* What others may ask for: entries up to @commit. @complete: the log holds all that the group still has, as far
+     * as is known here. */
+    void (*holds)(void *data, uint64_t *commit, bool *complete);
 };
 
 struct peers_options {
@@ -52,6 +57,7 @@ struct peer {
     uint64_t last_heard_ms;           /* monotonic; 0: never */
     bool told_up;                     /* the last line about it said so */
     struct peer_out sent;
+    struct fetch_list fetches;
     struct mq_log_limit up_limit, refused_limit;
 };
 

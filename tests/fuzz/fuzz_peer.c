@@ -3,7 +3,7 @@
  * well. */
 #include "tests/fuzz/fuzz.h"
 
-#include "raft-log/peer/peer_codec.h"
+#include "raft-log/peer/range_codec.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
 #include "remoting/base/heap.h"
@@ -57,6 +57,36 @@ static void check_founding(const struct peer_frame *frame)
     mq_buf_free(&bytes);
 }
 
+static void check_fetch(const struct peer_frame *frame)
+{
+    struct peer_fetch fetch, again;
+    struct peer_frame frame_again;
+    struct mq_buf bytes = {0};
+
+    if (peer_fetch_decode(frame, &fetch) != 0) {
+        return;
+    }
+    MQ_ASSERT(peer_fetch_encode(&fetch, &bytes) == 0);
+    MQ_ASSERT(peer_frame_decode(bytes.base, bytes.len, 0, &frame_again) == 0);
+    MQ_ASSERT(peer_fetch_decode(&frame_again, &again) == 0);
+    MQ_ASSERT(again.id == fetch.id && again.first == fetch.first && again.last == fetch.last &&
+              again.from_last == fetch.from_last && again.bytes_max == fetch.bytes_max);
+    mq_buf_free(&bytes);
+}
+
+static void check_range(const struct peer_frame *frame)
+{
+    struct peer_range range;
+
+    if (peer_range_decode(frame, &range) != 0) {
+        return;
+    }
+    MQ_ASSERT((range.status == PEER_RANGE_OK) == (range.n > 0));
+    if (range.n > 0) {
+        (void)peer_range_check(frame->raw, frame->raw_bytes, range.first, range.n);
+    }
+}
+
 static void check_frame(const uint8_t *bytes, size_t n)
 {
     struct peer_frame frame = {.bytes = 0};
@@ -73,6 +103,8 @@ static void check_frame(const uint8_t *bytes, size_t n)
     }
     check_founding(&frame);
     check_message(&frame);
+    check_fetch(&frame);
+    check_range(&frame);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

@@ -119,13 +119,14 @@ static void decode_refuses_what_is_no_frame(void **state)
         {"another version", 4, 2, MQ_EVERSION},
         {"no type", 6, 0, MQ_EBADMSG},
         {"an unknown type", 6, 8, MQ_EBADMSG},
+        {"a type above all", 6, 255, MQ_EBADMSG},
         {"a byte that must be zero", 7, 1, MQ_EBADMSG},
         {"a header over the limit", 9, 0x20, MQ_ETOOBIG},
         {"entries that are not a multiple of 8", 12, 3, MQ_EBADMSG},
         {"entries over the limit", 15, 1, MQ_ETOOBIG},
         {"a word that must be zero", 20, 1, MQ_EBADMSG},
-        {"a wrong checksum", 16, 0, MQ_EBADMSG},
-        {"a damaged header", 25, 99, MQ_EBADMSG},
+        {"a wrong checksum", 16, 0, MQ_ECORRUPT},
+        {"a damaged header", 25, 99, MQ_ECORRUPT},
     };
 
     (void)state;

@@ -1,0 +1,73 @@
+/* Asking another member for entries of its log, on the range lane. Owned by the loop's thread.
+ *
+ * fetch_entries -> question on our range connection -> the member reads and checks them on its pool (serve.c) ->
+ * answer, checked here: codec, index, chain, payload -> cb. Failures, as cb's status:
+ *
+ *   MQ_ENOTFOUND     the member does not hold them, or does not know them as committed; @got says where its log
+ * begins MQ_ECORRUPT      its own copy is damaged MQ_EVERSION      it does not count this directory as a member
+ *   MQ_EBADMSG       the answer was not what was asked for, or changed on its way; the connection was closed
+ *   MQ_EINVAL        it finds that the question makes no sense
+ *   MQ_ETIMEDOUT     no answer for FETCH_TIMEOUT_MS; the connection was closed
+ *   MQ_ECLOSED       the connection was lost */
+#ifndef RLOG_FETCH_H
+#define RLOG_FETCH_H
+
+#include "raft-log/peer/range_codec.h"
+#include "remoting/net/conn.h"
+
+#define FETCH_OPEN_MAX 8u       /* questions to one member without an answer */
+#define FETCH_TIMEOUT_MS 10000u /* for the oldest of them */
+
+struct fetch;
+struct peer;
+struct peers;
+
+struct fetched {
+    uint64_t first; /* index of the first of @n entries, which lie one behind the other */
+    uint32_t n;
+    const uint8_t *raw;
+    uint32_t bytes;
+    struct net_ref *ref; /* keeps them alive beyond cb; borrowed; NULL on failure */
+    uint64_t commit;     /* what the member knows to be committed */
+    uint64_t held_first; /* where its log begins ... */
+    bool complete;       /* ... and the group's log, as far as it knows */
+};
+
+/* @got: borrowed; only commit, held_first and complete count on MQ_ENOTFOUND, nothing on other failures. */
+typedef void (*fetch_cb)(struct fetch *fetch, int status, const struct fetched *got);
+
+/* The caller's, until the callback. */
+struct fetch {
+    void *data; /* caller's, never read by us */
+    fetch_cb cb;
+    struct peer_fetch ask;
+    uint64_t deadline_ms;
+    struct fetch *next;
+};
+
+/* What was asked of one member, oldest first. */
+struct fetch_list {
+    struct fetch *first, **end;
+    uint32_t n;
+    uint64_t last_id;
+};
+
+enum fetch_from { FETCH_FROM_FIRST, FETCH_FROM_LAST };
+
+void fetch_list_init(struct fetch_list *list);
+
+/* Asks member @peer for those of the entries @first ... @last that lie at the @from end, in one piece of up to
+ * @bytes_max bytes (at most PEER_RANGE_BYTES), and at least one. Returns 0, and @cb comes exactly once, later; or
+ * MQ_ENOTFOUND (no such member), MQ_ECLOSED (not connected to it), MQ_EBUSY (FETCH_OPEN_MAX), MQ_EINVAL, MQ_ENOMEM.
+ */
+int fetch_entries(struct peers *peers, uint32_t peer, struct fetch *fetch, uint64_t first, uint64_t last,
+                  enum fetch_from from, uint32_t bytes_max, fetch_cb cb);
+
+/* From peers. An answer: returns 0, or a negative code that closes the connection. */
+int fetch_answered(struct peer *peer, const struct peer_frame *frame, struct net_ref *ref);
+/* The connection is gone: everything open fails with @reason. */
+void fetch_conn_closed(struct peer *peer, int reason);
+/* Closes the connection when the oldest question has waited too long. */
+void fetch_tick(struct peer *peer, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,49 @@
+/* Frames of the range lane: what members ask of each other's logs. The side that dialled asks, the other answers, in
+ * the order of the questions. */
+#ifndef RLOG_RANGE_CODEC_H
+#define RLOG_RANGE_CODEC_H
+
+#include "raft-log/peer/peer_codec.h"
+
+#define PEER_RANGE_BYTES (1u << 20) /* raw bytes of an answer, unless its only entry is larger */
+
+/* As the answer says it. */
+enum peer_range_status {
+    PEER_RANGE_OK,
+    PEER_RANGE_NOT_HELD,   /* not in this log, or not known to be committed */
+    PEER_RANGE_NOT_MEMBER, /* the asking directory does not belong to the group */
+    PEER_RANGE_DAMAGED,    /* the answering member's own copy is bad */
+    PEER_RANGE_BAD_ASK,    /* the question makes no sense */
+    PEER_RANGE_STATUSES
+};
+
+struct peer_fetch {
+    uint64_t id;
+    uint64_t first, last;
+    bool from_last; /* the answer ends with last; else it begins with first */
+    uint32_t bytes_max;
+};
+
+struct peer_range {
+    uint64_t id;
+    enum peer_range_status status;
+    uint64_t first; /* of @n entries; 0 unless OK */
+    uint32_t n;
+    uint64_t commit;
+    uint64_t held_first; /* the sender's log begins there */
+    bool complete;       /* the group's log begins there, too */
+};
+
+/* Each returns 0 or MQ_EBADMSG, with @out untouched. */
+int peer_fetch_decode(const struct peer_frame *frame, struct peer_fetch *out);
+int peer_range_decode(const struct peer_frame *frame, struct peer_range *out);
+
+/* Whether the @n entries at @raw, which begin with index @first, fill its @bytes, follow each other (index, term,
+ * position, chain) and are sound. Any thread. Returns 0, MQ_EBADMSG (not entries, or not these) or MQ_ECORRUPT. */
+int peer_range_check(const uint8_t *raw, uint32_t bytes, uint64_t first, uint32_t n);
+
+/* Appends a whole frame, or for @raw_bytes its front. Returns 0 or MQ_ENOMEM. */
+int peer_fetch_encode(const struct peer_fetch *fetch, struct mq_buf *out);
+int peer_range_encode(const struct peer_range *range, uint32_t raw_bytes, struct mq_buf *out);
+
+#endif

@@ -1,0 +1,217 @@
+#include "raft-log/peer/range_codec.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ENTRY_BYTES 112u /* of 10 bytes of payload */
+#define ENTRIES 3u
+
+/* The frame in @got is @want, but for its checksum, which is computed. */
+static void assert_golden(const struct mq_buf *got, const uint8_t *want, size_t n, uint32_t header_bytes)
+{
+    uint32_t crc = mq_crc32c(mq_crc32c(0, want, 16), want + PEER_HEAD_BYTES, header_bytes);
+
+    assert_int_equal(got->len, n);
+    assert_memory_equal(got->base, want, 16);
+    assert_memory_equal(got->base + 16, &crc, sizeof(crc));
+    assert_memory_equal(got->base + 20, want + 20, n - 20);
+}
+
+static void the_frames_have_their_golden_bytes(void **state)
+{
+    static const uint8_t fetch[] = {'R', 'M', 'Q', 'P', 1,  0, 16, 0, 12, 0,    0,    0, 0, 0, 0, 0, /* head */
+                                    0,   0,   0,   0,   0,  0, 0,  0,                                /* CRC, zero */
+                                    8,   5,   16,  7,   24, 9, 32, 1, 40, 0x80, 0x80, 4,             /* protobuf */
+                                    0,   0,   0,   0};
+    static const uint8_t range[] = {'R', 'M', 'Q', 'P', 1,  0, 17, 0, 12, 0, 0,  0, 224, 0, 0, 0, /* head */
+                                    0,   0,   0,   0,   0,  0, 0,  0,                             /* CRC, zero */
+                                    8,   5,   24,  8,   32, 2, 40, 9, 48, 1, 56, 1,               /* protobuf */
+                                    0,   0,   0,   0};
+    static const uint8_t refusal[] = {'R', 'M', 'Q', 'P', 1, 0, 17, 0, 4, 0, 0, 0, 0, 0, 0, 0, /* head */
+                                      0,   0,   0,   0,   0, 0, 0,  0,                         /* CRC, zero */
+                                      8,   5,   16,  3,   0, 0, 0,  0};                        /* protobuf */
+    struct mq_buf got = {0};
+
+    (void)state;
+    assert_int_equal(peer_fetch_encode(&(struct peer_fetch){5, 7, 9, true, 65536}, &got), 0);
+    assert_golden(&got, fetch, sizeof(fetch), 12);
+    mq_buf_free(&got);
+    assert_int_equal(peer_range_encode(&(struct peer_range){5, PEER_RANGE_OK, 8, 2, 9, 1, true}, 224, &got), 0);
+    assert_golden(&got, range, sizeof(range), 12);
+    mq_buf_free(&got);
+    assert_int_equal(peer_range_encode(&(struct peer_range){.id = 5, .status = PEER_RANGE_DAMAGED}, 0, &got), 0);
+    assert_golden(&got, refusal, sizeof(refusal), 4);
+    mq_buf_free(&got);
+}
+
+static void what_was_encoded_comes_back(void **state)
+{
+    struct peer_fetch fetch = {UINT64_MAX, 1, UINT64_MAX, false, 77}, fetch_got;
+    struct peer_range range = {3, PEER_RANGE_OK, 10, ENTRIES, 99, 4, false}, range_got;
+    struct mq_buf bytes = {0};
+    struct peer_frame frame;
+
+    (void)state;
+    assert_int_equal(peer_fetch_encode(&fetch, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    memset(&fetch_got, 0, sizeof(fetch_got));
+    assert_int_equal(peer_fetch_decode(&frame, &fetch_got), 0);
+    assert_memory_equal(&fetch_got, &fetch, offsetof(struct peer_fetch, from_last));
+    assert_int_equal(fetch_got.bytes_max, 77);
+    assert_int_equal(peer_range_decode(&frame, &range_got), MQ_EBADMSG); /* another frame */
+    mq_buf_free(&bytes);
+
+    assert_int_equal(peer_range_encode(&range, 8, &bytes), 0);
+    assert_int_equal(mq_buf_put(&bytes, "12345678", 8), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 7, &frame), MQ_ETOOBIG);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 8, &frame), 0);
+    assert_int_equal(peer_range_decode(&frame, &range_got), 0);
+    assert_int_equal(range_got.first, 10);
+    assert_int_equal(range_got.n, ENTRIES);
+    assert_int_equal(range_got.commit, 99);
+    assert_int_equal(range_got.held_first, 4);
+    assert_false(range_got.complete);
+    assert_int_equal(peer_fetch_decode(&frame, &fetch_got), MQ_EBADMSG);
+    mq_buf_free(&bytes);
+}
+
+static void an_answer_that_contradicts_itself_is_refused(void **state)
+{
+    static const struct {
+        const char *why;
+        struct peer_range range;
+        uint32_t raw_bytes;
+    } cases[] = {
+        {"a status that nobody knows", {1, PEER_RANGE_STATUSES, 0, 0, 0, 0, false}, 0},
+        {"entries without bytes", {1, PEER_RANGE_OK, 5, 1, 9, 1, false}, 0},
+        {"bytes without entries", {1, PEER_RANGE_OK, 5, 0, 9, 1, false}, 8},
+        {"entries without an index", {1, PEER_RANGE_OK, 0, 1, 9, 1, false}, 8},
+        {"a success with nothing", {1, PEER_RANGE_OK, 0, 0, 9, 1, false}, 0},
+        {"a refusal with entries", {1, PEER_RANGE_NOT_HELD, 5, 1, 9, 1, false}, 8},
+        {"a refusal with bytes", {1, PEER_RANGE_NOT_HELD, 0, 0, 9, 1, false}, 8},
+        {"indexes without an end", {1, PEER_RANGE_OK, UINT64_MAX, 1, 9, 1, false}, 8},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct mq_buf bytes = {0};
+        struct peer_range got;
+        struct peer_frame frame;
+
+        print_message("%s\n", cases[i].why);
+        assert_int_equal(peer_range_encode(&cases[i].range, cases[i].raw_bytes, &bytes), 0);
+        assert_int_equal(mq_buf_put(&bytes, "12345678", cases[i].raw_bytes), 0);
+        assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 8, &frame), 0);
+        assert_int_equal(peer_range_decode(&frame, &got), MQ_EBADMSG);
+        mq_buf_free(&bytes);
+    }
+}
+
+/* Entries 7, 8 and 9 as they follow each other in a log. */
+static void make_entries(uint8_t *raw)
+{
+    uint32_t prev_crc = 12345;
+
+    memset(raw, 0, (size_t)ENTRIES * ENTRY_BYTES);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct rlog_header header = {
+            .type = RLOG_COMMAND, .payload_bytes = 10, .index = 7 + i, .term = 2, .pos = 4096 + i * ENTRY_BYTES};
+        uint8_t *at = raw + (size_t)i * ENTRY_BYTES;
+
+        memset(at + RLOG_HEADER_BYTES, (int)i + 1, 10);
+        header.payload_crc = mq_crc32c(0, at + RLOG_HEADER_BYTES, 10);
+        header.prev_crc = prev_crc;
+        rlog_header_encode(&header, at);
+        prev_crc = header.crc;
+    }
+}
+
+/* Encodes entry @i anew after a change of its header. */
+static void change_header(uint8_t *raw, uint32_t i, void (*change)(struct rlog_header *header))
+{
+    struct rlog_header header;
+
+    assert_int_equal(rlog_header_decode(raw + (size_t)i * ENTRY_BYTES, ENTRY_BYTES, &header), 0);
+    change(&header);
+    rlog_header_encode(&header, raw + (size_t)i * ENTRY_BYTES);
+}
+
+static void lower_term(struct rlog_header *header)
+{
+    header->term = 1;
+}
+
+static void move(struct rlog_header *header)
+{
+    header->pos += 8;
+}
+
+static void change_chain(struct rlog_header *header)
+{
+    header->prev_crc ^= 1;
+}
+
+static void skip_index(struct rlog_header *header)
+{
+    header->index++;
+}
+
+static void grow(struct rlog_header *header)
+{
+    header->payload_bytes = 100;
+}
+
+static void entries_are_checked_before_anyone_sees_them(void **state)
+{
+    static const struct {
+        const char *why;
+        uint32_t entry;
+        void (*change)(struct rlog_header *header);
+        int want;
+    } cases[] = {
+        {"a term that falls", 2, lower_term, MQ_ECORRUPT},
+        {"an entry that lies elsewhere", 1, move, MQ_ECORRUPT},
+        {"another entry before it", 1, change_chain, MQ_ECORRUPT},
+        {"an index left out", 1, skip_index, MQ_EBADMSG},
+        {"a last entry that is longer than the bytes", 2, grow, MQ_EBADMSG},
+    };
+    _Alignas(8) uint8_t raw[ENTRIES * ENTRY_BYTES];
+
+    (void)state;
+    make_entries(raw);
+    assert_int_equal(peer_range_check(raw, sizeof(raw), 7, ENTRIES), 0);
+    assert_int_equal(peer_range_check(raw, sizeof(raw), 8, ENTRIES), MQ_EBADMSG);     /* not these */
+    assert_int_equal(peer_range_check(raw, sizeof(raw), 7, ENTRIES - 1), MQ_EBADMSG); /* bytes left over */
+    assert_int_equal(peer_range_check(raw, sizeof(raw), 7, ENTRIES + 1), MQ_EBADMSG); /* one too few */
+    assert_int_equal(peer_range_check(raw, sizeof(raw) - 8, 7, ENTRIES), MQ_EBADMSG); /* cut short */
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("%s\n", cases[i].why);
+        make_entries(raw);
+        change_header(raw, cases[i].entry, cases[i].change);
+        assert_int_equal(peer_range_check(raw, sizeof(raw), 7, ENTRIES), cases[i].want);
+    }
+    for (size_t i = 0; i < sizeof(raw); i++) { /* any byte that changes on its way */
+        make_entries(raw);
+        raw[i] ^= 0x10;
+        assert_int_not_equal(peer_range_check(raw, sizeof(raw), 7, ENTRIES), 0);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_frames_have_their_golden_bytes),
+        cmocka_unit_test(what_was_encoded_comes_back),
+        cmocka_unit_test(an_answer_that_contradicts_itself_is_refused),
+        cmocka_unit_test(entries_are_checked_before_anyone_sees_them),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
