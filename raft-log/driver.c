@@ -412,9 +412,15 @@ int driver_start(struct driver *driver)
         rc = core_new(&options, &driver->core);
     }
     if (rc == 0) {
-        uint32_t vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote;
+        struct core_log log = {
+            .term = o->meta->term,
+            .vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote,
+            .commit = driver->commit,
+            .entries = list,
+            .n = n,
+        };
 
-        rc = core_start(driver->core, now_of(driver), o->meta->term, vote, list, n, &update);
+        rc = core_start(driver->core, now_of(driver), &log, &update);
     }
     if (rc == 0) {
         driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;

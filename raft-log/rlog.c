@@ -373,11 +373,6 @@ void rlog_take_part(struct rlog *log)
     int rc;
 
     peers_set_membership(log->peers, &log->founding.membership);
-    if (log->founding.membership.n == 1) {
-        /* A lone voter elects itself without a new term; with one, what it may have lost unsynced in the old term
-         * cannot be mistaken for what it writes now (I3). */
-        meta_store(&log->meta, log->meta.term + 1, log->options.self);
-    }
     rc = driver_start(&log->driver);
     MQ_ASSERT(rc == 0); /* only memory can be missing */
 }

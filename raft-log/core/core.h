@@ -25,7 +25,24 @@ struct core_entry {
     uint32_t change_bytes;
 };
 
-enum core_message_type { CORE_APPEND = 1, CORE_APPEND_RESULT, CORE_VOTE, CORE_VOTE_RESULT, CORE_TIMEOUT_NOW };
+/* What lies before the first entry of a log: the last entry that is not held any more, which is committed, and the
+ * membership as of it. To the core that is all a snapshot is; what state belongs to it is the driver's business. */
+struct core_base {
+    uint64_t index; /* 0: the log begins with entry 1, and nothing else here counts */
+    uint64_t term;
+    uint64_t change_index; /* of the last CHANGE entry at or below index */
+    const uint8_t *change; /* borrowed: its membership, encoded */
+    uint32_t change_bytes;
+};
+
+enum core_message_type {
+    CORE_APPEND = 1,
+    CORE_APPEND_RESULT,
+    CORE_VOTE,
+    CORE_VOTE_RESULT,
+    CORE_TIMEOUT_NOW,
+    CORE_INSTALL /* what you need next is no entry of mine any more: fetch a snapshot */
+};
 
 struct core_message {
     enum core_message_type type;
@@ -52,6 +69,9 @@ struct core_message {
         struct {
             uint64_t last_index, last_term;
         } timeout_now;
+        struct {
+            uint64_t base_index, base_term; /* the sender's: a snapshot below it is of no use */
+        } install;
     };
 };
 
@@ -63,6 +83,9 @@ struct core_update {
     uint64_t entries_index; /* 0: none. New entries from here on; everything at or above is replaced */
     uint32_t n_entries;
     bool own_barrier; /* the new entry is a barrier that the core itself made: the driver writes it */
+    bool fetch;   /* a CORE_INSTALL of the leader: get a snapshot at or above its base, then core_install. Said again
+                     every now and then while it is so */
+    bool install; /* answer to core_install: reset the log behind that base, load its state, then core_installed */
     struct core_message *messages;
     uint32_t n_messages;
     bool timeout_changed;
@@ -78,10 +101,30 @@ struct core_options {
 int core_new(const struct core_options *options, struct core **out);
 void core_free(struct core *core);
 
-/* First event: what is on disk. @entries: all of them from index 1 on, borrowed for the call (the first is a CHANGE).
+/* What is on disk when a core starts. */
+struct core_log {
+    uint64_t term;
+    uint32_t vote;
+    uint64_t commit; /* known to be committed; 0 where nothing is */
+    struct core_base base;
+    const struct core_entry *entries; /* borrowed for the call: all entries behind the base */
+    size_t n;                         /* may be 0 behind a base; without one entry 1 is there and is a CHANGE */
+};
+
+/* First event. Returns 0, or MQ_EINVAL (no membership is known). A lone voter leads when it returns, in a new term.
  */
-int core_start(struct core *core, uint64_t now_ms, uint64_t term, uint32_t vote, const struct core_entry *entries,
-               size_t n, struct core_update *update);
+int core_start(struct core *core, uint64_t now_ms, const struct core_log *log, struct core_update *update);
+
+/* This node's disk lost entries that it may have acknowledged, up to (@term, @index). Until what it holds durably has
+ * reached that, it grants no vote to a candidate whose log ends before, and does not stand for election: it votes as
+ * if it still had them. Index 0: no claim. Given before core_start, which then also takes the node into a new term,
+ * because a leader of the old one counts the lost entries as acknowledged. Lowered at any time later. */
+void core_set_claim(struct core *core, uint64_t term, uint64_t index);
+bool core_claim_open(const struct core *core);
+
+/* A passive node votes and acknowledges, but does not stand for election and takes no leadership that is handed to
+ * it: it lacks what others would ask it for. Does not end a leadership. Before or after core_start. */
+void core_set_passive(struct core *core, bool passive);
 
 /* Returns 0, or a negative code with nothing changed. @now_ms is monotonic. */
 int core_receive(struct core *core, uint64_t now_ms, const struct core_message *message, struct core_update *update);
@@ -93,6 +136,21 @@ int core_persisted(struct core *core, uint64_t now_ms, uint64_t index, uint64_t 
 /* A committed CHANGE entry is being applied. */
 int core_change_applied(struct core *core, uint64_t now_ms, uint64_t index, const uint8_t *change,
                         uint32_t change_bytes, struct core_update *update);
+/* The log begins behind a higher base now, which is committed and applied here. Returns 0, or MQ_EINVAL (not above
+ * the present base, not below the commit index, another term than the entry has). */
+int core_trimmed(struct core *core, uint64_t now_ms, const struct core_base *base, struct core_update *update);
+
+/* A snapshot that ends with @snapshot is here as a whole and was checked, because @leader, in @term, had said
+ * CORE_INSTALL. If update.install comes back, the core has let go of everything it knew of the log: the driver resets
+ * it behind @snapshot, loads the state, and then says core_installed; meanwhile entries are not taken and no vote is
+ * granted. If not, this node has it all already. Returns 0; MQ_EAGAIN (another term by now: the leader of that one
+ * will ask again, the snapshot is still good), MQ_EBUSY (one is being installed), MQ_EBADMSG (no membership),
+ * MQ_ECORRUPT (it contradicts what is committed here). */
+int core_install(struct core *core, uint64_t now_ms, uint32_t leader, uint64_t term, const struct core_base *snapshot,
+                 struct core_update *update);
+int core_installed(struct core *core, uint64_t now_ms, struct core_update *update);
+bool core_installing(const struct core *core);
+
 /* Starts to hand leadership to @peer (0: the most up to date). */
 int core_transfer(struct core *core, uint64_t now_ms, uint32_t peer, struct core_update *update);
 
@@ -101,6 +159,7 @@ bool core_can_submit(const struct core *core);          /* leader, and not handi
 uint64_t core_term(const struct core *core);
 uint64_t core_commit(const struct core *core);
 uint64_t core_last_index(const struct core *core);
+uint64_t core_base_index(const struct core *core);           /* 0: the log begins with entry 1 */
 uint64_t core_timeout_at(const struct core *core);           /* monotonic ms of the next core_timeout */
 uint32_t core_leader(const struct core *core);               /* 0 unknown */
 uint64_t core_match(const struct core *core, uint32_t peer); /* leader only, else 0 */

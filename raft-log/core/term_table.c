@@ -3,6 +3,7 @@
 #include "raft-log/core/strict_heap.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void term_table_fini(struct term_table *table)
 {
@@ -10,9 +11,19 @@ void term_table_fini(struct term_table *table)
     *table = (struct term_table){0};
 }
 
+void term_table_reset(struct term_table *table, uint64_t base_index, uint64_t base_term)
+{
+    table->n = 0;
+    table->base_index = table->last_index = base_index;
+    table->base_term = base_term;
+}
+
 uint64_t term_table_get(const struct term_table *table, uint64_t index)
 {
-    if (index == 0 || index > table->last_index) {
+    if (index == table->base_index) {
+        return table->base_term;
+    }
+    if (index < table->base_index || index > table->last_index) {
         return 0;
     }
     for (size_t i = table->n; i > 0; i--) { /* what is asked for is nearly always in the last run */
@@ -42,4 +53,26 @@ void term_table_truncate(struct term_table *table, uint64_t index)
         table->n--;
     }
     table->last_index = index - 1;
+}
+
+void term_table_trim(struct term_table *table, uint64_t index)
+{
+    uint64_t term = term_table_get(table, index);
+    size_t gone = 0;
+
+    while (gone + 1 < table->n && table->runs[gone + 1].first <= index + 1) {
+        gone++;
+    }
+    if (index == table->last_index) {
+        gone = table->n;
+    }
+    if (gone > 0) {
+        table->n -= gone;
+        memmove(table->runs, table->runs + gone, table->n * sizeof(table->runs[0]));
+    }
+    if (table->n > 0 && table->runs[0].first <= index) {
+        table->runs[0].first = index + 1;
+    }
+    table->base_index = index;
+    table->base_term = term;
 }

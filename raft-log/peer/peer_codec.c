@@ -38,7 +38,7 @@ static size_t padded(size_t n)
 
 static bool is_known(enum peer_frame_type type)
 {
-    return (type >= PEER_HELLO && type <= PEER_TIMEOUT_NOW) || (type >= PEER_FETCH && type <= PEER_RANGE_DATA);
+    return (type >= PEER_HELLO && type <= PEER_INSTALL) || (type >= PEER_FETCH && type <= PEER_RANGE_DATA);
 }
 
 static bool may_have_raw(enum peer_frame_type type)
@@ -260,6 +260,20 @@ static int decode_timeout_now(const struct peer_frame *frame, struct pb_arena *a
     return 0;
 }
 
+static int decode_install(const struct peer_frame *frame, struct pb_arena *arena, struct core_message *out)
+{
+    const Rlog__PeerInstall *pb = unpack(&rlog__peer_install__descriptor, frame, arena);
+
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    out->type = CORE_INSTALL;
+    out->term = pb->term;
+    out->install.base_index = pb->base_index;
+    out->install.base_term = pb->base_term;
+    return 0;
+}
+
 int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out)
 {
     static int (*const decoders[])(const struct peer_frame *, struct pb_arena *, struct core_message *) = {
@@ -268,11 +282,12 @@ int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct co
         [PEER_VOTE] = decode_vote,
         [PEER_VOTE_RESULT] = decode_vote_result,
         [PEER_TIMEOUT_NOW] = decode_timeout_now,
+        [PEER_INSTALL] = decode_install,
     };
     struct core_message message = {.peer = from};
     struct pb_arena arena;
 
-    if (frame->type < PEER_APPEND || frame->type > PEER_TIMEOUT_NOW ||
+    if (frame->type < PEER_APPEND || frame->type > PEER_INSTALL ||
         decoders[frame->type](frame, &arena, &message) != 0) {
         return MQ_EBADMSG;
     }
@@ -347,6 +362,14 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.last_index = message->timeout_now.last_index;
         pb.last_term = message->timeout_now.last_term;
         return peer_frame_encode(PEER_TIMEOUT_NOW, &pb.base, 0, out);
+    }
+    case CORE_INSTALL: {
+        Rlog__PeerInstall pb = RLOG__PEER_INSTALL__INIT;
+
+        pb.term = message->term;
+        pb.base_index = message->install.base_index;
+        pb.base_term = message->install.base_term;
+        return peer_frame_encode(PEER_INSTALL, &pb.base, 0, out);
     }
     }
     return MQ_EBADMSG;

@@ -40,6 +40,7 @@ enum peer_frame_type {
     PEER_VOTE,
     PEER_VOTE_RESULT,
     PEER_TIMEOUT_NOW,
+    PEER_INSTALL,
     PEER_FETCH = 16, /* the range lane */
     PEER_RANGE_DATA
 };

@@ -82,14 +82,16 @@ BEGIN {
 }
 
 /^[ \t]*#[ \t]*include[ \t]*</ {
-    if ($0 ~ /<raft(\/[a-z_]+)?\.h>|<raft\/[^>]*>/ && FILENAME != "raft-log/core/core_libraft.c" && FILENAME !~ /^tests\//)
-        wrong("libraft", "only raft-log/core/core_libraft.c includes it")
+    if ($0 ~ /<raft(\/[a-z_]+)?\.h>|<raft\/[^>]*>/ && FILENAME != "raft-log/core/core_libraft.h" && FILENAME !~ /^tests\//)
+        wrong("libraft", "only raft-log/core/core_libraft.h includes it")
 }
 
 /^[ \t]*#[ \t]*include[ \t]*"/ {
     path = $0
     sub(/^[^"]*"/, "", path)
     sub(/".*/, "", path)
+    if (path == "raft-log/core/core_libraft.h" && FILENAME !~ /^raft-log\/core\/core[a-z_]*\.c$/)
+        wrong("libraft", "core_libraft.h is for raft-log/core/core*.c alone")
     if (path !~ /\// && module_of(FILENAME) == "tests") next # a fixture beside its test
     if (path ~ /^\.\.?\// || path ~ /\/\.\.\// || path !~ /\//) {
         wrong("spelling", "\"" path "\" is not written from the top of the tree")

@@ -37,7 +37,7 @@ breach() {
     rm -rf "$tree"
     mkdir -p "$tree/$(dirname "$2")"
     for header in remoting/base/err.h remoting/protocol/frame.h remoting/net/loop.h remoting/net/server.h \
-        raft-log/driver.h raft-log/log/meta.h raft-log/include/raftlog/raftlog.h broker/include/broker/broker.h \
+        raft-log/driver.h raft-log/core/core_libraft.h raft-log/log/meta.h raft-log/include/raftlog/raftlog.h broker/include/broker/broker.h \
         broker/dispatch.h broker/processor/pull.h broker/flow/quota.h broker/session/notify.h broker/state/fsm.h \
         broker/store/store.h client/route_cache.h client/include/raftmq/raftmq.h tests/lib/fixture.h; do
         mkdir -p "$tree/$(dirname "$header")"
@@ -62,7 +62,9 @@ breach 'raft-log <-' raft-log/peer/x.c '"remoting/net/server.h"'
 breach - raft-log/peer/x.c '"remoting/net/loop.h"'
 breach 'raft-log/log <-' raft-log/log/x.c '"raft-log/driver.h"'
 breach 'libraft' raft-log/driver.c '<raft.h>'
-breach - raft-log/core/core_libraft.c '<raft.h>'
+breach - raft-log/core/core_libraft.h '<raft.h>'
+breach 'libraft' raft-log/driver.c '"raft-log/core/core_libraft.h"'
+breach - raft-log/core/core_base.c '"raft-log/core/core_libraft.h"'
 breach 'namesrv <-' namesrv/x.c '"raft-log/include/raftlog/raftlog.h"'
 breach 'client <-' client/x.c '"broker/include/broker/broker.h"'
 breach 'client/tools <-' client/tools/x.c '"broker/store/store.h"'

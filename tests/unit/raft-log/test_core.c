@@ -29,8 +29,12 @@ struct slot {
 struct node {
     uint32_t id;
     struct core *core; /* NULL while it is down */
-    struct slot *log;  /* from index 1 on; log[0] is not used */
+    struct slot *log;  /* from index 1 on; log[0] is not used, nor is what lies at or below the base */
+    uint64_t base;     /* the last entry that is not held */
     uint64_t last, durable;
+    uint64_t install; /* the snapshot that is being put in place of the log; 0: none */
+    uint32_t fetch;   /* the leader that says to fetch one; 0: none */
+    uint64_t fetch_term, fetch_base;
     uint64_t term; /* as on disk */
     uint32_t vote;
     uint64_t commit; /* highest seen */
@@ -55,6 +59,7 @@ struct world {
     struct slot *committed; /* what any node said is committed, by index */
     uint64_t committed_last;
     uint64_t next_number;
+    uint64_t installs;
 };
 
 static uint32_t draw(struct world *w, uint32_t below)
@@ -92,10 +97,15 @@ static void carry_out(struct world *w, struct node *node, const struct core_upda
         } else if (from != NULL) {
             slot = from->slots[index - from->message.append.prev_index - 1];
         }
-        assert_true(index > node->commit && index < LOG_MAX);
+        assert_true(index > node->commit && index > node->base && index < LOG_MAX && node->install == 0);
         node->log[index] = slot;
         node->last = index;
         node->durable = node->durable < index ? node->durable : index - 1;
+    }
+    if (update->fetch) {
+        node->fetch = from->message.peer;
+        node->fetch_term = from->message.term;
+        node->fetch_base = from->message.install.base_index;
     }
     for (uint32_t i = 0; i < update->n_messages; i++) {
         const struct core_message *m = &update->messages[i];
@@ -109,6 +119,7 @@ static void carry_out(struct world *w, struct node *node, const struct core_upda
         letter->to = m->peer;
         letter->message.peer = node->id;
         for (uint32_t k = 0; m->type == CORE_APPEND && k < m->append.n; k++) {
+            assert_true(m->append.prev_index >= node->base);
             letter->slots[k] = node->log[m->append.prev_index + 1 + k];
             letter->entries[k] = (struct core_entry){letter->slots[k].term, letter->slots[k].type, NULL, 0};
             if (letter->slots[k].type == RLOG_CHANGE) {
@@ -126,6 +137,10 @@ static void check(struct world *w, struct node *node)
     uint64_t to = commit < node->last ? commit : node->last;
 
     assert_true(commit >= node->commit);
+    if (node->install != 0) {
+        return; /* its log counts no more */
+    }
+    assert_int_equal(core_base_index(node->core), node->base);
     assert_int_equal(core_last_index(node->core), node->last);
     for (uint64_t i = node->commit + 1; i <= to; i++) {
         if (i > w->committed_last) {
@@ -138,21 +153,33 @@ static void check(struct world *w, struct node *node)
     node->commit = to > node->commit ? to : node->commit;
 }
 
+static struct core_base base_at(const struct world *w, uint64_t index)
+{
+    return (struct core_base){index, w->committed[index].term, 1, w->change.base, (uint32_t)w->change.len};
+}
+
 static void start_node(struct world *w, struct node *node)
 {
     struct core_options options = {node->id, ELECTION_MS, HEARTBEAT_MS, draw(w, 1u << 20)};
-    struct core_entry *entries = calloc(node->last, sizeof(entries[0]));
+    struct core_entry *entries = calloc(node->last + 1, sizeof(entries[0]));
+    struct core_log log = {.term = node->term, .vote = node->vote, .base = base_at(w, node->base)};
     struct core_update update;
 
     assert_non_null(entries);
-    for (uint64_t i = 0; i < node->last; i++) {
-        entries[i] = (struct core_entry){node->log[i + 1].term, node->log[i + 1].type, NULL, 0};
+    log.entries = entries;
+    log.n = node->last - node->base;
+    for (uint64_t i = 0; i < log.n; i++) {
+        const struct slot *slot = &node->log[node->base + 1 + i];
+
+        entries[i] = (struct core_entry){slot->term, slot->type, NULL, 0};
+        if (slot->type == RLOG_CHANGE) {
+            entries[i].change = w->change.base;
+            entries[i].change_bytes = (uint32_t)w->change.len;
+        }
     }
-    entries[0].change = w->change.base;
-    entries[0].change_bytes = (uint32_t)w->change.len;
-    node->commit = 0;
+    node->commit = node->base;
     assert_int_equal(core_new(&options, &node->core), 0);
-    assert_int_equal(core_start(node->core, w->now, node->term, node->vote, entries, node->last, &update), 0);
+    assert_int_equal(core_start(node->core, w->now, &log, &update), 0);
     carry_out(w, node, &update, NULL, 0);
     check(w, node);
     free(entries);
@@ -163,6 +190,8 @@ static void stop_node(struct node *node)
     core_free(node->core);
     node->core = NULL;
     node->last = node->durable; /* what was not on disk is gone */
+    node->install = 0;          /* so is a snapshot that was not yet in its place */
+    node->fetch = 0;
 }
 
 static void world_init(struct world *w, uint32_t n, uint32_t seed)
@@ -205,7 +234,7 @@ static void persist(struct world *w, struct node *node)
 {
     struct core_update update;
 
-    if (node->core == NULL || node->durable == node->last) {
+    if (node->core == NULL || node->install != 0 || node->durable == node->last) {
         return;
     }
     node->durable = node->last;
@@ -243,6 +272,60 @@ static void time_out(struct world *w, struct node *node)
     assert_int_equal(core_timeout(node->core, w->now, &update), 0);
     carry_out(w, node, &update, NULL, 0);
     check(w, node);
+}
+
+/* Lets go of what lies at or below @index. */
+static int trim(struct world *w, struct node *node, uint64_t index)
+{
+    struct core_base base = base_at(w, index);
+    struct core_update update;
+    int rc = core_trimmed(node->core, w->now, &base, &update);
+
+    if (rc == 0) {
+        node->base = index;
+        carry_out(w, node, &update, NULL, 0);
+        check(w, node);
+    }
+    return rc;
+}
+
+/* The snapshot that the leader spoke of is here: some index that is not below its base. */
+static int install(struct world *w, struct node *node)
+{
+    uint64_t index = node->fetch_base + draw(w, (uint32_t)(w->committed_last - node->fetch_base) + 1);
+    struct core_base base = base_at(w, index);
+    struct core_update update;
+    int rc = core_install(node->core, w->now, node->fetch, node->fetch_term, &base, &update);
+
+    node->fetch = 0;
+    if (rc == 0) {
+        node->install = update.install ? index : 0;
+        carry_out(w, node, &update, NULL, 0);
+    }
+    return rc;
+}
+
+static void end_install(struct world *w, struct node *node)
+{
+    struct core_update update;
+
+    node->base = node->last = node->durable = node->install;
+    node->install = 0;
+    node->commit = node->base;
+    assert_int_equal(core_installed(node->core, w->now, &update), 0);
+    w->installs++;
+    carry_out(w, node, &update, NULL, 0);
+    check(w, node);
+}
+
+static void install_at_once(struct world *w, struct node *node)
+{
+    if (node->core != NULL && node->fetch != 0 && node->install == 0) {
+        (void)install(w, node);
+    }
+    if (node->core != NULL && node->install != 0) {
+        end_install(w, node);
+    }
 }
 
 static int submit(struct world *w, struct node *node)
@@ -288,6 +371,7 @@ static void run(struct world *w, uint64_t ms)
         }
         for (uint32_t i = 0; i < w->n; i++) {
             persist(w, &w->nodes[i]);
+            install_at_once(w, &w->nodes[i]);
         }
     }
 }
@@ -391,13 +475,14 @@ static void follower_init(struct follower *f)
 {
     struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
     struct core_entry first = {.term = 1, .type = RLOG_CHANGE};
+    struct core_log log = {.term = 1, .entries = &first, .n = 1};
 
     memset(f, 0, sizeof(*f));
     encode_members(3, &f->change);
     first.change = f->change.base;
     first.change_bytes = (uint32_t)f->change.len;
     assert_int_equal(core_new(&options, &f->core), 0);
-    assert_int_equal(core_start(f->core, 1000, 1, 0, &first, 1, &f->update), 0);
+    assert_int_equal(core_start(f->core, 1000, &log, &f->update), 0);
 }
 
 static void follower_fini(struct follower *f)
@@ -625,6 +710,376 @@ static void sparse_submissions_do_not_wait_for_heartbeats(void **state)
     world_fini(&w);
 }
 
+/* ---- where a log begins ---- */
+
+static struct node *other_than(struct world *w, const struct node *node, uint32_t by)
+{
+    return &w->nodes[(node->id - 1 + by) % w->n];
+}
+
+static void submit_some(struct world *w, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(submit(w, leader(w)), 0);
+        run(w, 1);
+    }
+}
+
+static void all_are_level(struct world *w)
+{
+    for (uint32_t i = 0; i < w->n; i++) {
+        assert_int_equal(w->nodes[i].last, w->nodes[0].last);
+        assert_int_equal(w->nodes[i].commit, w->nodes[0].last);
+    }
+}
+
+static void a_log_may_begin_late_on_every_node(void **state)
+{
+    struct world w;
+    struct node *l;
+
+    (void)state;
+    world_init(&w, 3, 7);
+    l = elect(&w);
+    submit_some(&w, 20);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(trim(&w, &w.nodes[i], 5 + i), 0);
+        assert_int_equal(trim(&w, &w.nodes[i], 5 + i), MQ_EINVAL); /* not again */
+        assert_int_equal(trim(&w, &w.nodes[i], 3), MQ_EINVAL);
+        assert_int_equal(trim(&w, &w.nodes[i], w.nodes[i].last + 1), MQ_EINVAL);
+    }
+    submit_some(&w, 20);
+    for (uint32_t i = 0; i < 3; i++) {
+        stop_node(&w.nodes[i]);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        start_node(&w, &w.nodes[i]);
+    }
+    l = elect(&w);
+    submit_some(&w, 5);
+    run(&w, 200);
+    all_are_level(&w);
+    assert_int_equal(w.installs, 0);           /* nobody lacked anything */
+    assert_int_equal(trim(&w, l, l->last), 0); /* nothing is left */
+    submit_some(&w, 5);
+    run(&w, 200);
+    all_are_level(&w);
+    stop_node(l);
+    l->last = l->durable = l->base; /* a log without entries */
+    start_node(&w, l);
+    run(&w, 3000);
+    (void)elect(&w);
+    submit_some(&w, 1);
+    run(&w, 200);
+    all_are_level(&w);
+    world_fini(&w);
+}
+
+static void a_follower_far_behind_gets_a_snapshot(void **state)
+{
+    struct world w;
+    struct node *l, *behind;
+
+    (void)state;
+    world_init(&w, 3, 8);
+    l = elect(&w);
+    behind = other_than(&w, l, 1);
+    submit_some(&w, 5);
+    stop_node(behind);
+    submit_some(&w, 500);
+    assert_int_equal(trim(&w, l, l->commit - 10), 0);
+    start_node(&w, behind);
+    run(&w, 1000);
+    assert_int_equal(w.installs, 1);
+    submit_some(&w, 5);
+    run(&w, 200);
+    all_are_level(&w);
+    assert_true(behind->base >= l->base);
+    stop_node(behind); /* and it starts again from there */
+    start_node(&w, behind);
+    submit_some(&w, 5);
+    run(&w, 400);
+    all_are_level(&w);
+    assert_int_equal(w.installs, 1);
+    world_fini(&w);
+}
+
+static void a_lost_word_about_a_snapshot_is_said_again(void **state)
+{
+    struct world w;
+    struct node *l, *behind;
+
+    (void)state;
+    world_init(&w, 3, 9);
+    l = elect(&w);
+    behind = other_than(&w, l, 1);
+    stop_node(behind);
+    submit_some(&w, 100);
+    assert_int_equal(trim(&w, l, l->commit), 0);
+    start_node(&w, behind);
+    for (unsigned i = 0; i < 3000 && behind->fetch == 0; i++) { /* the first word, and all that follow at once */
+        time_out(&w, l);
+        while (w.n_wire > 0) {
+            deliver(&w, 0);
+            persist(&w, l);
+        }
+        w.now++;
+    }
+    assert_int_equal(behind->fetch, l->id);
+    behind->fetch = 0;
+    assert_int_equal(trim(&w, l, l->commit), MQ_EINVAL);
+    submit_some(&w, 2); /* as it goes on, its base is another one than it spoke of */
+    assert_int_equal(trim(&w, l, l->commit), 0);
+    run(&w, 8 * ELECTION_MS);
+    assert_int_equal(w.installs, 1);
+    all_are_level(&w);
+    world_fini(&w);
+}
+
+static void the_acknowledgement_of_a_snapshot_may_be_lost(void **state)
+{
+    struct world w;
+    struct node *l, *behind;
+
+    (void)state;
+    world_init(&w, 3, 10);
+    l = elect(&w);
+    behind = other_than(&w, l, 1);
+    submit_some(&w, 5); /* the leader knows how far it was */
+    w.cut[behind->id - 1] = true;
+    submit_some(&w, 50);
+    assert_int_equal(trim(&w, l, l->commit - 20), 0);
+    w.cut[behind->id - 1] = false;
+    for (unsigned i = 0; i < 5000 && behind->install == 0; i++) {
+        time_out(&w, l);
+        time_out(&w, other_than(&w, l, 2));
+        while (w.n_wire > 0) {
+            deliver(&w, 0);
+            persist(&w, other_than(&w, l, 2));
+            persist(&w, l);
+        }
+        if (behind->fetch != 0) {
+            behind->fetch_base = l->commit - 3; /* a newer one than asked for */
+            (void)install(&w, behind);
+        }
+        w.now++;
+    }
+    assert_true(behind->install != 0);
+    w.cut[behind->id - 1] = true;
+    end_install(&w, behind);
+    run(&w, 10);
+    w.cut[behind->id - 1] = false;
+    run(&w, 8 * ELECTION_MS);
+    submit_some(&w, 1);
+    run(&w, 200);
+    all_are_level(&w);
+    assert_int_equal(w.installs, 1);
+    world_fini(&w);
+}
+
+static void an_append_that_begins_below_the_base_is_cut_there(void **state)
+{
+    struct core_base base = {.index = 4, .term = 5, .change_index = 1};
+    struct core_entry older[4] = {COMMANDS[0], COMMANDS[1], COMMANDS[2], COMMANDS[3]};
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    base.change = f.change.base;
+    base.change_bytes = (uint32_t)f.change.len;
+    assert_int_equal(append(&f, 5, 1, 1, 4, COMMANDS, 4), 0);
+    assert_int_equal(core_persisted(f.core, 1002, 5, 5, &f.update), 0);
+    assert_int_equal(core_trimmed(f.core, 1002, &base, &f.update), 0);
+    assert_int_equal(core_base_index(f.core), 4);
+    assert_int_equal(core_last_index(f.core), 5);
+
+    assert_int_equal(append(&f, 5, 2, 5, 4, NULL, 0), 0);
+    assert_int_equal(f.update.n_messages, 1);
+    assert_int_equal(f.update.messages[0].append_result.rejected, 0);
+    assert_int_equal(f.update.messages[0].append_result.last_index, 4);
+    assert_int_equal(append(&f, 5, 2, 5, 4, COMMANDS, 4), 0); /* 3 to 6 */
+    assert_int_equal(f.update.entries_index, 6);
+    assert_int_equal(f.update.n_entries, 1);
+    assert_int_equal(core_last_index(f.core), 6);
+    older[0].term = older[1].term = 4; /* another entry where our base is */
+    assert_int_equal(append(&f, 5, 2, 4, 4, older, 4), MQ_ECORRUPT);
+    follower_fini(&f);
+}
+
+static void words_about_snapshots_that_break_the_rules_are_refused(void **state)
+{
+    struct core_base base = {.index = 9, .term = 4, .change_index = 1};
+    struct core_message m = {.type = CORE_INSTALL, .peer = 2, .term = 5, .install = {9, 4}};
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    base.change = f.change.base;
+    base.change_bytes = (uint32_t)f.change.len;
+    assert_int_equal(append(&f, 5, 1, 1, 3, COMMANDS, 3), 0);
+    m.install.base_index = 0;
+    assert_int_equal(core_receive(f.core, 1001, &m, &f.update), MQ_EBADMSG);
+    m.install.base_index = 9;
+    m.install.base_term = 6;
+    assert_int_equal(core_receive(f.core, 1001, &m, &f.update), MQ_EBADMSG);
+    m.install.base_index = 3; /* is committed here, in another term */
+    m.install.base_term = 4;
+    assert_int_equal(core_receive(f.core, 1001, &m, &f.update), MQ_ECORRUPT);
+    m.term = 4; /* late: nobody answers it */
+    assert_int_equal(core_receive(f.core, 1001, &m, &f.update), 0);
+    assert_int_equal(f.update.n_messages, 0);
+    assert_false(f.update.fetch);
+    m.term = 5;
+    m.install.base_index = 2; /* is here, but not yet durable */
+    m.install.base_term = 5;
+    assert_int_equal(core_receive(f.core, 1001, &m, &f.update), 0);
+    assert_false(f.update.fetch);
+    assert_int_equal(f.update.n_messages, 1);
+    assert_int_equal(f.update.messages[0].append_result.last_index, 1);
+
+    assert_int_equal(core_install(f.core, 1001, 2, 4, &base, &f.update), MQ_EAGAIN);
+    base.change_bytes = 1;
+    assert_int_equal(core_install(f.core, 1001, 2, 5, &base, &f.update), MQ_EBADMSG);
+    base.change_bytes = (uint32_t)f.change.len;
+    assert_int_equal(core_install(f.core, 1001, 2, 5, &base, &f.update), 0);
+    assert_true(f.update.install);
+    assert_int_equal(core_install(f.core, 1001, 2, 5, &base, &f.update), MQ_EBUSY);
+    assert_int_equal(append(&f, 5, 9, 4, 9, COMMANDS, 2), 0); /* not taken */
+    assert_int_equal(f.update.n_entries, 0);
+    assert_int_equal(core_persisted(f.core, 1002, 4, 5, &f.update), 0); /* late, of what was dropped */
+    assert_int_equal(f.update.n_messages, 0);
+    assert_int_equal(core_installed(f.core, 1003, &f.update), 0);
+    assert_int_equal(f.update.n_messages, 1);
+    assert_int_equal(f.update.messages[0].append_result.last_index, 9);
+    assert_int_equal(append(&f, 5, 9, 4, 9, COMMANDS, 2), 0);
+    assert_int_equal(f.update.entries_index, 10);
+    follower_fini(&f);
+}
+
+/* ---- who may stand ---- */
+
+static bool asks(struct follower *f, uint64_t term, uint64_t last_term, uint64_t last_index, bool pre_vote)
+{
+    struct core_message vote = {.type = CORE_VOTE, .peer = 3, .term = term};
+
+    vote.vote.last_term = last_term;
+    vote.vote.last_index = last_index;
+    vote.vote.pre_vote = pre_vote;
+    assert_int_equal(core_receive(f->core, 1001, &vote, &f->update), 0);
+    assert_int_equal(f->update.n_messages, 1);
+    return f->update.messages[0].vote_result.granted;
+}
+
+static void a_claim_votes_as_if_the_lost_entries_were_here(void **state)
+{
+    struct core_entry first = {.term = 1, .type = RLOG_CHANGE};
+    struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
+    struct core_log log = {.term = 5, .vote = 2, .entries = &first, .n = 1};
+    struct follower f = {0};
+
+    (void)state;
+    encode_members(3, &f.change);
+    first.change = f.change.base;
+    first.change_bytes = (uint32_t)f.change.len;
+    assert_int_equal(core_new(&options, &f.core), 0);
+    core_set_claim(f.core, 5, 3);
+    assert_int_equal(core_start(f.core, 1000, &log, &f.update), 0);
+    assert_true(core_claim_open(f.core));
+    assert_true(f.update.term_or_vote); /* who leads in term 5 counts on what is lost */
+    assert_int_equal(f.update.term, 6);
+    assert_int_equal(f.update.vote, 0);
+
+    assert_false(asks(&f, 7, 5, 2, true));
+    assert_false(asks(&f, 7, 4, 9, true));
+    assert_true(asks(&f, 7, 5, 3, true));
+    assert_true(asks(&f, 7, 6, 2, true));
+    assert_false(asks(&f, 7, 5, 2, false));
+    assert_int_equal(core_term(f.core), 7); /* it heard of the term all the same */
+    for (uint64_t now = 2000; now < 9000; now += 50) {
+        if (now >= core_timeout_at(f.core)) {
+            assert_int_equal(core_timeout(f.core, now, &f.update), 0);
+        }
+        assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+    }
+    assert_int_equal(append(&f, 8, 1, 1, 1, COMMANDS, 2), 0);
+    assert_int_equal(core_persisted(f.core, 1002, 3, 5, &f.update), 0);
+    assert_false(core_claim_open(f.core));
+    assert_int_equal(core_timeout(f.core, 20000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_CANDIDATE);
+    follower_fini(&f);
+}
+
+static void a_claim_can_be_lowered(void **state)
+{
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    assert_int_equal(append(&f, 5, 1, 1, 1, COMMANDS, 2), 0);
+    assert_int_equal(core_persisted(f.core, 1002, 3, 5, &f.update), 0);
+    core_set_claim(f.core, 5, 4);
+    assert_true(core_claim_open(f.core));
+    core_set_claim(f.core, 5, 3);
+    assert_false(core_claim_open(f.core));
+    follower_fini(&f);
+}
+
+static void a_passive_node_votes_but_does_not_stand(void **state)
+{
+    struct core_message now_you = {.type = CORE_TIMEOUT_NOW, .peer = 2, .term = 5};
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    core_set_passive(f.core, true);
+    assert_int_equal(append(&f, 5, 1, 1, 1, NULL, 0), 0);
+    assert_false(asks(&f, 6, 9, 9, true)); /* it has a leader */
+    now_you.timeout_now.last_index = 1;
+    now_you.timeout_now.last_term = 1;
+    assert_int_equal(core_receive(f.core, 1001, &now_you, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+    assert_int_equal(core_timeout(f.core, core_timeout_at(f.core), &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+    assert_int_equal(core_leader(f.core), 0);
+    assert_true(core_timeout_at(f.core) > 1000 + 2 * ELECTION_MS);
+    assert_true(asks(&f, 6, 9, 9, true)); /* it has none any more */
+    core_set_passive(f.core, false);
+    assert_int_equal(core_timeout(f.core, core_timeout_at(f.core), &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_CANDIDATE);
+    follower_fini(&f);
+}
+
+static void a_lone_voter_leads_in_a_term_of_its_own(void **state)
+{
+    struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
+    struct core_entry first = {.term = 1, .type = RLOG_CHANGE};
+    struct core_log log = {.term = 4, .vote = 2, .entries = &first, .n = 1};
+    struct follower f = {0};
+
+    (void)state;
+    encode_members(1, &f.change);
+    first.change = f.change.base;
+    first.change_bytes = (uint32_t)f.change.len;
+    for (unsigned passive = 0; passive < 2; passive++) {
+        assert_int_equal(core_new(&options, &f.core), 0);
+        core_set_passive(f.core, passive == 1);
+        assert_int_equal(core_start(f.core, 1000, &log, &f.update), 0);
+        if (passive == 1) {
+            assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+            assert_int_equal(core_term(f.core), 4);
+            core_set_passive(f.core, false);
+            assert_int_equal(core_timeout(f.core, core_timeout_at(f.core), &f.update), 0);
+        }
+        assert_int_equal(core_role(f.core), RLOG_LEADING);
+        assert_true(f.update.term_or_vote);
+        assert_int_equal(f.update.term, 5);
+        assert_int_equal(f.update.vote, 1);
+        core_free(f.core);
+    }
+    f.core = NULL;
+    follower_fini(&f);
+}
+
 static uint32_t running_seed; /* told when a test fails */
 
 static int tell_seed(void **state)
@@ -636,7 +1091,7 @@ static int tell_seed(void **state)
 
 /* Messages lost, doubled by retries, late and out of order; nodes cut off, killed with what was not on disk,
  * restarted. */
-static uint64_t random_run(uint32_t seed)
+static uint64_t random_run(uint32_t seed, uint64_t *installs)
 {
     uint64_t committed;
     struct world w;
@@ -652,6 +1107,10 @@ static uint64_t random_run(uint32_t seed)
             }
         } else if (what < 610 && w.n_wire > 0) {
             w.n_wire--; /* lost */
+        } else if (what < 630 && node->core != NULL && node->install != 0) {
+            end_install(&w, node);
+        } else if (what < 650 && node->core != NULL && node->fetch != 0 && node->install == 0) {
+            assert_true(install(&w, node) != MQ_ECORRUPT);
         } else if (what < 800) {
             persist(&w, node);
         } else if (what < 900) {
@@ -663,8 +1122,10 @@ static uint64_t random_run(uint32_t seed)
             }
         } else if (what < 992) {
             w.cut[node->id - 1] = draw(&w, 4) == 0;
-        } else if (what < 994 && node->core != NULL) {
+        } else if (what < 993 && node->core != NULL) {
             stop_node(node);
+        } else if (what < 997 && node->core != NULL && node->install == 0 && node->commit > node->base) {
+            (void)trim(&w, node, node->base + 1 + draw(&w, (uint32_t)(node->commit - node->base)));
         } else if (node->core == NULL) {
             start_node(&w, node);
         }
@@ -685,6 +1146,7 @@ static uint64_t random_run(uint32_t seed)
     }
     assert_int_equal(w.nodes[0].commit, w.nodes[0].last);
     committed = w.committed_last;
+    *installs += w.installs;
     world_fini(&w);
     return committed;
 }
@@ -692,13 +1154,15 @@ static uint64_t random_run(uint32_t seed)
 static void random_runs_agree_on_what_is_committed(void **state)
 {
     uint64_t committed = 0;
+    uint64_t installs = 0;
 
     (void)state;
     for (running_seed = 1; running_seed <= 300; running_seed++) {
-        committed += random_run(running_seed);
+        committed += random_run(running_seed, &installs);
     }
-    print_message("%" PRIu64 " entries were committed\n", committed);
+    print_message("%" PRIu64 " entries were committed, %" PRIu64 " snapshots put in place\n", committed, installs);
     assert_true(committed > 50000);
+    assert_true(installs > 300);
 }
 
 int main(void)
@@ -717,6 +1181,16 @@ int main(void)
         cmocka_unit_test(a_contradiction_of_what_is_committed_is_reported),
         cmocka_unit_test(leadership_can_be_handed_over),
         cmocka_unit_test(sparse_submissions_do_not_wait_for_heartbeats),
+        cmocka_unit_test(a_log_may_begin_late_on_every_node),
+        cmocka_unit_test(a_follower_far_behind_gets_a_snapshot),
+        cmocka_unit_test(a_lost_word_about_a_snapshot_is_said_again),
+        cmocka_unit_test(the_acknowledgement_of_a_snapshot_may_be_lost),
+        cmocka_unit_test(an_append_that_begins_below_the_base_is_cut_there),
+        cmocka_unit_test(words_about_snapshots_that_break_the_rules_are_refused),
+        cmocka_unit_test(a_claim_votes_as_if_the_lost_entries_were_here),
+        cmocka_unit_test(a_claim_can_be_lowered),
+        cmocka_unit_test(a_passive_node_votes_but_does_not_stand),
+        cmocka_unit_test(a_lone_voter_leads_in_a_term_of_its_own),
         cmocka_unit_test_teardown(random_runs_agree_on_what_is_committed, tell_seed),
     };
 

@@ -44,6 +44,7 @@ static void every_message_comes_back(void **state)
         {.type = CORE_VOTE_RESULT, .peer = 2, .term = 3, .vote_result = {true, false}},
         {.type = CORE_VOTE_RESULT, .peer = 2, .term = 3, .vote_result = {false, true}},
         {.type = CORE_TIMEOUT_NOW, .peer = 2, .term = 3, .timeout_now = {9, 2}},
+        {.type = CORE_INSTALL, .peer = 2, .term = 3, .install = {9, 2}},
     };
 
     (void)state;
@@ -118,7 +119,7 @@ static void decode_refuses_what_is_no_frame(void **state)
         {"another magic", 0, 'X', MQ_EBADMSG},
         {"another version", 4, 2, MQ_EVERSION},
         {"no type", 6, 0, MQ_EBADMSG},
-        {"an unknown type", 6, 8, MQ_EBADMSG},
+        {"an unknown type", 6, 15, MQ_EBADMSG},
         {"a type above all", 6, 255, MQ_EBADMSG},
         {"a byte that must be zero", 7, 1, MQ_EBADMSG},
         {"a header over the limit", 9, 0x20, MQ_ETOOBIG},
