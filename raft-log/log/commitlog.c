@@ -168,10 +168,12 @@ static int check_options(const struct commitlog_options *options, struct mq_buf 
     return 0;
 }
 
-static int recover(struct commitlog *log, struct mq_buf *problem)
+static int recover(struct commitlog *log, const struct commitlog_options *options, struct mq_buf *problem)
 {
+    struct startup_options start = {
+        .known = {options->term, options->committed}, .keep_claim = options->keep_claim, .data = options->data};
     struct recovered found;
-    int rc = startup(&log->handover, &log->index, &found, problem);
+    int rc = startup(&log->handover, &start, &log->index, &found, problem);
 
     if (rc != 0) {
         return rc;
@@ -275,7 +277,7 @@ int commitlog_open(struct net_loop *loop, const struct commitlog_options *option
     }
     rc = new_log(loop, options, &log);
     if (rc == 0) {
-        rc = recover(log, problem);
+        rc = recover(log, options, problem);
         if (rc == 0) {
             rc = start_threads(log, problem);
         }
@@ -541,9 +543,10 @@ int commitlog_append(struct commitlog *log, struct rlog_header *header, struct r
     header->pos = commitlog_next_pos(log, blob->payload_bytes);
     header->prev_crc = log->last_crc;
     header->payload_crc = mq_crc32c(0, payload, blob->payload_bytes);
-    rlog_header_encode(header, blob->base);
     memset(payload + blob->payload_bytes, 0,
            rlog_entry_bytes(blob->payload_bytes) - RLOG_HEADER_BYTES - blob->payload_bytes);
+    header->bare_sectors = rlog_entry_bare_sectors(blob->base, header->pos, rlog_entry_bytes(blob->payload_bytes), 1);
+    rlog_header_encode(header, blob->base);
     add(log, write, header, blob->base, &blob->ref);
     return 0;
 }

@@ -8,6 +8,7 @@
 #define RLOG_LOG_COMMITLOG_H
 
 #include "raft-log/include/raftlog/raftlog.h"
+#include "raft-log/log/claim.h"
 #include "raft-log/log/entry_codec.h"
 
 struct commitlog;
@@ -21,6 +22,12 @@ struct commitlog_options {
      * what a truncation took away meanwhile. */
     void (*durable)(void *data, uint64_t index, uint64_t term);
     void *data;
+    uint64_t term;      /* of the member: no entry is younger; 0: not known */
+    uint64_t committed; /* entries up to here were durable here and committed (commit_mark.h); 0: not known */
+    /* While the log is opened: entries that may have been acknowledged are bad. Once @claim is durable they are cut,
+     * with a copy beside the log. Returns 0; or a negative code, and in @why the end of a sentence for people: then
+     * nothing is changed and the log is refused. NULL: refused. */
+    int (*keep_claim)(void *data, const struct rlog_claim *claim, struct mq_buf *why);
 };
 
 /* An entry as it lies in the log. @bytes: header, payload and padding, contiguous. Valid until the next call into the
@@ -32,8 +39,8 @@ struct commitlog_entry {
 };
 
 /* Opens and recovers: walks all entries, checks headers, chain, positions, payload CRCs; cuts a torn tail (zeroes
- * it); refuses a bad entry with good ones behind it. Returns 0; MQ_ECORRUPT or MQ_EVERSION or -errno with one line in
- * @problem that names file, position, index. */
+ * it); keeps a claim on what is bad and may have been acknowledged (recover.h). Returns 0; MQ_ECORRUPT or MQ_EVERSION
+ * or -errno with one line in @problem that names file, position, index. */
 int commitlog_open(struct net_loop *loop, const struct commitlog_options *options, struct commitlog **out,
                    struct mq_buf *problem);
 

@@ -15,7 +15,8 @@
 #define CUT_BYTES 64u
 #define CUT_CRC_FROM 8u
 
-int cut_zero(struct handover *h, uint64_t from, uint64_t to)
+/* Writes zeros over [from, to) in all segments there and syncs them. Returns 0 or -errno. */
+static int zero(struct handover *h, uint64_t from, uint64_t to)
 {
     while (from < to) {
         struct segment *segment = handover_segment_at(h, from);
@@ -86,12 +87,12 @@ static int write_record(struct handover *h, int fd, uint8_t *record)
 static int carry_out(struct handover *h, int fd, uint64_t from, uint64_t to)
 {
     uint8_t none[CUT_BYTES] = {0};
-    int rc = cut_zero(h, from, to);
+    int rc = zero(h, from, to);
 
     return rc != 0 ? rc : write_record(h, fd, none);
 }
 
-void cut_log(struct handover *h, uint64_t from, uint64_t to)
+int cut_try(struct handover *h, uint64_t from, uint64_t to)
 {
     uint8_t record[CUT_BYTES];
     int fd, rc;
@@ -99,7 +100,7 @@ void cut_log(struct handover *h, uint64_t from, uint64_t to)
     encode(record, from, to);
     fd = open_file(h, O_RDWR | O_CREAT);
     if (fd < 0) {
-        rlog_disk_failed("open", CUT_NAME, fd);
+        return fd;
     }
     rc = write_record(h, fd, record);
     if (rc == 0) {
@@ -108,10 +109,17 @@ void cut_log(struct handover *h, uint64_t from, uint64_t to)
     if (rc >= 0) {
         rc = carry_out(h, fd, from, to);
     }
-    if (rc < 0) {
+    h->disk->close(h->disk, fd);
+    return rc < 0 ? rc : 0;
+}
+
+void cut_log(struct handover *h, uint64_t from, uint64_t to)
+{
+    int rc = cut_try(h, from, to);
+
+    if (rc != 0) {
         rlog_disk_failed("truncation", CUT_NAME, rc);
     }
-    h->disk->close(h->disk, fd);
 }
 
 static int finish(struct handover *h, int fd, struct mq_buf *problem)

@@ -26,12 +26,11 @@
 
 /* Carries the steps out. The writer is idle. Any failure ends the process. */
 void cut_log(struct handover *h, uint64_t from, uint64_t to);
+/* The same for a start, which can still refuse. Returns 0, MQ_ENOMEM or -errno. */
+int cut_try(struct handover *h, uint64_t from, uint64_t to);
 
 /* At start, before anything is read from the segments: finishes a cut that a crash interrupted. Returns 0; or
  * MQ_EVERSION, MQ_ECORRUPT or -errno with one line in @problem. */
 int cut_finish(struct handover *h, struct mq_buf *problem);
-
-/* Writes zeros over [from, to) in all segments there and syncs them. Returns 0 or -errno. */
-int cut_zero(struct handover *h, uint64_t from, uint64_t to);
 
 #endif

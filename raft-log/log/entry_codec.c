@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define CRC_FROM 8u
+#define END_MARK 0x524D5145u /* "EQMR" */
 
 void rlog_header_encode(struct rlog_header *header, uint8_t *at)
 {
@@ -27,14 +28,16 @@ void rlog_header_encode(struct rlog_header *header, uint8_t *at)
     rlog_le32_store(at + 68, header->prev_crc);
     rlog_le32_store(at + 72, header->records);
     rlog_le32_store(at + 76, header->items);
+    rlog_le32_store(at + 80, header->bare_sectors);
+    rlog_le32_store(at + 92, END_MARK);
     header->crc = mq_crc32c(0, at + CRC_FROM, RLOG_HEADER_BYTES - CRC_FROM);
     rlog_le32_store(at + 4, header->crc);
 }
 
-/* What version 1 leaves zero must be zero, so that a decoded header encodes to the same bytes. */
-static int unused_is_zero(const uint8_t *at)
+/* What version 1 fixes must be so, so that a decoded header encodes to the same bytes. */
+static int fixed_is_right(const uint8_t *at)
 {
-    return at[11] == 0 && rlog_le64_load(at + 80) == 0 && rlog_le64_load(at + 88) == 0;
+    return at[11] == 0 && rlog_le64_load(at + 84) == 0 && rlog_le32_load(at + 92) == END_MARK;
 }
 
 int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out)
@@ -55,8 +58,8 @@ int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out)
         return MQ_EVERSION;
     }
     payload_bytes = rlog_le32_load(at + 12);
-    if (at[10] < RLOG_COMMAND || at[10] > RLOG_CHANGE || !unused_is_zero(at) ||
-        payload_bytes > RLOG_ENTRY_BYTES_MAX) {
+    if (at[10] < RLOG_COMMAND || at[10] > RLOG_CHANGE || !fixed_is_right(at) ||
+        payload_bytes > RLOG_ENTRY_BYTES_MAX || rlog_le32_load(at + 80) > payload_bytes / RLOG_SECTOR_BYTES + 1) {
         return MQ_ECORRUPT;
     }
     *out = (struct rlog_header){
@@ -72,6 +75,7 @@ int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out)
         .prev_crc = rlog_le32_load(at + 68),
         .records = rlog_le32_load(at + 72),
         .items = rlog_le32_load(at + 76),
+        .bare_sectors = rlog_le32_load(at + 80),
         .crc = crc,
     };
     return 0;
@@ -84,4 +88,36 @@ bool rlog_entry_is_sound(const struct rlog_header *header, const uint8_t *at)
 
     return memcmp(at + used, NO_PADDING, rlog_entry_bytes(header->payload_bytes) - used) == 0 &&
            mq_crc32c(0, at + RLOG_HEADER_BYTES, header->payload_bytes) == header->payload_crc;
+}
+
+/* @n: a multiple of 8. Content shows itself in the first words as a rule. */
+static bool is_bare(const uint8_t *at, uint32_t n, uint32_t bytes_max)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < n; i += 8) {
+        uint64_t word = rlog_le64_load(at + i);
+
+        for (; word != 0; word >>= 8) {
+            found += (word & 0xFF) != 0;
+            if (found > bytes_max) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+uint32_t rlog_entry_bare_sectors(const uint8_t *at, uint64_t pos, uint32_t n, uint32_t bytes_max)
+{
+    uint64_t header_end = pos + RLOG_HEADER_BYTES;
+    uint32_t from = (uint32_t)(((header_end + RLOG_SECTOR_BYTES - 1) & ~(uint64_t)(RLOG_SECTOR_BYTES - 1)) - pos);
+    uint32_t bare = 0;
+
+    for (; from < n; from += RLOG_SECTOR_BYTES) {
+        uint32_t left = n - from;
+
+        bare += is_bare(at + from, left < RLOG_SECTOR_BYTES ? left : RLOG_SECTOR_BYTES, bytes_max);
+    }
+    return bare;
 }

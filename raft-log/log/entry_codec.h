@@ -15,10 +15,18 @@
  *   64  u32  CRC-32C of the payload
  *   68  u32  header CRC of the entry before (0 for the first): the hash chain
  *   72  u32  records, 76 u32 items: the proposer's counts
- *   80  u64  zero, 88 u64 zero
+ *   80  u32  bare sectors: of the 512-byte sectors of the commit log that begin behind this header and before the end
+ *            of the entry, so many have at most one byte up to that end that is not zero
+ *   84  u64  zero
+ *   92  u32  end mark "EQMR"
  *   96       payload
  *
- * An entry never crosses a segment: what does not fit starts the next one, and the rest of the old one stays zero. */
+ * An entry never crosses a segment: what does not fit starts the next one, and the rest of the old one stays zero.
+ *
+ * What a power failure kept from the disk is missing by whole sectors, which read as zeros. The last three words tell
+ * such a sector from one that was written with zeros in it: a header that reaches into a second sector leaves its end
+ * mark there, and behind the header more empty sectors than bare ones mean that some are missing. A sector with one
+ * byte counts as bare too, so that one byte which the disk lost cannot make a sector look missing. */
 #ifndef RLOG_LOG_ENTRY_CODEC_H
 #define RLOG_LOG_ENTRY_CODEC_H
 
@@ -29,6 +37,7 @@
 #define RLOG_HEADER_BYTES 96u
 #define RLOG_ENTRY_MAGIC 0x45514D52u /* "RMQE" */
 #define RLOG_ENTRY_VERSION 1
+#define RLOG_SECTOR_BYTES 512u
 
 enum rlog_entry_type { RLOG_COMMAND = 1, RLOG_BARRIER = 2, RLOG_CHANGE = 3 };
 
@@ -45,6 +54,7 @@ struct rlog_header {
     uint32_t prev_crc;
     uint32_t records;
     uint32_t items;
+    uint32_t bare_sectors;
     uint32_t crc; /* of the header itself: set by decode, and by encode */
 };
 
@@ -63,5 +73,9 @@ int rlog_header_decode(const uint8_t *at, size_t n, struct rlog_header *out);
 
 /* Whether payload and padding of the whole entry at @at are what its header says. */
 bool rlog_entry_is_sound(const struct rlog_header *header, const uint8_t *at);
+
+/* How many sectors that begin behind the header of the entry of @n bytes at @at, whose position is @pos, have no more
+ * than @bytes_max bytes up to its end that are not zero. */
+uint32_t rlog_entry_bare_sectors(const uint8_t *at, uint64_t pos, uint32_t n, uint32_t bytes_max);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "raft-log/log/entry_codec.h"
 #include "raft-log/log/little.h"
+#include "raft-log/log/verdict.h"
 #include "remoting/base/crc.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
@@ -10,12 +11,12 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 
-#define AHEAD_BYTES (8u << 20) /* the kernel is asked for this much at a time */
+#define AHEAD_BYTES (8u << 20) /* read ahead of the walk */
 
-enum verdict {
+enum sort {
     GOOD,
     NOTHING,  /* no header here: zeros, or bytes that do not check */
-    TORN,     /* the header is good and follows, the rest does not check */
+    BROKEN,   /* the header is good and follows, the rest does not check */
     STRANGER, /* a good header for this position that does not follow the entry before */
     ALIEN     /* a good header of another version */
 };
@@ -32,21 +33,22 @@ struct walk {
     uint64_t commit_max;       /* of all headers */
 };
 
-static uint64_t pad_bytes(const struct rlog_header *header)
+/* @at: the whole entry. */
+static bool padding_is_zero(const struct rlog_header *header, const uint8_t *at)
 {
-    return rlog_entry_bytes(header->payload_bytes) - RLOG_HEADER_BYTES - header->payload_bytes;
+    uint32_t end = rlog_entry_bytes(header->payload_bytes);
+    uint8_t all = 0;
+
+    for (uint32_t i = RLOG_HEADER_BYTES + header->payload_bytes; i < end; i++) {
+        all |= at[i];
+    }
+    return all == 0;
 }
 
-/* Every byte equals the one before it and the first is zero: the C library compares 32 bytes at a time. */
-static bool is_zero(const uint8_t *at, uint64_t n)
-{
-    return n == 0 || (at[0] == 0 && memcmp(at, at + 1, n - 1) == 0);
-}
-
-/* Judges what lies at @pos as the entry behind @so_far. @reason: set unless good. @header: set for GOOD, TORN and
+/* Judges what lies at @pos as the entry behind @so_far. @reason: set unless good. @header: set for GOOD, BROKEN and
  * STRANGER. */
-static enum verdict judge(const struct segment *segment, uint64_t pos, const struct recovered *so_far,
-                          struct rlog_header *header, const char **reason)
+static enum sort judge(const struct segment *segment, uint64_t pos, const struct recovered *so_far,
+                       struct rlog_header *header, const char **reason)
 {
     const uint8_t *at = segment_at(segment, pos);
     uint64_t left = segment_end(segment) - pos;
@@ -67,43 +69,13 @@ static enum verdict judge(const struct segment *segment, uint64_t pos, const str
     if (*reason != NULL) {
         return STRANGER;
     }
-    at += RLOG_HEADER_BYTES;
     if (RAFTMQ_DEFECT(TORN_TAIL_KEPT)) {
         return GOOD;
     }
-    *reason = mq_crc32c(0, at, header->payload_bytes) != header->payload_crc ? "payload checksum"
-              : !is_zero(at + header->payload_bytes, pad_bytes(header))      ? "padding"
-                                                                             : NULL;
-    return *reason != NULL ? TORN : GOOD;
-}
-
-/* Asks the kernel for the next piece of a stretch of data. Reading is only ever done inside such stretches and
- * pieces: a page of unwritten space that is read once counts as data from then on. */
-static uint64_t read_ahead(const struct segment *segment, struct segment_data *data)
-{
-    uint64_t n = data->to - data->from < AHEAD_BYTES ? data->to - data->from : AHEAD_BYTES;
-
-    segment_advise(segment, data->from, data->from + n, MADV_WILLNEED);
-    segment_advise(segment, data->from, data->from + n, MADV_POPULATE_READ);
-    data->from += n;
-    return n;
-}
-
-static bool rest_is_zero(const struct segment *segment, uint64_t pos)
-{
-    struct segment_data data = segment_next_data(segment, pos);
-
-    while (data.from < data.to) {
-        uint64_t n = read_ahead(segment, &data);
-
-        if (!is_zero(segment_at(segment, data.from - n), n)) {
-            return false;
-        }
-        if (data.from == data.to) {
-            data = segment_next_data(segment, data.to);
-        }
-    }
-    return true;
+    *reason = mq_crc32c(0, at + RLOG_HEADER_BYTES, header->payload_bytes) != header->payload_crc ? "payload checksum"
+              : !padding_is_zero(header, at)                                                     ? "padding"
+                                                                                                 : NULL;
+    return *reason != NULL ? BROKEN : GOOD;
 }
 
 /* Whether the rest of this segment was left free because the next entry, in the next segment, did not fit. */
@@ -112,14 +84,14 @@ static bool goes_on_in_next(const struct walk *walk, struct rlog_header *header)
     const struct segment *segment = walk->segments[walk->k];
     const struct segment *next;
     const char *reason;
-    enum verdict verdict;
+    enum sort sort;
 
-    if (walk->k + 1 == walk->n || !rest_is_zero(segment, walk->pos)) {
+    if (walk->k + 1 == walk->n || !verdict_rest_is_zero(segment, walk->pos)) {
         return false;
     }
     next = walk->segments[walk->k + 1];
-    verdict = judge(next, next->first_pos, walk->so_far, header, &reason);
-    return (verdict == GOOD || verdict == TORN) &&
+    sort = judge(next, next->first_pos, walk->so_far, header, &reason);
+    return (sort == GOOD || sort == BROKEN) &&
            rlog_entry_bytes(header->payload_bytes) > segment_end(segment) - walk->pos;
 }
 
@@ -132,7 +104,7 @@ static void look_ahead(struct walk *walk)
         walk->ahead = segment_next_data(segment, walk->pos);
     }
     while (walk->ahead.from < walk->ahead.to && walk->ahead.from < walk->pos + AHEAD_BYTES) {
-        read_ahead(segment, &walk->ahead);
+        verdict_read_ahead(segment, &walk->ahead);
     }
 }
 
@@ -162,24 +134,24 @@ static int accept_entry(struct walk *walk, const struct rlog_header *header)
     return 0;
 }
 
-/* Takes good entries up to the first place without one. Returns that place's verdict with @header and @reason, or
- * GOOD after an allocation failed (@rc). */
-static enum verdict walk_good(struct walk *walk, struct rlog_header *header, const char **reason, int *rc)
+/* Takes good entries up to the first place without one. Returns what is there with @header and @reason, or GOOD after
+ * an allocation failed (@rc). */
+static enum sort walk_good(struct walk *walk, struct rlog_header *header, const char **reason, int *rc)
 {
     for (;;) {
-        enum verdict verdict;
+        enum sort sort;
 
         if (walk->pos == segment_end(walk->segments[walk->k]) && walk->k + 1 < walk->n) {
             enter_segment(walk, walk->k + 1);
         }
         look_ahead(walk);
-        verdict = judge(walk->segments[walk->k], walk->pos, walk->so_far, header, reason);
-        if (verdict == NOTHING && goes_on_in_next(walk, header)) {
+        sort = judge(walk->segments[walk->k], walk->pos, walk->so_far, header, reason);
+        if (sort == NOTHING && goes_on_in_next(walk, header)) {
             enter_segment(walk, walk->k + 1);
             continue;
         }
-        if (verdict != GOOD) {
-            return verdict;
+        if (sort != GOOD) {
+            return sort;
         }
         *rc = accept_entry(walk, header);
         if (*rc != 0) {
@@ -188,94 +160,50 @@ static enum verdict walk_good(struct walk *walk, struct rlog_header *header, con
     }
 }
 
-/* Searches [pos, to) of one segment. @torn_end: raised to the end of the last bytes that are not zero. Returns
- * whether a good header of a later entry lies there. */
-static bool search_piece(const struct segment *segment, uint64_t pos, uint64_t to, uint64_t last_index,
-                         uint64_t *torn_end, struct rlog_header *found)
+/* With zeros up to the end of its segment, the next entry may as well be one that did not fit: then what is bad is at
+ * the beginning of the next segment. @sort: of what is at walk->pos; changed when @bad is moved. */
+static void try_next_segment(const struct walk *walk, struct bad_place *bad, enum sort *sort)
 {
-    for (; pos < to; pos += 8) {
-        const uint8_t *at = segment_at(segment, pos);
+    const struct segment *next;
+    struct rlog_header header;
+    const char *reason;
+    enum sort there;
 
-        if (rlog_le64_load(at) == 0) {
-            continue;
-        }
-        *torn_end = pos + 8;
-        if (rlog_le32_load(at) == RLOG_ENTRY_MAGIC &&
-            rlog_header_decode(at, segment_end(segment) - pos, found) == 0 && found->pos == pos &&
-            found->index > last_index) {
-            return true;
-        }
+    if (*sort != NOTHING || walk->k + 1 == walk->n || !verdict_rest_is_zero(walk->segments[walk->k], walk->pos)) {
+        return;
     }
-    return false;
+    next = walk->segments[walk->k + 1];
+    if (verdict_rest_is_zero(next, next->first_pos)) {
+        return;
+    }
+    there = judge(next, next->first_pos, walk->so_far, &header, &reason);
+    if (there == NOTHING || there == ALIEN || (there == STRANGER && header.index <= walk->so_far->last_index)) {
+        *sort = there;
+        bad->k = walk->k + 1;
+        bad->pos = next->first_pos;
+        bad->reason = reason;
+    }
 }
 
-static bool search_segment(const struct segment *segment, uint64_t pos, uint64_t last_index, uint64_t *torn_end,
-                           struct rlog_header *found)
+static int refuse_alien(const struct walk *walk, uint64_t pos)
 {
-    struct segment_data data = segment_next_data(segment, pos);
+    const struct segment *segment = walk->segments[(pos - walk->segments[0]->first_pos) / walk->segments[0]->bytes];
 
-    data.from &= ~(uint64_t)7; /* entries are aligned, and so are segments */
-    while (data.from < data.to) {
-        uint64_t n = read_ahead(segment, &data);
-
-        if (search_piece(segment, data.from - n, data.from, last_index, torn_end, found)) {
-            return true;
-        }
-        if (data.from == data.to) {
-            data = segment_next_data(segment, data.to);
-        }
-    }
-    return false;
+    mq_buf_printf(walk->problem,
+                  "%s: the entry at position %" PRIu64 ", behind entry %" PRIu64
+                  ", has format version %u, this program knows %d",
+                  segment->name, pos, walk->so_far->last_index, rlog_le16_load(segment_at(segment, pos) + 8),
+                  RLOG_ENTRY_VERSION);
+    return MQ_EVERSION;
 }
 
-/* Searches everything behind the good entries. @from: where a later entry could begin; what is before it, from the
- * end of the log on, only counts as torn. */
-static bool search_behind(const struct walk *walk, uint64_t from, struct rlog_header *found)
-{
-    struct recovered *so_far = walk->so_far;
-
-    so_far->torn_end = from > walk->pos ? from : so_far->end_pos;
-    for (size_t k = 0; k < walk->n; k++) {
-        const struct segment *segment = walk->segments[k];
-        uint64_t pos = from > segment->first_pos ? from : segment->first_pos;
-
-        if (pos < segment_end(segment) &&
-            search_segment(segment, pos, so_far->last_index, &so_far->torn_end, found)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int refuse(const struct walk *walk, int rc, const char *reason, const struct rlog_header *behind)
-{
-    const char *name = walk->segments[walk->k]->name;
-    uint64_t index = walk->so_far->last_index + 1;
-
-    if (rc == MQ_EVERSION) {
-        mq_buf_printf(walk->problem,
-                      "%s: entry %" PRIu64 " at position %" PRIu64 " has format version %u, this program knows %d",
-                      name, index, walk->pos, rlog_le16_load(segment_at(walk->segments[walk->k], walk->pos) + 8),
-                      RLOG_ENTRY_VERSION);
-    } else {
-        mq_buf_printf(walk->problem,
-                      "%s: entry %" PRIu64 " at position %" PRIu64 " is bad (%s) but entry %" PRIu64
-                      " at position %" PRIu64
-                      " %s good: refusing to cut; see README \"When a node refuses to start\"",
-                      name, index, walk->pos, reason, behind->index, behind->pos,
-                      behind->pos == walk->pos ? "there is" : "behind it is");
-    }
-    return rc;
-}
-
-int recover_log(struct segment *const *segments, size_t n, struct entry_index *index, struct recovered *out,
-                struct mq_buf *problem)
+int recover_log(struct segment *const *segments, size_t n, const struct recover_known *known,
+                struct entry_index *index, struct recovered *out, struct mq_buf *problem)
 {
     struct walk walk = {.segments = segments, .n = n, .index = index, .so_far = out, .problem = problem};
-    struct rlog_header header, behind;
-    const char *reason = NULL;
-    enum verdict verdict;
-    uint64_t from;
+    struct bad_place bad = {0};
+    enum sort sort;
+    uint64_t alien;
     int rc = 0;
 
     *out = (struct recovered){0};
@@ -284,23 +212,22 @@ int recover_log(struct segment *const *segments, size_t n, struct entry_index *i
     }
     for (size_t k = 0; k < n; k++) {
         segment_advise(segments[k], segments[k]->first_pos, segment_end(segments[k]),
-                       MADV_RANDOM); /* see read_ahead */
+                       MADV_RANDOM); /* see verdict_read_ahead */
     }
     enter_segment(&walk, 0);
-    verdict = walk_good(&walk, &header, &reason, &rc);
+    sort = walk_good(&walk, &bad.header, &bad.reason, &rc);
     if (rc != 0) {
         return rc;
     }
-    if (verdict == ALIEN) {
-        return refuse(&walk, MQ_EVERSION, reason, NULL);
+    bad.k = walk.k;
+    bad.pos = walk.pos;
+    try_next_segment(&walk, &bad, &sort);
+    if (sort == ALIEN) {
+        return refuse_alien(&walk, bad.pos);
     }
-    if (verdict == STRANGER) {
-        return refuse(&walk, MQ_ECORRUPT, reason, &header);
-    }
-    /* The payload of a torn entry is its sender's bytes: what looks like a header in it is none. */
-    from = verdict == TORN ? walk.pos + rlog_entry_bytes(header.payload_bytes) : walk.pos;
-    if (search_behind(&walk, from, &behind) && !RAFTMQ_DEFECT(ROTTEN_CUT_AS_TORN)) {
-        return refuse(&walk, MQ_ECORRUPT, reason, &behind);
+    bad.header_follows = sort == BROKEN;
+    if (verdict_reach(segments, n, known, &bad, out, &alien) != 0) {
+        return refuse_alien(&walk, alien);
     }
     out->proven_commit = walk.commit_max < out->last_index ? walk.commit_max : out->last_index;
     return 0;

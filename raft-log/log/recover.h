@@ -1,25 +1,35 @@
-/* Reads a whole log and says where it ends. Works on mapped segments alone and changes nothing.
+/* Reads a whole log and says where it ends, and what lies there if that is not the end it should have. Works on
+ * mapped segments alone and changes nothing.
  *
  * Every entry is checked: header CRC, version, own position, index, chain to the entry before, term, payload CRC,
- * zero padding. The first place where no good entry lies is the end of the log, if what is behind it allows that:
+ * zero padding. Entry k is the first one that is not good. If only zeros are left and nothing says that k was there,
+ * the log is whole. Otherwise the judgement asks two things (verdict.c):
  *
- *   all zeros                                   the log ends here
- *   zeros up to the end of the segment, and     an entry that did not fit: the walk goes on there
- *     the next one begins with the next entry
- *   anything else, without a good header        a torn tail, which was never acknowledged: to be zeroed
- *     of a later entry behind it
- *   a good header of a later entry behind it    rot, or a torn group of entries: refused, never cut. "Good" is:
- * aligned to 8 bytes, CRC holds, says its own position, index above the last a good header here that does not follow
- * refused
+ *   Is k known to be committed? The caller may know, or the commit field of a good later header says so.
+ *   Does k look absent? Of a write that was not synced a power failure leaves any of its sectors, and zeros for the
+ *   others. A segment is synced before the next one is written, so nothing is absent before a later one's entry.
+ *
+ *   not known to be committed, looks absent   TORN       its sync never ended: nothing from k on was acknowledged
+ * here known to be committed                     ROTTEN     the disk lost what it had not known, does not look absent
+ * AMBIGUOUS  perhaps acknowledged
  *
  * What is behind an end is read only where the file has data, so allocated but unwritten space costs nothing. */
 #ifndef RLOG_LOG_RECOVER_H
 #define RLOG_LOG_RECOVER_H
 
+#include "raft-log/log/claim.h"
 #include "raft-log/log/entry_index.h"
 #include "raft-log/log/segment.h"
 
 #include <stdbool.h>
+
+enum recover_verdict { RECOVER_WHOLE, RECOVER_TORN, RECOVER_ROTTEN, RECOVER_AMBIGUOUS };
+
+/* What the member knows besides its log. */
+struct recover_known {
+    uint64_t term;      /* the member's: no entry here is younger; 0: not known */
+    uint64_t committed; /* entries up to here were durable here and committed; 0: not known */
+};
 
 struct recovered {
     uint64_t last_index, last_term; /* 0 when empty */
@@ -28,12 +38,19 @@ struct recovered {
     uint64_t proven_commit; /* highest commit field of all headers, at most last_index */
     uint64_t end_pos;       /* of the last good entry */
     uint64_t torn_end;      /* end of the last bytes behind it that are not zero; end_pos if there are none */
+    enum recover_verdict verdict;
+    /* Unless WHOLE: of entry last_index + 1. */
+    uint64_t bad_pos;
+    const char *bad_reason; /* what does not check; a literal */
+    char bad_name[32];      /* of the segment */
+    /* ROTTEN, AMBIGUOUS: the last entry that may have been acknowledged, rather too high than too low. */
+    struct rlog_claim claim;
 };
 
 /* Walks @n segments that lie one behind the other from position 0 on; fills @index, which is empty. Returns 0;
- * MQ_ECORRUPT or MQ_EVERSION with one line in @problem; or MQ_ENOMEM. */
-int recover_log(struct segment *const *segments, size_t n, struct entry_index *index, struct recovered *out,
-                struct mq_buf *problem);
+ * MQ_EVERSION (an entry of another format) with one line in @problem; or MQ_ENOMEM. */
+int recover_log(struct segment *const *segments, size_t n, const struct recover_known *known,
+                struct entry_index *index, struct recovered *out, struct mq_buf *problem);
 
 /* Judges the entries that begin at or above @from once more, as a walk that found @found left them in @index. Returns
  * whether all are as good as they were. */

@@ -1,5 +1,6 @@
 #include "raft-log/log/startup.h"
 
+#include "raft-log/log/aside.h"
 #include "raft-log/log/cut.h"
 #include "raft-log/log/segment_dir.h"
 #include "remoting/base/err.h"
@@ -11,23 +12,94 @@
 /* More than what is appended but not yet synced at any time: the bound on what is in flight and one entry. */
 #define UNSETTLED_BYTES_MAX (80u << 20)
 
-static int cut_torn_tail(struct handover *h, const struct recovered *found, struct mq_buf *problem)
+static int cut_behind_end(struct handover *h, const struct recovered *found, struct mq_buf *problem)
 {
-    uint64_t bytes = found->torn_end - found->end_pos;
     int rc;
 
-    if (bytes == 0) {
+    if (found->torn_end == found->end_pos) {
         return 0;
     }
-    rc = cut_zero(h, found->end_pos, found->torn_end);
+    rc = cut_try(h, found->end_pos, found->torn_end);
     if (rc != 0) {
-        mq_buf_printf(problem, "%s: cutting the torn tail at position %" PRIu64 ": %s",
-                      handover_segment_at(h, found->end_pos)->name, found->end_pos, mq_strerror(rc));
+        mq_buf_printf(problem, "%s: cutting what is bad at position %" PRIu64 ": %s", found->bad_name, found->bad_pos,
+                      mq_strerror(rc));
+    }
+    return rc;
+}
+
+static int cut_torn_tail(struct handover *h, const struct recovered *found, struct mq_buf *problem)
+{
+    int rc = cut_behind_end(h, found, problem);
+
+    if (rc == 0) {
+        mq_log_warn("log",
+                    "cut a torn tail of %" PRIu64 " bytes at position %" PRIu64 ", after entry %" PRIu64
+                    ": it was never acknowledged",
+                    found->torn_end - found->end_pos, found->end_pos, found->last_index);
+    }
+    return rc;
+}
+
+/* Nothing is lost that may have been acknowledged before the claim on it is durable. */
+static int keep_claim(const struct startup_options *options, const struct recovered *found, struct mq_buf *problem)
+{
+    struct mq_buf why = {0};
+    int rc = MQ_ECORRUPT;
+
+    if (options->keep_claim != NULL) {
+        rc = options->keep_claim(options->data, &found->claim, &why);
+    }
+    if (rc != 0) {
+        mq_buf_printf(problem, "%s: entry %" PRIu64 " at position %" PRIu64 " is bad (%s) and %s; %.*s",
+                      found->bad_name, found->last_index + 1, found->bad_pos, found->bad_reason,
+                      found->verdict == RECOVER_ROTTEN ? "was committed" : "may have been acknowledged",
+                      why.len != 0 ? (int)why.len : 13, why.len != 0 ? (const char *)why.base : "it is not cut");
+    }
+    mq_buf_free(&why);
+    return rc;
+}
+
+/* What is behind the end goes, but not the word that was given on it. */
+static int cut_under_claim(struct handover *h, const struct startup_options *options, const struct recovered *found,
+                           struct mq_buf *problem)
+{
+    int rc = keep_claim(options, found, problem);
+
+    if (rc != 0) {
         return rc;
     }
-    mq_log_warn("log", "cut a torn tail of %" PRIu64 " bytes at position %" PRIu64 ", after entry %" PRIu64, bytes,
-                found->end_pos, found->last_index);
-    return 0;
+    rc = aside_keep(h, found->end_pos, found->torn_end);
+    if (rc != 0) {
+        mq_buf_printf(problem, "%s: copying what is bad at position %" PRIu64 " beside the log: %s", found->bad_name,
+                      found->bad_pos, mq_strerror(rc));
+        return rc;
+    }
+    rc = cut_behind_end(h, found, problem);
+    if (rc == 0) {
+        mq_log_error("log",
+                     "%s: entry %" PRIu64 " at position %" PRIu64
+                     " is bad (%s) and %s: the log ends before it, %" PRIu64
+                     " bytes are kept in aside-*. Check this disk; the other members bring it again",
+                     found->bad_name, found->last_index + 1, found->bad_pos, found->bad_reason,
+                     found->verdict == RECOVER_ROTTEN ? "was committed" : "may have been acknowledged",
+                     found->torn_end - found->end_pos);
+    }
+    return rc;
+}
+
+static int make_end(struct handover *h, const struct startup_options *options, const struct recovered *found,
+                    struct mq_buf *problem)
+{
+    switch (found->verdict) {
+    case RECOVER_WHOLE:
+        return 0;
+    case RECOVER_TORN:
+        return cut_torn_tail(h, found, problem);
+    case RECOVER_ROTTEN:
+    case RECOVER_AMBIGUOUS:
+        return cut_under_claim(h, options, found, problem);
+    }
+    return MQ_ECORRUPT;
 }
 
 /* The walk has touched every page. They stay in the page cache; only our mappings of them, which count as
@@ -68,12 +140,12 @@ static int settle(struct handover *h, const struct entry_index *index, const str
 }
 
 /* Walks the log and settles its end. */
-static int walk_and_settle(struct handover *h, struct entry_index *index, struct recovered *found,
-                           struct mq_buf *problem)
+static int walk_and_settle(struct handover *h, const struct recover_known *known, struct entry_index *index,
+                           struct recovered *found, struct mq_buf *problem)
 {
     int rc;
 
-    rc = recover_log(h->segments, h->n_segments, index, found, problem);
+    rc = recover_log(h->segments, h->n_segments, known, index, found, problem);
     if (rc != 0) {
         return rc;
     }
@@ -84,10 +156,11 @@ static int walk_and_settle(struct handover *h, struct entry_index *index, struct
     }
     mq_log_warn("log", "%s: the end of the log was in memory but not on the disk: an earlier sync failed", h->dir);
     entry_index_fini(index);
-    return recover_log(h->segments, h->n_segments, index, found, problem);
+    return recover_log(h->segments, h->n_segments, known, index, found, problem);
 }
 
-int startup(struct handover *h, struct entry_index *index, struct recovered *found, struct mq_buf *problem)
+int startup(struct handover *h, const struct startup_options *options, struct entry_index *index,
+            struct recovered *found, struct mq_buf *problem)
 {
     int rc;
 
@@ -96,10 +169,10 @@ int startup(struct handover *h, struct entry_index *index, struct recovered *fou
         rc = cut_finish(h, problem);
     }
     if (rc == 0) {
-        rc = walk_and_settle(h, index, found, problem);
+        rc = walk_and_settle(h, &options->known, index, found, problem);
     }
     if (rc == 0) {
-        rc = cut_torn_tail(h, found, problem);
+        rc = make_end(h, options, found, problem);
     }
     if (rc == 0) {
         unmap_pages(h);

@@ -27,28 +27,32 @@ start_one() {
 
 # --- a group of one ---
 
-garbage_behind_the_end() {
-    end=$(node_value one 0 end_pos)
-    node_stop one 0 && garble "$WORK/one-0/$FIRST" "$end" 5000 && node_start one 0 &&
-        ms_until 5 "leads" node_leads one 0 && grep "torn tail" "$LOGS/one-0.log" && holds one 0 $TOPIC 0 200 &&
-        node_ask one 0 send $TOPIC 0 200 50 && holds one 0 $TOPIC 0 250
-}
-
 # zero FILE POS BYTES: as if they had never been written.
 zero() { dd if=/dev/zero of="$1" bs=1 seek="$2" count="$3" conv=notrunc 2> /dev/null; }
 
-# A write that got no further than half its entry; nobody was answered on it.
+# No write of ours leaves that: it may as well be what was acknowledged, and there is no other member to ask.
+garbage_behind_the_end() {
+    end=$(node_value one 0 end_pos)
+    node_stop one 0 && cp "$WORK/one-0/$FIRST" "$WORK/whole" && garble "$WORK/one-0/$FIRST" "$end" 5000 &&
+        cp "$WORK/one-0/$FIRST" "$WORK/garbled" &&
+        refuses_to_start "$WORK/one-0.conf" "at position $end is bad" "may have been acknowledged" &&
+        cmp "$WORK/garbled" "$WORK/one-0/$FIRST" && cp "$WORK/whole" "$WORK/one-0/$FIRST" && node_start one 0 &&
+        ms_until 5 "leads" node_leads one 0 && holds one 0 $TOPIC 0 200 &&
+        node_ask one 0 send $TOPIC 0 200 50 && holds one 0 $TOPIC 0 250
+}
+
+# A write of which the second half never came to the disk, by whole sectors; nobody was answered on it.
 half_an_entry_at_the_end() {
     end=$(node_value one 0 end_pos)
-    node_ask one 0 send $TOPIC 0 1000 1 && new_end=$(node_value one 0 end_pos) && node_stop one 0 &&
-        zero "$WORK/one-0/$FIRST" $((end + 150)) $((new_end - end - 150)) && node_start one 0 &&
+    PROBE_BODY_BYTES=3000 node_ask one 0 send $TOPIC 0 1000 1 && new_end=$(node_value one 0 end_pos) && node_stop one 0 &&
+        zero "$WORK/one-0/$FIRST" $(((end + 607) / 512 * 512)) 4096 && [ "$new_end" -gt $((end + 1024)) ] && node_start one 0 &&
         ms_until 5 "leads" node_leads one 0 && grep "at position $end, " "$LOGS/one-0.log" &&
         node_ask one 0 send $TOPIC 0 250 1 && holds one 0 $TOPIC 0 251
 }
 
 byte_flipped_in_the_middle() {
     node_stop one 0 && flip "$WORK/one-0/$FIRST" 6000 && cp "$WORK/one-0/$FIRST" "$WORK/flipped" &&
-        refuses_to_start "$WORK/one-0.conf" "position" "refusing to cut" && cmp "$WORK/flipped" "$WORK/one-0/$FIRST"
+        refuses_to_start "$WORK/one-0.conf" "position" "was committed" && cmp "$WORK/flipped" "$WORK/one-0/$FIRST"
 }
 
 starts_when_put_right() {
@@ -59,7 +63,7 @@ header_flipped_in_the_middle() {
     node_stop one 0 && cp "$WORK/one-0/$FIRST" "$WORK/whole" || return 1
     # Entry 1 is the founding: its header lies at 0.
     flip "$WORK/one-0/$FIRST" 20 && cp "$WORK/one-0/$FIRST" "$WORK/flipped" &&
-        refuses_to_start "$WORK/one-0.conf" "position 0" "refusing to cut" &&
+        refuses_to_start "$WORK/one-0.conf" "entry 1 at position 0 is bad" &&
         cmp "$WORK/flipped" "$WORK/one-0/$FIRST" && cp "$WORK/whole" "$WORK/one-0/$FIRST" && node_start one 0
 }
 
@@ -95,13 +99,13 @@ start_three() {
         node_ask three "$(leader_of three)" send $TOPIC 0 0 300 && wait_for 5 "level nodes" is_level three
 }
 
-# A follower died while it wrote: of the entry behind its end there is the header and a part.
+# A follower lost power while it wrote: of what is behind its end there are the sectors up to the one with the header.
 follower_with_a_torn_entry() {
     leader=$(leader_of three)
     follower=$(((leader + 1) % 3))
     end=$(node_value three $follower end_pos)
-    proc_kill three-$follower KILL && node_ask three "$leader" send $TOPIC 0 300 20 &&
-        dd if="$WORK/three-$leader/$FIRST" of="$WORK/three-$follower/$FIRST" bs=1 skip="$end" seek="$end" count=150 \
+    proc_kill three-$follower KILL && PROBE_BODY_BYTES=3000 node_ask three "$leader" send $TOPIC 0 300 20 &&
+        dd if="$WORK/three-$leader/$FIRST" of="$WORK/three-$follower/$FIRST" bs=1 skip="$end" seek="$end" count=$(((end + 607) / 512 * 512 - end)) \
             conv=notrunc 2> /dev/null && node_start three $follower &&
         grep "torn tail of .* at position $end, " "$LOGS/three-$follower.log" && ms_until 10 "level" is_level three &&
         holds three $follower $TOPIC 0 320 && logs_equal three
@@ -149,7 +153,7 @@ work_begin damage
 NAMESRV=127.0.0.1:$(free_ports 1)
 check "a name server starts" namesrv_start ns "${NAMESRV#*:}"
 check "a group of one with 200 messages" start_one
-check "garbage behind the last entry is cut" garbage_behind_the_end
+check "garbage behind the last entry stops a node without others" garbage_behind_the_end
 check "an entry of which only the first half was written is cut" half_an_entry_at_the_end
 check "a flipped byte in the middle stops the node and is not cut" byte_flipped_in_the_middle
 check "the node starts when the byte is put right" starts_when_put_right

@@ -21,6 +21,19 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
     f->reports++;
 }
 
+static int on_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
+{
+    struct log_fixture *f = data;
+
+    assert_true(claim->index != 0);
+    f->claim = *claim;
+    if (f->refuse_claims) {
+        assert_int_equal(mq_buf_printf(why, "claims are refused here"), 0);
+        return MQ_ECORRUPT;
+    }
+    return 0;
+}
+
 void log_fixture_init(struct log_fixture *f, const struct rlog_disk *disk, const char *dir, uint64_t segment_bytes)
 {
     *f = (struct log_fixture){.disk = disk, .dir = dir, .segment_bytes = segment_bytes};
@@ -42,9 +55,17 @@ void log_fixture_fini(struct log_fixture *f)
 
 int log_fixture_try_open(struct log_fixture *f)
 {
-    struct commitlog_options options = {
-        .disk = f->disk, .dir = f->dir, .segment_bytes = f->segment_bytes, .durable = on_durable, .data = f};
+    struct commitlog_options options = {.disk = f->disk,
+                                        .dir = f->dir,
+                                        .segment_bytes = f->segment_bytes,
+                                        .durable = on_durable,
+                                        .data = f,
+                                        .term = f->term,
+                                        .committed = f->committed,
+                                        .keep_claim = on_claim};
     int rc;
+
+    f->claim = (struct rlog_claim){0};
 
     mq_buf_free(&f->problem);
     rc = commitlog_open(&f->loop, &options, &f->log, &f->problem);

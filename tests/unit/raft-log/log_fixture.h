@@ -21,6 +21,9 @@ struct log_fixture {
     uint64_t segment_bytes;
     uint64_t durable_index, durable_term; /* as last reported */
     unsigned reports;
+    uint64_t term, committed; /* what the member knows when the log is opened */
+    bool refuse_claims;
+    struct rlog_claim claim; /* asked for by the last open; index 0: none */
     struct mq_buf problem;
 };
 

@@ -19,7 +19,8 @@ static struct rlog_header example(void)
                                 .payload_crc = 0x9A71BB4C,
                                 .prev_crc = 0x41424344,
                                 .records = 0x51525354,
-                                .items = 0x61626364};
+                                .items = 0x61626364,
+                                .bare_sectors = 1};
 }
 
 static void encoded_header_equals_the_golden_file(void **state)
@@ -48,6 +49,7 @@ static void decoded_header_has_every_field(void **state)
     assert_int_equal(back.type, header.type);
     assert_int_equal(back.index, header.index);
     assert_int_equal(back.store_ms, header.store_ms);
+    assert_int_equal(back.bare_sectors, header.bare_sectors);
     assert_int_equal(back.crc, header.crc);
     rlog_header_encode(&back, again);
     assert_memory_equal(again, bytes, sizeof(bytes));
@@ -71,8 +73,9 @@ static void header_with_another_byte_is_refused(void **state)
         {"type unknown", 10, 4, true, MQ_ECORRUPT},
         {"byte 11 is not zero", 11, 1, true, MQ_ECORRUPT},
         {"payload above the limit", 15, 2, true, MQ_ECORRUPT},
-        {"unused word 80", 80, 1, true, MQ_ECORRUPT},
-        {"unused word 88", 95, 1, true, MQ_ECORRUPT},
+        {"more bare sectors than the payload can have", 80, 2, true, MQ_ECORRUPT},
+        {"unused word 84", 91, 1, true, MQ_ECORRUPT},
+        {"end mark", 95, 1, true, MQ_ECORRUPT},
     };
 
     (void)state;
@@ -88,6 +91,39 @@ static void header_with_another_byte_is_refused(void **state)
         }
         assert_int_equal(rlog_header_decode(bytes, sizeof(bytes), &out), cases[i].want);
         assert_int_equal(out.index, 77);
+    }
+}
+
+static void bare_sectors_are_those_with_next_to_nothing_in_them(void **state)
+{
+    static const struct {
+        const char *why;
+        uint64_t pos;
+        uint32_t payload_bytes, bytes_max;
+        uint32_t from, to; /* of the entry: this much is not zero, behind its header */
+        uint32_t want;
+    } cases[] = {
+        {"a full entry", 0, 2000, 1, 96, 2096, 0},
+        {"zeros only: the first sector has the header", 0, 2000, 1, 0, 0, 4},
+        {"the last one counts up to the end of the entry", 0, 1024 - 96 + 8, 0, 96, 1024, 1},
+        {"a single byte is next to nothing", 0, 2000, 1, 600, 601, 4},
+        {"but not nothing", 0, 2000, 0, 600, 601, 3},
+        {"two bytes are something", 0, 2000, 1, 600, 602, 3},
+        {"sectors begin where the log has them", 504, 2000, 1, 520, 2096, 0},
+        {"a header may end with a sector", 512 - 96, 512, 1, 0, 0, 1},
+        {"or reach eight bytes into the next, which is not bare", 512 - 88, 512, 1, 0, 0, 1},
+        {"no sector begins in it", 512, 400, 1, 0, 0, 0},
+    };
+    uint8_t entry[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint32_t n = rlog_entry_bytes(cases[i].payload_bytes);
+
+        print_message("%s\n", cases[i].why);
+        memset(entry, 0, sizeof(entry));
+        memset(entry + cases[i].from, 'x', cases[i].to - cases[i].from);
+        assert_int_equal(rlog_entry_bare_sectors(entry, cases[i].pos, n, cases[i].bytes_max), cases[i].want);
     }
 }
 
@@ -123,6 +159,7 @@ int main(void)
         cmocka_unit_test(encoded_header_equals_the_golden_file),
         cmocka_unit_test(decoded_header_has_every_field),
         cmocka_unit_test(header_with_another_byte_is_refused),
+        cmocka_unit_test(bare_sectors_are_those_with_next_to_nothing_in_them),
         cmocka_unit_test(header_that_is_not_all_there_is_asked_for_again),
         cmocka_unit_test(every_flipped_bit_is_noticed),
     };
