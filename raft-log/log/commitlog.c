@@ -4,11 +4,13 @@
  * to the writer -> written, synced -> on_wake drops the blobs and calls durable. From then on the entry is read from
  * its mapped segment. Failures: no memory (nothing happened), the disk (the process ends).
  *
- * last >= kicked >= durable >= reported, as indexes: appended, given to the writer, on disk, told to the owner. */
+ * last >= kicked >= durable >= reported >= base, as indexes: appended, given to the writer, on disk, told to the
+ * owner, not held any more. */
 #include "raft-log/log/commitlog.h"
 
 #include "raft-log/log/cut.h"
 #include "raft-log/log/entry_index.h"
+#include "raft-log/log/front.h"
 #include "raft-log/log/spare.h"
 #include "raft-log/log/startup.h"
 #include "raft-log/log/writer.h"
@@ -42,6 +44,7 @@ struct commitlog {
     void *data;
 
     struct entry_index index;
+    struct front front;
     struct log_write *
         *pending; /* owned ring of pending_cap (a power of two): entry i, durable < i <= last, in slot i */
     uint64_t pending_cap;
@@ -57,6 +60,11 @@ struct commitlog {
     uint64_t commit_max; /* of all commit fields */
     uint64_t cut_bytes;  /* of a torn tail, at the start */
 };
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 /* --- writes ------------------------------------------------------------------------------------------------- */
 
@@ -129,18 +137,33 @@ static void collect_done(struct commitlog *log)
     }
 }
 
+/* Takes what the spare has done. Callbacks may call into the log, and close it. */
+static void collect_jobs(struct loop_wake *wake)
+{
+    struct spare_job *job;
+
+    while (wake->log != NULL && (job = handover_take_job(&wake->log->handover)) != NULL) {
+        job->done(job);
+    }
+}
+
 static void on_wake(uv_async_t *async)
 {
-    struct commitlog *log = container_of(async, struct loop_wake, async)->log;
+    struct loop_wake *wake = container_of(async, struct loop_wake, async);
+    struct commitlog *log = wake->log;
 
     if (log == NULL) {
         return;
     }
     collect_done(log);
+    if (log->front.dropped != NULL) {
+        front_sweep(&log->front);
+    }
     if (log->durable_index > log->reported_index) {
         log->reported_index = log->durable_index;
         log->durable(log->data, log->durable_index, entry_index_term(&log->index, log->durable_index));
     }
+    collect_jobs(wake);
 }
 
 static void on_wake_closed(uv_handle_t *handle)
@@ -173,8 +196,13 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
     struct startup_options start = {
         .known = {options->term, options->committed}, .keep_claim = options->keep_claim, .data = options->data};
     struct recovered found;
-    int rc = startup(&log->handover, &start, &log->index, &found, problem);
+    int rc = front_open(&log->front, &log->handover, &log->index, problem);
 
+    if (rc != 0) {
+        return rc;
+    }
+    start.base = &log->front.base.base;
+    rc = startup(&log->handover, &start, &log->index, &found, problem);
     if (rc != 0) {
         return rc;
     }
@@ -183,7 +211,7 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
     log->last_term = found.last_term;
     log->last_crc = found.last_crc;
     log->last_store_ms = found.last_store_ms;
-    log->commit_max = found.proven_commit;
+    log->commit_max = max_u64(found.proven_commit, log->front.base.base.index);
     log->cut_bytes = found.torn_end - found.end_pos;
     return 0;
 }
@@ -220,6 +248,7 @@ static void destroy(struct commitlog *log)
         write = write_take(log);
         mq_free(write);
     }
+    front_fini(&log->front);
     entry_index_fini(&log->index);
     mq_free(log->pending);
     handover_fini(&log->handover);
@@ -301,15 +330,62 @@ int commitlog_open(struct net_loop *loop, const struct commitlog_options *option
 void commitlog_close(struct commitlog *log)
 {
     commitlog_kick(log);
+    log->front.closing = true;
     handover_stop(&log->handover);
     pthread_join(log->writer, NULL);
     pthread_join(log->spare, NULL);
     collect_done(log);
+    collect_jobs(log->wake);
+    put_settle(&log->front);
     close_wake(log);
     destroy(log);
 }
 
 /* --- what there is ------------------------------------------------------------------------------------------ */
+
+uint64_t commitlog_first_index(const struct commitlog *log)
+{
+    return log->front.base.base.index + 1;
+}
+
+uint64_t commitlog_start_pos(const struct commitlog *log)
+{
+    return max_u64(log->front.base.base.end_pos, handover_start(&log->handover));
+}
+
+void commitlog_base_get(const struct commitlog *log, struct rlog_base *out)
+{
+    *out = log->front.base.base;
+}
+
+int commitlog_before(const struct commitlog *log, uint64_t index, struct rlog_base *out)
+{
+    const struct rlog_base *base = &log->front.base.base;
+    struct commitlog_entry entry;
+
+    if (index == base->index + 1) {
+        *out = (struct rlog_base){.index = base->index,
+                                  .term = base->term,
+                                  .crc = base->crc,
+                                  .end_pos = base->end_pos,
+                                  .store_ms = base->store_ms};
+        return 0;
+    }
+    if (index == 0 || commitlog_get(log, index - 1, &entry) != 0) {
+        return MQ_ENOTFOUND;
+    }
+    *out = (struct rlog_base){.index = index - 1,
+                              .term = entry.header.term,
+                              .crc = entry.header.crc,
+                              .end_pos = entry.header.pos + entry.n,
+                              .store_ms = entry.header.store_ms};
+    return 0;
+}
+
+uint64_t commitlog_change_before(const struct commitlog *log, uint64_t index)
+{
+    return entry_index_change_before(&log->index, index);
+}
 
 uint64_t commitlog_last_index(const struct commitlog *log)
 {
@@ -341,9 +417,17 @@ bool commitlog_writing(const struct commitlog *log)
     return log->kicked_index != log->durable_index;
 }
 
+static bool is_held(const struct commitlog *log, uint64_t index)
+{
+    return index > log->front.base.base.index && index <= log->last_index;
+}
+
 uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index)
 {
-    return index >= 1 && index <= log->last_index ? entry_index_term(&log->index, index) : 0;
+    if (is_held(log, index)) {
+        return entry_index_term(&log->index, index);
+    }
+    return index == log->front.base.base.index ? log->front.base.base.term : 0;
 }
 
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
@@ -357,7 +441,7 @@ int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_
     const struct segment *segment = NULL; /* NULL: still in memory */
     struct commitlog_entry entry;
 
-    if (index < 1 || index > log->last_index) {
+    if (!is_held(log, index)) {
         return MQ_ENOTFOUND;
     }
     if (index > log->durable_index) {
@@ -380,7 +464,7 @@ int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_
 
 struct net_ref *commitlog_hold(struct commitlog *log, uint64_t index)
 {
-    if (index < 1 || index > log->last_index) {
+    if (!is_held(log, index)) {
         return NULL;
     }
     if (index > log->durable_index) {
@@ -394,7 +478,7 @@ static struct segment *durable_range(const struct commitlog *log, uint64_t pos, 
 {
     struct segment *segment;
 
-    if (pos >= log->durable_pos || bytes > log->durable_pos - pos) {
+    if (pos < commitlog_start_pos(log) || pos >= log->durable_pos || bytes > log->durable_pos - pos) {
         return NULL;
     }
     segment = handover_segment_at(&log->handover, pos);
@@ -452,8 +536,8 @@ void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *ou
         .bytes_written = written.bytes,
         .syncs = written.syncs,
         .sync_ns_total = written.sync_ns,
-        .segments = log->handover.n_segments,
-        .mapped_bytes = log->handover.n_segments * log->handover.segment_bytes,
+        .segments = handover_count(&log->handover),
+        .mapped_bytes = handover_count(&log->handover) * log->handover.segment_bytes,
         .cut_bytes = log->cut_bytes,
     };
 }
@@ -462,10 +546,7 @@ void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *ou
 
 static uint64_t pos_behind(const struct commitlog *log, uint64_t end, uint32_t payload_bytes)
 {
-    uint64_t segment_bytes = log->handover.segment_bytes;
-    uint64_t used = end % segment_bytes;
-
-    return segment_bytes - used >= rlog_entry_bytes(payload_bytes) ? end : end - used + segment_bytes;
+    return segment_place(log->handover.segment_bytes, end, rlog_entry_bytes(payload_bytes));
 }
 
 uint64_t commitlog_next_pos(const struct commitlog *log, uint32_t payload_bytes)
@@ -487,7 +568,7 @@ bool commitlog_has_place(const struct commitlog *log, uint64_t end, const struct
 /* Everything an append can fail at. @out: a write to fill. */
 static int reserve(struct commitlog *log, uint32_t payload_bytes, struct log_write **out)
 {
-    uint64_t room = (uint64_t)HANDOVER_SEGMENTS_MAX * log->handover.segment_bytes;
+    uint64_t room = handover_start(&log->handover) + (uint64_t)HANDOVER_SEGMENTS_MAX * log->handover.segment_bytes;
     int rc;
 
     if (!fits_segment(log, payload_bytes)) {
@@ -518,6 +599,9 @@ static void add(struct commitlog *log, struct log_write *write, const struct rlo
                                 .term = header->term,
                                 .ref = ref};
     entry_index_append(&log->index, header->pos, header->term);
+    if (header->type == RLOG_CHANGE) {
+        entry_index_note_change(&log->index);
+    }
     log->pending[header->index & (log->pending_cap - 1)] = write;
     write_list_append(&log->fresh, write);
     log->last_index = header->index;
@@ -594,19 +678,29 @@ void commitlog_kick(struct commitlog *log)
     }
 }
 
-/* The new last entry is @index, whose bytes are durable (0: the log is empty). */
+/* The new last entry is @index, whose bytes are durable (the base's: the log is empty). */
 static void set_last(struct commitlog *log, uint64_t index)
 {
-    struct commitlog_entry entry = {0};
-    int rc = index != 0 ? commitlog_get(log, index, &entry) : 0;
+    struct rlog_base last;
+    int rc = commitlog_before(log, index + 1, &last);
 
     MQ_ASSERT(rc == 0);
     log->last_index = log->kicked_index = log->durable_index = index;
     log->reported_index = log->reported_index < index ? log->reported_index : index;
-    log->end_pos = log->durable_pos = index != 0 ? entry.header.pos + entry.n : 0;
-    log->last_term = entry.header.term;
-    log->last_crc = entry.header.crc;
-    log->last_store_ms = entry.header.store_ms;
+    log->end_pos = log->durable_pos = last.end_pos;
+    log->last_term = last.term;
+    log->last_crc = last.crc;
+    log->last_store_ms = last.store_ms;
+}
+
+/* After everything behind the base was taken away: what comes next may belong to a segment that was dropped. */
+static void make_room(struct commitlog *log)
+{
+    int rc = front_make_room(&log->handover, log->end_pos);
+
+    if (rc != 0) {
+        rlog_disk_failed("making a segment", log->handover.dir, rc);
+    }
 }
 
 void commitlog_truncate(struct commitlog *log, uint64_t index)
@@ -630,7 +724,41 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
     }
     handover_cut(&log->handover, log->end_pos);
     entry_index_truncate(&log->index, index);
+    make_room(log);
     if (log->durable_index > log->reported_index) {
         uv_async_send(&log->wake->async); /* what survived is reported on the loop, not from inside here */
     }
+}
+
+/* --- the beginning ------------------------------------------------------------------------------------------ */
+
+int commitlog_trim(struct commitlog *log, uint64_t pos)
+{
+    return front_trim(&log->front, pos, log->durable_pos);
+}
+
+int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
+                         struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb)
+{
+    return put_start(&log->front, put, bytes, n, ref, before, cb);
+}
+
+int commitlog_reset(struct commitlog *log, const struct rlog_base *base)
+{
+    if (base->index == 0 || base->term == 0 || base->end_pos == 0 || base->end_pos % 8 != 0) {
+        return MQ_EINVAL;
+    }
+    if (base->change_bytes > RLOG_BASE_CHANGE_MAX) {
+        return MQ_ETOOBIG;
+    }
+    commitlog_kick(log);
+    handover_wait_idle(&log->handover);
+    collect_done(log);
+    handover_rest_spare(&log->handover);
+    front_reset(&log->front, base);
+    set_last(log, base->index);
+    log->reported_index = log->commit_max = base->index;
+    handover_set_tail(&log->handover, base->end_pos);
+    handover_wake_spare(&log->handover);
+    return 0;
 }

@@ -3,13 +3,18 @@
  * fdatasync; a spare thread makes the next segment and zeroes ahead of the tail. An appended entry is served from its
  * blob until it is durable, from the mapped segment afterwards.
  *
+ * The log need not begin with entry 1: what lies before the first entry is its base (base_file.h), which moves up
+ * (commitlog_trim), down (commitlog_put_before) or anywhere (commitlog_reset).
+ *
  * A failed write or sync logs one line and ends the process before anything is reported. */
 #ifndef RLOG_LOG_COMMITLOG_H
 #define RLOG_LOG_COMMITLOG_H
 
 #include "raft-log/include/raftlog/raftlog.h"
+#include "raft-log/log/base_file.h"
 #include "raft-log/log/claim.h"
 #include "raft-log/log/entry_codec.h"
+#include "raft-log/log/put.h"
 
 struct commitlog;
 struct rlog_disk;
@@ -47,7 +52,18 @@ int commitlog_open(struct net_loop *loop, const struct commitlog_options *option
 /* Waits for the writer to finish what was appended, stops the threads, frees. Blocking. */
 void commitlog_close(struct commitlog *log);
 
-uint64_t commitlog_last_index(const struct commitlog *log); /* 0 when empty */
+uint64_t commitlog_first_index(const struct commitlog *log); /* base.index + 1 */
+/* The first byte held: positions from here to the end of the last entry can be viewed. */
+uint64_t commitlog_start_pos(const struct commitlog *log);
+/* What the log begins behind. @out: its membership is borrowed until the beginning moves. */
+void commitlog_base_get(const struct commitlog *log, struct rlog_base *out);
+/* What lies before entry @index, first_index to last_index + 1: what the base of a log that begins there would be,
+ * but without membership. Returns 0 or MQ_ENOTFOUND. */
+int commitlog_before(const struct commitlog *log, uint64_t index, struct rlog_base *out);
+/* The last CHANGE entry that is held up to @index; 0 if there is none: then the base's membership holds. */
+uint64_t commitlog_change_before(const struct commitlog *log, uint64_t index);
+
+uint64_t commitlog_last_index(const struct commitlog *log); /* the base's when empty */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 uint64_t commitlog_end_pos(const struct commitlog *log);
 int64_t commitlog_last_store_ms(const struct commitlog *log);
@@ -57,7 +73,7 @@ bool commitlog_writing(const struct commitlog *log);
 
 /* Header of an entry, from memory or from the map. Returns 0 or MQ_ENOTFOUND. */
 int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
-uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* 0 if not held */
+uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* the base's too; 0 if not known */
 /* Position of the header of an entry that is held. Does not look at the entry's bytes, so it never waits for the
  * disk. */
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index);
@@ -93,6 +109,25 @@ void commitlog_kick(struct commitlog *log);
  * makes the removal durable so that a crash at any instant shows the old tail or the new one, never a stale entry
  * behind a newer one. */
 void commitlog_truncate(struct commitlog *log, uint64_t index);
+
+/* Drops the segments that lie wholly below @pos, which is not above what is in a snapshot. The log begins later at
+ * once, on disk too a little later; the files become new segments or are removed, off the loop. The segment with the
+ * end of the log always stays. Views taken before stay valid. Returns 0 (also when there is nothing to drop) or
+ * MQ_ENOMEM. */
+int commitlog_trim(struct commitlog *log, uint64_t pos);
+
+/* The log is empty behind @base (borrowed), whatever it held; durable on return. For a snapshot that was installed.
+ * Blocking. Nothing that was appended before is reported durable any more. Returns 0, MQ_EINVAL (a base that cannot
+ * be) or MQ_ETOOBIG (the membership) with nothing changed. */
+int commitlog_reset(struct commitlog *log, const struct rlog_base *base);
+
+/* Puts the @n bytes of whole entries at @bytes, inside @ref's memory (one reference acquired until @cb), before the
+ * first one. @before: what lies before the first of them, as the sender's commitlog_before says; borrowed. Its
+ * membership is that of its own index, or left out. They are checked against the base and written off the loop; then
+ * the log begins with them. One at a time. Returns 0; MQ_EBUSY, MQ_ECLOSED, MQ_ENOMEM, or MQ_ECORRUPT (@before cannot
+ * be). @cb: put.h has the codes. */
+int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
+                         struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb);
 
 /* Bytes in a mapped segment (durable ones only). As rlog_view, without the applied check. */
 int commitlog_view(struct commitlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);

@@ -174,6 +174,17 @@ static int real_advise(const struct rlog_disk *disk, const uint8_t *at, size_t b
     return madvise((void *)at, bytes, advice) != 0 ? -errno : 0;
 }
 
+static int real_zero_file(const struct rlog_disk *disk, int fd, uint64_t bytes)
+{
+    int rc;
+
+    (void)disk;
+    do {
+        rc = fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (off_t)bytes);
+    } while (rc != 0 && errno == EINTR);
+    return rc != 0 ? -errno : 0;
+}
+
 const struct rlog_disk rlog_disk_real = {
     .open = real_open,
     .close = real_close,
@@ -192,6 +203,7 @@ const struct rlog_disk rlog_disk_real = {
     .next_data = real_next_data,
     .forget = real_forget,
     .advise = real_advise,
+    .zero_file = real_zero_file,
 };
 
 int rlog_disk_write_all(const struct rlog_disk *disk, int fd, struct iovec *vec, int n, uint64_t at)

@@ -36,6 +36,9 @@ struct rlog_disk {
     int (*forget)(const struct rlog_disk *disk, int fd, uint64_t at, uint64_t bytes);
     /* madvise for mapped memory, @advice as there; may do nothing. */
     int (*advise)(const struct rlog_disk *disk, const uint8_t *at, size_t bytes, int advice);
+    /* Makes the first @bytes of the file read as zeros and keeps its space allocated, without writing them. NULL or
+     * -EOPNOTSUPP: cannot. */
+    int (*zero_file)(const struct rlog_disk *disk, int fd, uint64_t bytes);
     void *data;
 };
 

@@ -75,12 +75,31 @@ int handover_init(struct handover *h, const struct rlog_disk *disk, const char *
     return 0;
 }
 
+/* The mutex is held, or the threads are gone. */
+static struct segment *take_old(struct handover *h)
+{
+    if (h->old == NULL) {
+        return NULL;
+    }
+    h->n_old--;
+    return segment_pop(&h->old);
+}
+
+void handover_forget_old(struct handover *h)
+{
+    while (h->old != NULL) {
+        net_ref_release(&take_old(h)->ref);
+    }
+}
+
 void handover_fini(struct handover *h)
 {
-    MQ_ASSERT(h->queued.first == NULL && h->done.first == NULL);
-    for (size_t i = 0; i < h->n_segments; i++) {
-        net_ref_release(&h->segments[i]->ref);
+    MQ_ASSERT(h->queued.first == NULL && h->done.first == NULL && h->jobs.first == NULL);
+    MQ_ASSERT(h->jobs_done.first == NULL);
+    while (handover_count(h) != 0) {
+        net_ref_release(&handover_drop_front(h)->ref);
     }
+    handover_forget_old(h); /* the next start removes the files */
     pthread_cond_destroy(&h->moved);
     pthread_cond_destroy(&h->to_loop);
     pthread_cond_destroy(&h->to_spare);
@@ -92,33 +111,99 @@ void handover_fini(struct handover *h)
 
 static uint64_t segments_end(const struct handover *h)
 {
-    return atomic_load_explicit(&h->n_segments, memory_order_relaxed) * h->segment_bytes;
+    return atomic_load_explicit(&h->end, memory_order_relaxed) * h->segment_bytes;
+}
+
+static struct segment **slot_of(const struct handover *h, uint64_t number)
+{
+    return &h->segments[(number - h->origin) % HANDOVER_SEGMENTS_MAX];
+}
+
+void handover_begin(struct handover *h, uint64_t pos)
+{
+    MQ_ASSERT(handover_count(h) == 0);
+    h->origin = pos / h->segment_bytes;
+    atomic_store_explicit(&h->first, h->origin, memory_order_release);
+    atomic_store_explicit(&h->end, h->origin, memory_order_release);
 }
 
 int handover_add_segment(struct handover *h, struct segment *segment)
 {
-    size_t n = atomic_load_explicit(&h->n_segments, memory_order_relaxed);
+    uint64_t number = atomic_load_explicit(&h->end, memory_order_relaxed);
 
-    if (n == HANDOVER_SEGMENTS_MAX) {
+    if (handover_count(h) == HANDOVER_SEGMENTS_MAX) {
         return MQ_ENOMEM;
     }
-    MQ_ASSERT(segment->first_pos == n * h->segment_bytes);
-    h->segments[n] = segment;
-    atomic_store_explicit(&h->n_segments, n + 1, memory_order_release);
+    MQ_ASSERT(segment->first_pos == number * h->segment_bytes);
+    *slot_of(h, number) = segment;
+    atomic_store_explicit(&h->end, number + 1, memory_order_release);
     return 0;
+}
+
+void handover_add_front(struct handover *h, struct segment *segment)
+{
+    uint64_t number = atomic_load_explicit(&h->first, memory_order_relaxed) - 1;
+
+    MQ_ASSERT(handover_count(h) < HANDOVER_SEGMENTS_MAX && segment->first_pos == number * h->segment_bytes);
+    *slot_of(h, number) = segment;
+    atomic_store_explicit(&h->first, number, memory_order_release);
+}
+
+struct segment *handover_drop_front(struct handover *h)
+{
+    uint64_t number = atomic_load_explicit(&h->first, memory_order_relaxed);
+
+    MQ_ASSERT(handover_count(h) != 0);
+    atomic_store_explicit(&h->first, number + 1, memory_order_release);
+    return *slot_of(h, number);
+}
+
+void handover_give_old(struct handover *h, struct segment *segment)
+{
+    MQ_ASSERT(segment->ref.count == 1);
+    pthread_mutex_lock(&h->lock);
+    segment_push(&h->old, segment);
+    h->n_old++;
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->to_spare);
+}
+
+struct segment *handover_take_old(struct handover *h, uint64_t pos)
+{
+    struct segment *found = NULL;
+
+    pthread_mutex_lock(&h->lock);
+    for (struct segment **at = &h->old; *at != NULL && found == NULL;) {
+        if ((*at)->first_pos == pos) {
+            found = *at;
+            *at = found->next;
+            h->n_old--;
+        } else {
+            at = &(*at)->next;
+        }
+    }
+    pthread_mutex_unlock(&h->lock);
+    return found;
 }
 
 void handover_set_tail(struct handover *h, uint64_t tail)
 {
+    pthread_mutex_lock(&h->lock);
     h->tail = tail;
     h->zeroed = round_up(tail);
+    h->zero_on = false;
+    h->make_not_before = 0;
+    pthread_mutex_unlock(&h->lock);
 }
 
 struct segment *handover_segment_at(const struct handover *h, uint64_t pos)
 {
-    uint64_t k = pos / h->segment_bytes;
+    uint64_t number = pos / h->segment_bytes;
 
-    return k < atomic_load_explicit(&h->n_segments, memory_order_acquire) ? h->segments[k] : NULL;
+    return number < atomic_load_explicit(&h->end, memory_order_acquire) &&
+                   number >= atomic_load_explicit(&h->first, memory_order_acquire)
+               ? *slot_of(h, number)
+               : NULL;
 }
 
 void handover_put(struct handover *h, struct write_list *list)
@@ -163,6 +248,68 @@ void handover_cut(struct handover *h, uint64_t tail)
     pthread_mutex_unlock(&h->lock);
 }
 
+static void job_list_append(struct job_list *list, struct spare_job *job)
+{
+    job->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = job;
+    } else {
+        list->first = job;
+    }
+    list->last = job;
+}
+
+static struct spare_job *job_list_pop(struct job_list *list)
+{
+    struct spare_job *job = list->first;
+
+    if (job != NULL) {
+        list->first = job->next;
+        if (list->first == NULL) {
+            list->last = NULL;
+        }
+    }
+    return job;
+}
+
+void handover_put_job(struct handover *h, struct spare_job *job)
+{
+    pthread_mutex_lock(&h->lock);
+    job_list_append(&h->jobs, job);
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->to_spare);
+}
+
+struct spare_job *handover_take_job(struct handover *h)
+{
+    struct spare_job *job;
+
+    pthread_mutex_lock(&h->lock);
+    job = job_list_pop(&h->jobs_done);
+    pthread_mutex_unlock(&h->lock);
+    return job;
+}
+
+void handover_rest_spare(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->rest = true;
+    h->resting = false;
+    pthread_cond_signal(&h->to_spare);
+    while (!h->resting) {
+        pthread_cond_wait(&h->to_loop, &h->lock);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void handover_wake_spare(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->rest = false;
+    pthread_mutex_unlock(&h->lock);
+    pthread_cond_signal(&h->to_spare);
+}
+
 void handover_stop(struct handover *h)
 {
     pthread_mutex_lock(&h->lock);
@@ -204,6 +351,14 @@ static int end_making(struct handover *h, struct segment *segment, int rc)
     return rc;
 }
 
+int handover_make(struct handover *h, uint64_t pos, struct segment *old, struct segment **out)
+{
+    if (old != NULL && segment_recycle(h->dir, old, pos, out) == 0) {
+        return 0;
+    }
+    return segment_make(h->disk, h->dir, pos, h->segment_bytes, out);
+}
+
 int handover_need_segment(struct handover *h, uint64_t pos, struct segment **out)
 {
     int rc = 0;
@@ -214,7 +369,7 @@ int handover_need_segment(struct handover *h, uint64_t pos, struct segment **out
     }
     pthread_mutex_lock(&h->lock);
     while (rc == 0 && pos >= segments_end(h)) {
-        struct segment *made = NULL;
+        struct segment *made = NULL, *old;
         uint64_t first_pos = segments_end(h);
 
         if (h->making) {
@@ -222,8 +377,9 @@ int handover_need_segment(struct handover *h, uint64_t pos, struct segment **out
             continue;
         }
         h->making = true;
+        old = take_old(h);
         pthread_mutex_unlock(&h->lock);
-        rc = segment_make(h->disk, h->dir, first_pos, h->segment_bytes, &made);
+        rc = handover_make(h, first_pos, old, &made);
         pthread_mutex_lock(&h->lock);
         rc = end_making(h, made, rc);
     }
@@ -238,7 +394,7 @@ static bool wants_segment(const struct handover *h)
     uint64_t end = segments_end(h);
 
     return !h->making && end - min_u64(end, h->tail) < h->make_ahead && h->tail >= h->make_not_before &&
-           end / h->segment_bytes < HANDOVER_SEGMENTS_MAX;
+           handover_count(h) < HANDOVER_SEGMENTS_MAX;
 }
 
 static bool wants_zeros(const struct handover *h)
@@ -311,7 +467,7 @@ static void claim_zeros(struct handover *h, struct spare_task *out)
     h->zero_on = true;
     h->zero_from = from;
     h->zero_to = to;
-    *out = (struct spare_task){SPARE_ZERO, segment, from, to};
+    *out = (struct spare_task){.work = SPARE_ZERO, .segment = segment, .from = from, .to = to};
 }
 
 /* Waits for a word from the writer; while zeroing is put off, not longer than until it may go on. The mutex is held.
@@ -330,20 +486,49 @@ static void spare_wait(struct handover *h, bool put_off)
     h->spare_waits = false;
 }
 
-/* Whether there is a task now. The mutex is held. */
-static bool choose_task(struct handover *h, bool put_off, bool unsynced, struct spare_task *out)
+/* What the loop gave the spare to do. The mutex is held. */
+static bool choose_job(struct handover *h, struct spare_task *out)
 {
-    if (h->stop) {
-        *out = (struct spare_task){.work = SPARE_STOP};
-        return true;
-    }
+    *out = (struct spare_task){.work = SPARE_JOB, .job = job_list_pop(&h->jobs)};
+    return out->job != NULL;
+}
+
+/* What the spare does by itself. The mutex is held. */
+static bool choose_own(struct handover *h, bool put_off, struct spare_task *out)
+{
     if (wants_segment(h)) {
         h->making = true;
-        *out = (struct spare_task){SPARE_MAKE, NULL, segments_end(h), segments_end(h) + h->segment_bytes};
+        *out = (struct spare_task){.work = SPARE_MAKE,
+                                   .segment = take_old(h),
+                                   .from = segments_end(h),
+                                   .to = segments_end(h) + h->segment_bytes};
+        return true;
+    }
+    if (choose_job(h, out)) {
+        return true;
+    }
+    if (h->n_old > HANDOVER_OLD_KEPT) {
+        *out = (struct spare_task){.work = SPARE_REMOVE, .segment = take_old(h)};
         return true;
     }
     if (wants_zeros(h) && !put_off) {
         claim_zeros(h, out);
+        return true;
+    }
+    return false;
+}
+
+/* Whether there is a task now. The mutex is held. */
+static bool choose_task(struct handover *h, bool put_off, bool unsynced, struct spare_task *out)
+{
+    if (h->stop || h->rest) {
+        if (choose_job(h, out)) {
+            return true;
+        }
+        *out = (struct spare_task){.work = unsynced && !h->stop ? SPARE_SYNC : SPARE_STOP};
+        return unsynced || h->stop;
+    }
+    if (choose_own(h, put_off, out)) {
         return true;
     }
     *out = (struct spare_task){.work = SPARE_SYNC};
@@ -359,11 +544,23 @@ void handover_next_task(struct handover *h, bool unsynced, struct spare_task *ou
         if (choose_task(h, put_off, unsynced, out)) {
             break;
         }
-        put_off = put_off && wants_zeros(h);
+        if (h->rest) {
+            h->resting = true;
+            pthread_cond_signal(&h->to_loop);
+        }
+        put_off = put_off && !h->rest && wants_zeros(h);
         h->zero_on = h->zero_on && put_off;
         spare_wait(h, put_off);
     }
     pthread_mutex_unlock(&h->lock);
+}
+
+void handover_job_done(struct handover *h, struct spare_job *job)
+{
+    pthread_mutex_lock(&h->lock);
+    job_list_append(&h->jobs_done, job);
+    pthread_mutex_unlock(&h->lock);
+    h->wake(h->wake_data);
 }
 
 void handover_zero_written(struct handover *h, uint64_t to)

@@ -6,9 +6,16 @@
  * back as done, in order; the loop takes what is done when its wake-up comes. A lone append costs one wake-up of the
  * writer (condition variable) and one of the loop (uv_async).
  *
- * Segments. All have the same size, so segment k begins at k * segment_bytes. The table only grows, and an entry in
- * it never changes: the loop reads it without the mutex, behind the count. The spare makes the next segment when less
- * than make_ahead bytes are left; the writer makes it when it is needed and still missing.
+ * Segments. All have the same size, so segment number k begins at k * segment_bytes. The table is a ring that holds a
+ * row of them, [first, end). An entry in it never changes, so it is read without the mutex, between the two counts:
+ * end is raised by who made a segment, first is moved by the loop alone, when the log gets another beginning
+ * (front.h). The writer and the spare look only at what lies at the tail and behind it. The spare makes the next
+ * segment when less than make_ahead bytes are left; the writer makes it when it is needed and still missing. Both
+ * take an old segment, one that the loop gave up, if there is one; the spare removes what is not needed for that.
+ *
+ * Jobs. What the loop wants done off its thread and in order, by the spare: between two steps of its own work it
+ * carries out the next job, and gives it back. handover_rest_spare stops it between jobs, so that the loop may touch
+ * what otherwise belongs to the spare.
  *
  * Zeros. tail: nothing at or above it has been written by the writer. zeroed: zeros were written between the tail and
  * it. The spare claims a piece [zero_from, zero_to), which begins at or above both, and writes
@@ -32,7 +39,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HANDOVER_SEGMENTS_MAX 65536u        /* 64 TiB of 1 GiB segments */
+#define HANDOVER_SEGMENTS_MAX 65536u        /* a power of two; 64 TiB of 1 GiB segments */
+#define HANDOVER_OLD_KEPT 1u                /* old segments that wait to become the next one; more are removed */
 #define HANDOVER_ZERO_PIECE (256u << 10)    /* zeroed in one step */
 #define HANDOVER_ZERO_LOW_MAX (128u << 20)  /* less than this zeroed ahead of the tail: zero on, ... */
 #define HANDOVER_ZERO_HIGH_MAX (256u << 20) /* ... up to this */
@@ -62,11 +70,23 @@ struct handover_stats {
     uint64_t entries, bytes, syncs, sync_ns;
 };
 
-enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_ZERO, SPARE_SYNC };
+/* Something that the spare does for the loop. Embedded in its owner, who keeps it until done. */
+struct spare_job {
+    struct spare_job *next;
+    void (*work)(struct spare_job *job); /* spare */
+    void (*done)(struct spare_job *job); /* loop, from commitlog's wake-up or close; may free the job */
+};
+
+struct job_list {
+    struct spare_job *first, *last;
+};
+
+enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_REMOVE, SPARE_JOB, SPARE_ZERO, SPARE_SYNC };
 
 struct spare_task {
     enum spare_work work;
-    struct segment *segment; /* SPARE_ZERO */
+    struct segment *segment; /* SPARE_ZERO: borrowed. SPARE_REMOVE, SPARE_MAKE (or NULL): an old one, given */
+    struct spare_job *job;   /* SPARE_JOB */
     uint64_t from, to;
 };
 
@@ -78,15 +98,20 @@ struct handover {
     void (*wake)(void *data);                 /* tells the loop that something is done; any thread, mutex not held */
     void *wake_data;
 
-    struct segment **segments; /* owned, HANDOVER_SEGMENTS_MAX slots; untouched pages cost nothing */
-    atomic_size_t n_segments;  /* raised under the mutex after the slot is set */
+    struct segment **segments;       /* owned, HANDOVER_SEGMENTS_MAX slots; untouched pages cost nothing */
+    uint64_t origin;                 /* number of the segment in slot 0, set by handover_begin */
+    atomic_uint_fast64_t first, end; /* numbers; end is raised under the mutex, either after the slot is set */
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t to_writer, to_spare, to_loop;
     pthread_cond_t moved; /* a segment was made, or a zeroed piece is written: writer */
     struct write_list queued, done;
+    struct job_list jobs, jobs_done;
+    struct segment *old; /* owned, linked by next; nobody else holds them */
+    uint32_t n_old;
     struct handover_stats stats;
     bool writer_busy, spare_waits, stop;
+    bool rest, resting;       /* the loop wants the spare to rest; it does */
     bool making;              /* the writer or the spare is making the next segment */
     uint64_t make_not_before; /* after a failure the spare tries again when the tail has come here */
     uint64_t tail, zeroed;
@@ -102,11 +127,45 @@ int handover_init(struct handover *h, const struct rlog_disk *disk, const char *
 /* Both threads are gone. Releases the segments. Lists must be empty. */
 void handover_fini(struct handover *h);
 
+/* The row is empty and the next segment that is added or made will begin at @pos. Loop; before the threads run, or
+ * while the writer is idle and the spare rests. */
+void handover_begin(struct handover *h, uint64_t pos);
 /* Loop, before the threads run: the next segment of an existing log. @segment: taken. Returns 0 or MQ_ENOMEM (too
  * many). */
 int handover_add_segment(struct handover *h, struct segment *segment);
-/* Loop, before the threads run: where the log ends. */
+/* As handover_begin: where the log ends. Nothing is zeroed ahead yet. */
 void handover_set_tail(struct handover *h, uint64_t tail);
+
+/* Any thread. */
+static inline uint64_t handover_count(const struct handover *h)
+{
+    return atomic_load_explicit(&h->end, memory_order_acquire) -
+           atomic_load_explicit(&h->first, memory_order_acquire);
+}
+/* Where the row begins. Any thread, but only the loop knows that it stays. */
+static inline uint64_t handover_start(const struct handover *h)
+{
+    return atomic_load_explicit(&h->first, memory_order_acquire) * h->segment_bytes;
+}
+
+/* Number of the lowest segment that the row has place for. */
+static inline uint64_t handover_lowest(const struct handover *h)
+{
+    uint64_t end = atomic_load_explicit(&h->end, memory_order_acquire);
+
+    return end > HANDOVER_SEGMENTS_MAX ? end - HANDOVER_SEGMENTS_MAX : 0;
+}
+
+/* Loop: a segment before the first one. @segment: taken. */
+void handover_add_front(struct handover *h, struct segment *segment);
+/* Loop: takes the first segment out of the row; given. */
+struct segment *handover_drop_front(struct handover *h);
+/* Loop: @segment, taken, is no longer needed and nobody else holds it. */
+void handover_give_old(struct handover *h, struct segment *segment);
+/* Loop, while the spare rests: lets all old segments go, whose files are gone. */
+void handover_forget_old(struct handover *h);
+/* Spare: the old segment that begins at @pos, given, or NULL. */
+struct segment *handover_take_old(struct handover *h, uint64_t pos);
 
 /* Any thread: the segment that holds @pos, borrowed, or NULL if it does not exist. */
 struct segment *handover_segment_at(const struct handover *h, uint64_t pos);
@@ -118,7 +177,12 @@ void handover_wait_idle(struct handover *h); /* until everything put is done; bl
 void handover_stats_get(struct handover *h, struct handover_stats *out);
 /* The log was cut back to @tail, with zeros on disk from there to the old tail. The writer is idle. */
 void handover_cut(struct handover *h, uint64_t tail);
-/* Tells both threads to end; the writer first finishes what was put. */
+void handover_put_job(struct handover *h, struct spare_job *job);
+struct spare_job *handover_take_job(struct handover *h); /* the next one that is done, or NULL */
+/* Waits until the spare has carried out all jobs and rests, with nothing unsynced; blocks. */
+void handover_rest_spare(struct handover *h);
+void handover_wake_spare(struct handover *h);
+/* Tells both threads to end; the writer first finishes what was put, the spare its jobs. */
 void handover_stop(struct handover *h);
 
 /* Writer. Blocks for work; false: stop. */
@@ -133,5 +197,8 @@ void handover_give_done(struct handover *h, struct write_list *list, const struc
 void handover_next_task(struct handover *h, bool unsynced, struct spare_task *out);
 void handover_zero_written(struct handover *h, uint64_t to);             /* the claim ends; all below @to are zeros */
 void handover_made(struct handover *h, struct segment *segment, int rc); /* @segment: taken when @rc is 0 */
+void handover_job_done(struct handover *h, struct spare_job *job);
+/* Makes the segment that begins at @pos, out of @old (taken) if that is possible and not NULL. */
+int handover_make(struct handover *h, uint64_t pos, struct segment *old, struct segment **out);
 
 #endif

@@ -124,6 +124,9 @@ static int accept_entry(struct walk *walk, const struct rlog_header *header)
         return rc;
     }
     entry_index_append(walk->index, header->pos, header->term);
+    if (header->type == RLOG_CHANGE) {
+        entry_index_note_change(walk->index);
+    }
     so_far->last_index = header->index;
     so_far->last_term = header->term;
     so_far->last_crc = header->crc;
@@ -197,8 +200,20 @@ static int refuse_alien(const struct walk *walk, uint64_t pos)
     return MQ_EVERSION;
 }
 
-int recover_log(struct segment *const *segments, size_t n, const struct recover_known *known,
-                struct entry_index *index, struct recovered *out, struct mq_buf *problem)
+/* What is known before the first entry. */
+static struct recovered behind_base(const struct rlog_base *base)
+{
+    return (struct recovered){.last_index = base->index,
+                              .last_term = base->term,
+                              .last_crc = base->crc,
+                              .last_store_ms = base->store_ms,
+                              .end_pos = base->end_pos,
+                              .torn_end = base->end_pos};
+}
+
+int recover_log(struct segment *const *segments, size_t n, const struct rlog_base *base,
+                const struct recover_known *known, struct entry_index *index, struct recovered *out,
+                struct mq_buf *problem)
 {
     struct walk walk = {.segments = segments, .n = n, .index = index, .so_far = out, .problem = problem};
     struct bad_place bad = {0};
@@ -206,7 +221,8 @@ int recover_log(struct segment *const *segments, size_t n, const struct recover_
     uint64_t alien;
     int rc = 0;
 
-    *out = (struct recovered){0};
+    *out = behind_base(base);
+    entry_index_begin(index, base->index);
     if (n == 0) {
         return 0;
     }
@@ -215,6 +231,7 @@ int recover_log(struct segment *const *segments, size_t n, const struct recover_
                        MADV_RANDOM); /* see verdict_read_ahead */
     }
     enter_segment(&walk, 0);
+    walk.pos = base->end_pos > walk.pos ? base->end_pos : walk.pos;
     sort = walk_good(&walk, &bad.header, &bad.reason, &rc);
     if (rc != 0) {
         return rc;
@@ -233,36 +250,21 @@ int recover_log(struct segment *const *segments, size_t n, const struct recover_
     return 0;
 }
 
-/* The first entry that begins at or above @pos; last_index + 1 if there is none. */
-static uint64_t first_from(const struct entry_index *index, uint64_t pos)
-{
-    uint64_t low = 1, high = index->last_index + 1;
-
-    while (low < high) {
-        uint64_t mid = low + (high - low) / 2;
-
-        if (entry_index_pos(index, mid) < pos) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    return low;
-}
-
-bool recover_check_again(struct segment *const *segments, const struct entry_index *index,
-                         const struct recovered *found, uint64_t from)
+bool recover_check_again(struct segment *const *segments, const struct rlog_base *base,
+                         const struct entry_index *index, const struct recovered *found, uint64_t from)
 {
     uint64_t segment_bytes = segments[0]->bytes;
-    uint64_t i = first_from(index, from);
-    struct recovered before = {0};
+    uint64_t start = segments[0]->first_pos;
+    uint64_t i = entry_index_from_pos(index, from);
+    struct recovered before = behind_base(base);
     struct rlog_header header;
     const char *reason;
 
-    if (i > 1 && i <= index->last_index) {
+    if (i > index->first_index && i <= index->last_index) {
         uint64_t pos = entry_index_pos(index, i - 1);
 
-        if (rlog_header_decode(segment_at(segments[pos / segment_bytes], pos), RLOG_HEADER_BYTES, &header) != 0) {
+        if (rlog_header_decode(segment_at(segments[(pos - start) / segment_bytes], pos), RLOG_HEADER_BYTES,
+                               &header) != 0) {
             return false;
         }
         before = (struct recovered){.last_index = i - 1, .last_term = header.term, .last_crc = header.crc};
@@ -270,10 +272,10 @@ bool recover_check_again(struct segment *const *segments, const struct entry_ind
     for (; i <= index->last_index; i++) {
         uint64_t pos = entry_index_pos(index, i);
 
-        if (judge(segments[pos / segment_bytes], pos, &before, &header, &reason) != GOOD) {
+        if (judge(segments[(pos - start) / segment_bytes], pos, &before, &header, &reason) != GOOD) {
             return false;
         }
         before = (struct recovered){.last_index = i, .last_term = header.term, .last_crc = header.crc};
     }
-    return before.last_index == 0 || before.last_crc == found->last_crc;
+    return before.last_index == base->index || before.last_crc == found->last_crc;
 }

@@ -17,6 +17,7 @@
 #ifndef RLOG_LOG_RECOVER_H
 #define RLOG_LOG_RECOVER_H
 
+#include "raft-log/log/base_file.h"
 #include "raft-log/log/claim.h"
 #include "raft-log/log/entry_index.h"
 #include "raft-log/log/segment.h"
@@ -32,7 +33,7 @@ struct recover_known {
 };
 
 struct recovered {
-    uint64_t last_index, last_term; /* 0 when empty */
+    uint64_t last_index, last_term; /* the base's when empty */
     uint32_t last_crc;              /* header CRC of the last entry */
     int64_t last_store_ms;
     uint64_t proven_commit; /* highest commit field of all headers, at most last_index */
@@ -47,14 +48,16 @@ struct recovered {
     struct rlog_claim claim;
 };
 
-/* Walks @n segments that lie one behind the other from position 0 on; fills @index, which is empty. Returns 0;
- * MQ_EVERSION (an entry of another format) with one line in @problem; or MQ_ENOMEM. */
-int recover_log(struct segment *const *segments, size_t n, const struct recover_known *known,
-                struct entry_index *index, struct recovered *out, struct mq_buf *problem);
+/* Walks @n segments that lie one behind the other from where @base ends on, or from the first one if that begins
+ * later; fills @index. Returns 0; MQ_EVERSION (an entry of another format) with one line in @problem; or MQ_ENOMEM.
+ */
+int recover_log(struct segment *const *segments, size_t n, const struct rlog_base *base,
+                const struct recover_known *known, struct entry_index *index, struct recovered *out,
+                struct mq_buf *problem);
 
 /* Judges the entries that begin at or above @from once more, as a walk that found @found left them in @index. Returns
  * whether all are as good as they were. */
-bool recover_check_again(struct segment *const *segments, const struct entry_index *index,
-                         const struct recovered *found, uint64_t from);
+bool recover_check_again(struct segment *const *segments, const struct rlog_base *base,
+                         const struct entry_index *index, const struct recovered *found, uint64_t from);
 
 #endif

@@ -29,6 +29,13 @@ static int path_of(const char *dir, uint64_t first_pos, const char *suffix, stru
     return mq_buf_printf(out, "%s/" SEGMENT_DIR "/%0*" PRIu64 "%s", dir, SEGMENT_DIGITS, first_pos, suffix);
 }
 
+static void name_it(struct segment *segment, uint64_t first_pos)
+{
+    segment->first_pos = first_pos;
+    segment->next = NULL;
+    snprintf(segment->name, sizeof(segment->name), SEGMENT_DIR "/%0*" PRIu64, SEGMENT_DIGITS, first_pos);
+}
+
 /* Maps @fd and wraps both. @fd: taken on success. */
 static int wrap(const struct rlog_disk *disk, int fd, uint64_t first_pos, uint64_t bytes, struct segment **out)
 {
@@ -38,9 +45,8 @@ static int wrap(const struct rlog_disk *disk, int fd, uint64_t first_pos, uint64
     if (segment == NULL) {
         return MQ_ENOMEM;
     }
-    *segment =
-        (struct segment){.ref = {1, on_unused}, .disk = disk, .fd = fd, .first_pos = first_pos, .bytes = bytes};
-    snprintf(segment->name, sizeof(segment->name), SEGMENT_DIR "/%0*" PRIu64, SEGMENT_DIGITS, first_pos);
+    *segment = (struct segment){.ref = {1, on_unused}, .disk = disk, .fd = fd, .bytes = bytes};
+    name_it(segment, first_pos);
     rc = disk->map(disk, fd, bytes, &segment->map);
     if (rc < 0) {
         mq_free(segment);
@@ -120,6 +126,69 @@ int segment_make(const struct rlog_disk *disk, const char *dir, uint64_t first_p
     mq_buf_free(&path);
     mq_buf_free(&tmp);
     return rc;
+}
+
+/* Gives @old, whose file is at @path, the name @tmp, zeros it and publishes it as @to. */
+static int renew(const char *dir, struct segment *old, const char *path, const char *tmp, const char *to)
+{
+    const struct rlog_disk *disk = old->disk;
+    int rc = disk->zero_file != NULL ? disk->rename(disk, path, tmp) : -EOPNOTSUPP;
+
+    if (rc < 0) {
+        disk->unlink(disk, path);
+        return rc;
+    }
+    rc = disk->zero_file(disk, old->fd, old->bytes);
+    if (rc >= 0) {
+        rc = publish(disk, dir, old->fd, tmp, to);
+    }
+    if (rc < 0) {
+        disk->unlink(disk, tmp);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int segment_recycle(const char *dir, struct segment *old, uint64_t first_pos, struct segment **out)
+{
+    struct mq_buf path = {0}, tmp = {0}, to = {0};
+    int rc;
+
+    MQ_ASSERT(old->ref.count == 1);
+    rc = path_of(dir, old->first_pos, "", &path);
+    if (rc == 0) {
+        rc = path_of(dir, first_pos, SEGMENT_NEW_SUFFIX, &tmp);
+    }
+    if (rc == 0) {
+        rc = path_of(dir, first_pos, "", &to);
+    }
+    if (rc == 0) {
+        rc = renew(dir, old, (const char *)path.base, (const char *)tmp.base, (const char *)to.base);
+    }
+    if (rc == 0) {
+        name_it(old, first_pos);
+        *out = old;
+    } else {
+        net_ref_release(&old->ref);
+    }
+    mq_buf_free(&path);
+    mq_buf_free(&tmp);
+    mq_buf_free(&to);
+    return rc;
+}
+
+int segment_remove(const char *dir, struct segment *old)
+{
+    struct mq_buf path = {0};
+    int rc;
+
+    MQ_ASSERT(old->ref.count == 1);
+    rc = path_of(dir, old->first_pos, "", &path);
+    if (rc == 0) {
+        rc = old->disk->unlink(old->disk, (const char *)path.base);
+    }
+    mq_buf_free(&path);
+    net_ref_release(&old->ref);
+    return rc < 0 ? rc : 0;
 }
 
 /* 0 if the file has exactly @bytes bytes, MQ_EVERSION if not. */

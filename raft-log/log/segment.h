@@ -5,7 +5,11 @@
  * file with a segment's name always has its full size, and a crash leaves at most a .new file, which the next start
  * removes.
  *
- * The struct does not change after it was made, so any thread may use it; its count belongs to the loop's thread. */
+ * A segment that the log no longer needs is made into the next one: renamed to "<its next position>.new", its space
+ * kept but read as zeros from then on, synced, renamed. Only when nobody looks at it any more.
+ *
+ * The struct does not change after it was made, so any thread may use it; its count belongs to the loop's thread, but
+ * for a segment that was given to the spare. */
 #ifndef RLOG_LOG_SEGMENT_H
 #define RLOG_LOG_SEGMENT_H
 
@@ -25,7 +29,8 @@ struct segment {
     const uint8_t *map;           /* owned; the whole file */
     uint64_t first_pos;           /* position of map[0] in the commit log */
     uint64_t bytes;
-    char name[32]; /* "log/00000000000000000000", for people */
+    struct segment *next; /* in a list of segments that the log gave up */
+    char name[32];        /* "log/00000000000000000000", for people */
 };
 
 static inline uint64_t segment_end(const struct segment *segment)
@@ -38,10 +43,41 @@ static inline const uint8_t *segment_at(const struct segment *segment, uint64_t 
     return segment->map + (pos - segment->first_pos);
 }
 
+static inline void segment_push(struct segment **list, struct segment *segment)
+{
+    segment->next = *list;
+    *list = segment;
+}
+
+/* @list: not empty. */
+static inline struct segment *segment_pop(struct segment **list)
+{
+    struct segment *segment = *list;
+
+    *list = segment->next;
+    return segment;
+}
+
+/* Where an entry lies that follows one that ends at @end: an entry never crosses a segment. */
+static inline uint64_t segment_place(uint64_t segment_bytes, uint64_t end, uint32_t entry_bytes)
+{
+    uint64_t used = end % segment_bytes;
+
+    return segment_bytes - used >= entry_bytes ? end : end - used + segment_bytes;
+}
+
 /* Makes a file of zeros, durable with its name. @dir: the member's. Returns 0 with one reference in @out, MQ_ENOMEM
  * or -errno. */
 int segment_make(const struct rlog_disk *disk, const char *dir, uint64_t first_pos, uint64_t bytes,
                  struct segment **out);
+
+/* The same out of @old, taken in any case, which nobody else holds. Returns also -EOPNOTSUPP. After a failure the
+ * file of
+ * @old is gone. */
+int segment_recycle(const char *dir, struct segment *old, uint64_t first_pos, struct segment **out);
+
+/* Removes the file of @old, taken, which nobody else holds. Returns 0, MQ_ENOMEM or -errno. */
+int segment_remove(const char *dir, struct segment *old);
 
 /* Opens one that exists. Returns 0 with one reference in @out; MQ_EVERSION (another size), MQ_ENOMEM or -errno with
  * one line in @problem. */

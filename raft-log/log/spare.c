@@ -10,10 +10,10 @@
  * many pieces at once. */
 #define SYNC_BYTES (4u << 20)
 
-static void make(struct handover *h, uint64_t first_pos)
+static void make(struct handover *h, uint64_t first_pos, struct segment *old)
 {
     struct segment *segment = NULL;
-    int rc = segment_make(h->disk, h->dir, first_pos, h->segment_bytes, &segment);
+    int rc = handover_make(h, first_pos, old, &segment);
 
     if (rc != 0) {
         mq_log_warn("log", "segment %" PRIu64 " in %s cannot be made ahead: %s", first_pos, h->dir, mq_strerror(rc));
@@ -21,6 +21,16 @@ static void make(struct handover *h, uint64_t first_pos)
         mq_log_info("log", "segment %s made ahead", segment->name);
     }
     handover_made(h, segment, rc);
+}
+
+static void remove_old(struct handover *h, struct segment *old)
+{
+    uint64_t first_pos = old->first_pos;
+    int rc = segment_remove(h->dir, old);
+
+    if (rc != 0) { /* the next start tries again */
+        mq_log_warn("log", "segment %" PRIu64 " in %s cannot be removed: %s", first_pos, h->dir, mq_strerror(rc));
+    }
 }
 
 /* Zeros written and not yet synced, all in one segment. */
@@ -70,7 +80,14 @@ static void *spare_body(void *data)
         case SPARE_STOP:
             return NULL;
         case SPARE_MAKE:
-            make(h, task.from);
+            make(h, task.from, task.segment);
+            break;
+        case SPARE_REMOVE:
+            remove_old(h, task.segment);
+            break;
+        case SPARE_JOB:
+            task.job->work(task.job);
+            handover_job_done(h, task.job);
             break;
         case SPARE_ZERO:
             zero(h, &task, &unsynced);

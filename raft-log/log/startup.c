@@ -2,6 +2,7 @@
 
 #include "raft-log/log/aside.h"
 #include "raft-log/log/cut.h"
+#include "raft-log/log/front.h"
 #include "raft-log/log/segment_dir.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
@@ -106,7 +107,7 @@ static int make_end(struct handover *h, const struct startup_options *options, c
  * memory of this process, go. */
 static void unmap_pages(struct handover *h)
 {
-    for (size_t k = 0; k < h->n_segments; k++) {
+    for (size_t k = 0; k < handover_count(h); k++) {
         const struct segment *segment = h->segments[k];
 
         segment_advise(segment, segment->first_pos, segment_end(segment), MADV_DONTNEED);
@@ -118,13 +119,14 @@ static void unmap_pages(struct handover *h)
  * a sync that failed leaves pages that look clean. Both can only be at the end of the last segment with entries,
  * because the writer syncs a segment before it writes the next. So that end is synced and read once more, from the
  * disk. Returns 0, MQ_EAGAIN (the disk has something else: walk again) or -errno. */
-static int settle(struct handover *h, const struct entry_index *index, const struct recovered *found)
+static int settle(struct handover *h, const struct rlog_base *base, const struct entry_index *index,
+                  const struct recovered *found)
 {
     struct segment *segment;
     uint64_t from;
     int rc;
 
-    if (found->end_pos == 0) {
+    if (found->last_index == base->index) {
         return 0; /* nothing claims to be durable */
     }
     segment = handover_segment_at(h, found->end_pos - 1);
@@ -136,27 +138,27 @@ static int settle(struct handover *h, const struct entry_index *index, const str
                                                                      : segment->first_pos;
     segment->disk->forget(segment->disk, segment->fd, from - segment->first_pos, found->end_pos - from);
     segment_advise(segment, from, found->end_pos, MADV_WILLNEED);
-    return recover_check_again(h->segments, index, found, from) ? 0 : MQ_EAGAIN;
+    return recover_check_again(h->segments, base, index, found, from) ? 0 : MQ_EAGAIN;
 }
 
 /* Walks the log and settles its end. */
-static int walk_and_settle(struct handover *h, const struct recover_known *known, struct entry_index *index,
+static int walk_and_settle(struct handover *h, const struct startup_options *o, struct entry_index *index,
                            struct recovered *found, struct mq_buf *problem)
 {
     int rc;
 
-    rc = recover_log(h->segments, h->n_segments, known, index, found, problem);
+    rc = recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
     if (rc != 0) {
         return rc;
     }
     unmap_pages(h); /* a mapped page cannot be forgotten */
-    rc = settle(h, index, found);
+    rc = settle(h, o->base, index, found);
     if (rc != MQ_EAGAIN) {
         return rc;
     }
     mq_log_warn("log", "%s: the end of the log was in memory but not on the disk: an earlier sync failed", h->dir);
     entry_index_fini(index);
-    return recover_log(h->segments, h->n_segments, known, index, found, problem);
+    return recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
 }
 
 int startup(struct handover *h, const struct startup_options *options, struct entry_index *index,
@@ -164,12 +166,15 @@ int startup(struct handover *h, const struct startup_options *options, struct en
 {
     int rc;
 
-    rc = segment_dir_open(h, problem);
+    rc = segment_dir_open(h, options->base->end_pos, problem);
     if (rc == 0) {
         rc = cut_finish(h, problem);
     }
     if (rc == 0) {
-        rc = walk_and_settle(h, &options->known, index, found, problem);
+        rc = walk_and_settle(h, options, index, found, problem);
+    }
+    if (rc == 0 && found->last_index == options->base->index) {
+        rc = front_make_room(h, options->base->end_pos);
     }
     if (rc == 0) {
         rc = make_end(h, options, found, problem);

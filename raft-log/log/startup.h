@@ -7,6 +7,7 @@
 #include "raft-log/log/recover.h"
 
 struct startup_options {
+    const struct rlog_base *base; /* what the log begins behind; borrowed for the call */
     struct recover_known known;
     /* As in struct commitlog_options. */
     int (*keep_claim)(void *data, const struct rlog_claim *claim, struct mq_buf *why);

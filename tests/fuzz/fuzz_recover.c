@@ -19,6 +19,8 @@
 #define SEGMENT_BYTES 4096u
 #define SEGMENTS 2u
 
+static const struct rlog_base NOTHING;
+
 static int64_t all_data(const struct rlog_disk *disk, int fd, uint64_t at, uint64_t *end)
 {
     (void)disk;
@@ -77,7 +79,7 @@ static void check(struct segment *const *segments, const struct entry_index *ind
     } else {
         MQ_ASSERT(found->claim.index == 0);
     }
-    MQ_ASSERT(recover_check_again(segments, index, found, 0));
+    MQ_ASSERT(recover_check_again(segments, &NOTHING, index, found, 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -112,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         pointers[k] = &segments[k];
     }
     entry_index_init(&index);
-    rc = recover_log(pointers, SEGMENTS, &known, &index, &found, &problem);
+    rc = recover_log(pointers, SEGMENTS, &NOTHING, &known, &index, &found, &problem);
     MQ_ASSERT(rc == 0 || rc == MQ_EVERSION);
     MQ_ASSERT((rc == 0) == (problem.len == 0));
     if (rc == 0) {

@@ -1,0 +1,55 @@
+/* Back-fill: whole entries that end where the log begins are put before it, and the base moves down.
+ *
+ *   put_start -> spare: checks the entries from what is said to lie before them up to the base, writes them where
+ * they belong, making segments as it must -> loop: index and base take them in -> callback
+ *
+ * Failures: MQ_ECORRUPT (they do not end at the base, do not follow each other or are damaged), -errno (a segment
+ * cannot be made), MQ_ENOTFOUND (the log got another beginning meanwhile), MQ_ECLOSED: nothing has changed. A failed
+ * write or sync ends the process.
+ *
+ * The base is made durable with every PUT_SETTLE_BYTES, when a piece lies in two segments, with entry 1, and at
+ * close. Everything that a durable base stands for was synced before. After a crash the log begins at the base stored
+ * last; what was written below it is written again, the same bytes. */
+#ifndef RLOG_LOG_PUT_H
+#define RLOG_LOG_PUT_H
+
+#include "raft-log/log/base_file.h"
+#include "raft-log/log/handover.h"
+
+#define PUT_SETTLE_BYTES (16u << 20)
+
+struct front;
+struct commitlog_put;
+typedef void (*commitlog_put_cb)(struct commitlog_put *put, int status);
+
+/* The caller's, until its callback. */
+struct commitlog_put {
+    void *data; /* caller's, never read here */
+
+    /* Private. */
+    commitlog_put_cb cb;
+    struct spare_job job;
+    struct front *front;
+    uint64_t serial;
+    uint32_t resets;
+    uint32_t *offsets;    /* owned; of each entry in bytes */
+    const uint8_t *bytes; /* kept alive by ref */
+    uint32_t n;
+    struct net_ref *ref;
+    struct rlog_base end;    /* the base when it started, without membership */
+    struct base_kept before; /* what becomes the base */
+    struct segment *made;    /* linked by next, the highest one first */
+    uint64_t room;           /* number of the lowest segment that the row has place for */
+    int status;
+};
+
+/* As commitlog_put_before. Loop. */
+int put_start(struct front *front, struct commitlog_put *put, const uint8_t *bytes, uint32_t n, struct net_ref *ref,
+              const struct rlog_base *before, commitlog_put_cb cb);
+
+/* Spare, or the loop when the spare is gone: syncs what was put and makes its base durable. */
+void put_settle(struct front *front);
+/* The same threads: what is unsettled is void. */
+void put_forget(struct front *front);
+
+#endif
