@@ -33,14 +33,27 @@ struct fetched {
     bool complete;       /* ... and the group's log, as far as it knows */
 };
 
+struct fetched_part {
+    uint64_t index, term; /* of the last entry that the snapshot stands for */
+    uint64_t file_bytes;
+    uint64_t offset;
+    const uint8_t *raw;
+    uint32_t bytes;      /* fewer than asked for only at the end of the file */
+    struct net_ref *ref; /* as above */
+};
+
 /* @got: borrowed; only commit, held_first and complete count on MQ_ENOTFOUND, nothing on other failures. */
 typedef void (*fetch_cb)(struct fetch *fetch, int status, const struct fetched *got);
+typedef void (*fetch_part_cb)(struct fetch *fetch, int status, const struct fetched_part *got);
 
 /* The caller's, until the callback. */
 struct fetch {
     void *data; /* caller's, never read by us */
-    fetch_cb cb;
-    struct peer_fetch ask;
+    union {
+        fetch_cb entries;
+        fetch_part_cb part;
+    } cb;
+    struct peer_ask ask;
     uint64_t deadline_ms;
     struct fetch *next;
 };
@@ -62,6 +75,12 @@ void fetch_list_init(struct fetch_list *list);
  */
 int fetch_entries(struct peers *peers, uint32_t peer, struct fetch *fetch, uint64_t first, uint64_t last,
                   enum fetch_from from, uint32_t bytes_max, fetch_cb cb);
+
+/* Asks member @peer for up to @bytes_max bytes at @offset of the file of snapshot @index (0: of its newest one). As
+ * above. While parts of a snapshot are asked for at least every SERVE_SNAPSHOT_MS, on one connection, the member
+ * keeps its file. */
+int fetch_snapshot(struct peers *peers, uint32_t peer, struct fetch *fetch, uint64_t index, uint64_t offset,
+                   uint32_t bytes_max, fetch_part_cb cb);
 
 /* From peers. An answer: returns 0, or a negative code that closes the connection. */
 int fetch_answered(struct peer *peer, const struct peer_frame *frame, struct net_ref *ref);

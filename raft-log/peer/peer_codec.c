@@ -38,12 +38,12 @@ static size_t padded(size_t n)
 
 static bool is_known(enum peer_frame_type type)
 {
-    return (type >= PEER_HELLO && type <= PEER_INSTALL) || (type >= PEER_FETCH && type <= PEER_RANGE_DATA);
+    return (type >= PEER_HELLO && type <= PEER_INSTALL) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
 }
 
 static bool may_have_raw(enum peer_frame_type type)
 {
-    return type == PEER_APPEND || type == PEER_RANGE_DATA;
+    return type == PEER_APPEND || type == PEER_RANGE_DATA || type == PEER_SNAPSHOT_DATA;
 }
 
 int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer_frame *out)

@@ -42,7 +42,9 @@ enum peer_frame_type {
     PEER_TIMEOUT_NOW,
     PEER_INSTALL,
     PEER_FETCH = 16, /* the range lane */
-    PEER_RANGE_DATA
+    PEER_RANGE_DATA,
+    PEER_SNAPSHOT_ASK,
+    PEER_SNAPSHOT_DATA
 };
 
 /* CONTROL: what must never wait. BULK: entries on their way to a majority. RANGE: what members ask of each other's

@@ -53,6 +53,7 @@ static void on_tick(uv_timer_t *tick)
         if (conn->state == PEER_GREETING && now - conn->since_ms >= PEER_CONNECT_MS) {
             peer_conn_close(conn, MQ_ETIMEDOUT);
         }
+        serve_tick(conn, now);
     }
     if (!peers->closing) {
         uv_timer_start(&peers->tick, on_tick, all_up ? TICK_QUIET_MS : TICK_BUSY_MS, 0);

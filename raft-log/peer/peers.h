@@ -43,8 +43,9 @@ struct peers_options {
     uint64_t incarnation;
     uint64_t segment_bytes;
     uint32_t heartbeat_ms;
-    uint32_t seed;                     /* of the jitter */
-    const struct rlog_member *members; /* borrowed for the life of peers; self included */
+    uint32_t seed;                           /* of the jitter */
+    const struct serve_snapshots *snapshots; /* borrowed; NULL: there are none */
+    const struct rlog_member *members;       /* borrowed for the life of peers; self included */
     uint32_t n_members;
 };
 
@@ -74,7 +75,7 @@ struct peers {
     bool listening, closing;
     void (*closed)(void *data);
     uint32_t random;
-    struct mq_log_limit bad_limit;
+    struct mq_log_limit bad_limit, damaged_limit;
     struct commitlog_entry entries[PEER_FRAME_ENTRIES_MAX]; /* scratch of the frame being read */
 };
 

@@ -1,27 +1,45 @@
 #include "raft-log/peer/serve.h"
 
+#include "raft-log/log/disk.h"
 #include "raft-log/peer/peers.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 
-/* Entries of one segment that are being read. While the worker runs, it alone touches what is below `work`. */
+/* Memory for a part of a file. */
+struct part {
+    struct net_ref ref;
+    uint8_t bytes[];
+};
+
+/* What is being read for one question. While the worker runs, it alone touches what is below `work`. */
 struct serve_job {
     struct peers *peers;
     struct peer_conn *conn; /* NULL: closed meanwhile */
-    struct net_ref *ref;    /* counted: the segment */
-    struct peer_fetch ask;
+    struct net_ref *ref;    /* counted: what `at` points into, a segment or a part; NULL: nothing yet */
+    struct peer_ask ask;
     uv_work_t work;
-    const uint8_t *at;     /* first entry */
+    enum peer_range_status status; /* out */
+    uint32_t bytes;                /* out: what is to be sent */
+    const uint8_t *at;             /* entries: the first one */
+    /* entries */
     uint64_t last_at;      /* the last one lies so many bytes behind it */
     uint64_t segment_left; /* bytes from it to the end of its segment */
     uint64_t first, last;  /* in: what may be read; out: what is to be sent */
-    uint32_t bytes;        /* out */
-    enum peer_range_status status;
-    uint64_t bad_index; /* DAMAGED */
+    uint64_t bad_index;    /* DAMAGED */
+    /* snapshot */
+    const struct rlog_disk *disk;
+    struct serve_file file;
+    uint8_t *to; /* memory for `bytes`, padded */
+    uint32_t crc;
+    int rc; /* of a read that failed */
 };
 
 /* ---- on the pool ---- */
@@ -99,11 +117,31 @@ static void read_down(struct serve_job *job)
     job->bytes = (uint32_t)at;
 }
 
+static void read_part(struct serve_job *job)
+{
+    int fd = job->disk->open(job->disk, job->file.path, O_RDONLY | O_CLOEXEC, 0);
+    ssize_t n = fd;
+
+    if (fd >= 0) {
+        n = rlog_disk_read_all(job->disk, fd, job->to, job->bytes, job->ask.snapshot.offset);
+        (void)job->disk->close(job->disk, fd);
+    }
+    if (n != (ssize_t)job->bytes) {
+        job->status = PEER_RANGE_DAMAGED;
+        job->rc = n < 0 ? (int)n : MQ_ECORRUPT;
+        return;
+    }
+    memset(job->to + job->bytes, 0, peer_part_raw_bytes(job->bytes) - job->bytes);
+    job->crc = mq_crc32c(0, job->to, job->bytes);
+}
+
 static void read_work(uv_work_t *work)
 {
     struct serve_job *job = container_of(work, struct serve_job, work);
 
-    if (job->ask.from_last) {
+    if (job->ask.type == PEER_SNAPSHOT_ASK) {
+        read_part(job);
+    } else if (job->ask.entries.from_last) {
         read_down(job);
     } else {
         read_up(job);
@@ -112,27 +150,91 @@ static void read_work(uv_work_t *work)
 
 /* ---- on the loop ---- */
 
-static void answer(struct peer_conn *conn, const struct peer_range *range, const struct serve_job *job)
+/* The answer's front is in the connection's buffer. */
+static void write_answer(struct peer_conn *conn, const struct serve_job *job, uint32_t raw_bytes)
 {
-    struct net_conn *net = &conn->conn;
-    uint32_t bytes = range->status == PEER_RANGE_OK ? job->bytes : 0;
-
-    if (peer_range_encode(range, bytes, net_conn_out(net)) != 0) {
-        peer_conn_close(conn, MQ_ENOMEM);
-        return;
-    }
-    net_conn_out_done(net);
-    if (bytes > 0 && net_conn_out_view(net, job->at, bytes, job->ref) != 0) {
+    net_conn_out_done(&conn->conn);
+    if (raw_bytes > 0 && net_conn_out_view(&conn->conn, job->at, raw_bytes, job->ref) != 0) {
         peer_conn_close(conn, MQ_ENOMEM); /* half a frame is there */
     }
 }
 
-static struct peer_range answer_to(const struct peers *peers, const struct peer_fetch *ask)
+static struct peer_range range_now(const struct peers *peers)
 {
-    struct peer_range range = {.id = ask->id, .held_first = 1};
+    struct peer_range range = {.held_first = 1};
 
     peers->options.ops->holds(peers->options.data, &range.commit, &range.complete);
     return range;
+}
+
+static int answer_entries(struct peer_conn *conn, const struct serve_job *job)
+{
+    struct peer_range range = range_now(conn->peers);
+    bool ok = job->status == PEER_RANGE_OK;
+    int rc;
+
+    range.id = job->ask.id;
+    range.status = job->status;
+    if (ok) {
+        range.first = job->first;
+        range.n = (uint32_t)(job->last - job->first + 1);
+    }
+    rc = peer_range_encode(&range, ok ? job->bytes : 0, net_conn_out(&conn->conn));
+    if (rc == 0) {
+        write_answer(conn, job, ok ? job->bytes : 0);
+    }
+    return rc;
+}
+
+static int answer_part(struct peer_conn *conn, const struct serve_job *job)
+{
+    struct peer_part part = {.id = job->ask.id, .status = job->status};
+    int rc;
+
+    if (job->status == PEER_RANGE_OK) {
+        part.index = job->file.index;
+        part.term = job->file.term;
+        part.file_bytes = job->file.bytes;
+        part.offset = job->ask.snapshot.offset;
+        part.bytes = job->bytes;
+        part.crc = job->crc;
+    }
+    rc = peer_part_encode(&part, net_conn_out(&conn->conn));
+    if (rc == 0) {
+        write_answer(conn, job, peer_part_raw_bytes(part.bytes));
+    }
+    return rc;
+}
+
+static void answer(struct peer_conn *conn, const struct serve_job *job)
+{
+    int rc = job->ask.type == PEER_FETCH ? answer_entries(conn, job) : answer_part(conn, job);
+
+    if (rc != 0) {
+        peer_conn_close(conn, rc);
+    }
+}
+
+static void say_damaged(const struct peer_conn *conn, const struct serve_job *job)
+{
+    struct mq_log_limit *limit = &conn->peers->damaged_limit;
+
+    if (job->ask.type == PEER_FETCH) {
+        mq_log_limited(limit, MQ_LOG_ERROR, "peer",
+                       "entry %" PRIu64 ", which member %" PRIu32 " asked for, is damaged in this log",
+                       job->bad_index, conn->peer->id);
+    } else {
+        mq_log_limited(limit, MQ_LOG_ERROR, "peer", "reading %s for member %" PRIu32 ": %s", job->file.path,
+                       conn->peer->id, mq_strerror(job->rc));
+    }
+}
+
+static void free_job(struct serve_job *job)
+{
+    if (job->ref != NULL) {
+        net_ref_release(job->ref);
+    }
+    mq_free(job);
 }
 
 static void read_done(uv_work_t *work, int status)
@@ -143,48 +245,41 @@ static void read_done(uv_work_t *work, int status)
 
     (void)status;
     if (conn != NULL) {
-        struct peer_range range = answer_to(peers, &job->ask);
-
-        range.status = job->status;
-        if (job->status == PEER_RANGE_OK) {
-            range.first = job->first;
-            range.n = (uint32_t)(job->last - job->first + 1);
-        } else {
-            mq_log_limited(&peers->bad_limit, MQ_LOG_ERROR, "peer",
-                           "entry %" PRIu64 ", which member %" PRIu32 " asked for, is damaged in this log",
-                           job->bad_index, conn->peer->id);
+        if (job->status == PEER_RANGE_DAMAGED) {
+            say_damaged(conn, job);
         }
-        answer(conn, &range, job);
+        answer(conn, job);
         conn->serve.job = NULL;
     }
-    net_ref_release(job->ref);
-    mq_free(job);
+    free_job(job);
     if (conn != NULL) {
         serve_pump(conn);
     }
     peers_conn_gone(peers);
 }
 
+/* ---- entries ---- */
+
 /* Picks at most what bytes_max allows, from the side that was asked for, in one segment. Only positions are looked
  * at. Entries first ... last are held. */
 static void pick(struct serve_job *job, uint64_t first, uint64_t last, uint64_t *first_pos)
 {
     const struct peers_options *o = &job->peers->options;
-    uint64_t from = job->ask.from_last ? last : first;
+    uint64_t from = job->ask.entries.from_last ? last : first;
     uint64_t anchor = commitlog_pos_of(o->log, from);
     uint64_t segment = anchor / o->segment_bytes;
 
     *first_pos = anchor;
     job->first = job->last = from;
-    while (job->ask.from_last ? job->first > first : job->last < last) {
-        uint64_t next = job->ask.from_last ? job->first - 1 : job->last + 1;
+    while (job->ask.entries.from_last ? job->first > first : job->last < last) {
+        uint64_t next = job->ask.entries.from_last ? job->first - 1 : job->last + 1;
         uint64_t pos = commitlog_pos_of(o->log, next);
         uint64_t distance = pos > anchor ? pos - anchor : anchor - pos;
 
         if (pos / o->segment_bytes != segment || distance >= job->ask.bytes_max) {
             break;
         }
-        if (job->ask.from_last) {
+        if (job->ask.entries.from_last) {
             job->first = next;
             *first_pos = pos;
         } else {
@@ -196,20 +291,21 @@ static void pick(struct serve_job *job, uint64_t first, uint64_t last, uint64_t 
 }
 
 /* Finds what to read. Returns what the answer has to say if nothing is to be read. */
-static enum peer_range_status prepare(struct serve_job *job, const struct peer_range *range)
+static enum peer_range_status prepare_entries(struct serve_job *job)
 {
     const struct peers_options *o = &job->peers->options;
-    const struct peer_fetch *ask = &job->ask;
+    const struct peer_range range = range_now(job->peers);
+    const struct peer_ask *ask = &job->ask;
     uint64_t durable = commitlog_durable_index(o->log);
-    uint64_t limit = range->commit < durable ? range->commit : durable;
-    uint64_t first = ask->first > range->held_first ? ask->first : range->held_first;
-    uint64_t last = ask->last < limit ? ask->last : limit;
+    uint64_t limit = range.commit < durable ? range.commit : durable;
+    uint64_t first = ask->entries.first > range.held_first ? ask->entries.first : range.held_first;
+    uint64_t last = ask->entries.last < limit ? ask->entries.last : limit;
     uint64_t pos;
 
-    if (ask->first == 0 || ask->last < ask->first || ask->bytes_max == 0 || ask->bytes_max > PEER_RANGE_BYTES) {
+    if (ask->entries.first == 0 || ask->entries.last < ask->entries.first) {
         return PEER_RANGE_BAD_ASK;
     }
-    if (last < first || (ask->from_last ? last != ask->last : first != ask->first)) {
+    if (last < first || (ask->entries.from_last ? last != ask->entries.last : first != ask->entries.first)) {
         return PEER_RANGE_NOT_HELD;
     }
     pick(job, first, last, &pos);
@@ -217,11 +313,99 @@ static enum peer_range_status prepare(struct serve_job *job, const struct peer_r
                                                                                     : PEER_RANGE_NOT_HELD;
 }
 
+/* ---- snapshots ---- */
+
+static void drop_file(struct peer_conn *conn)
+{
+    const struct serve_snapshots *snapshots = conn->peers->options.snapshots;
+
+    if (conn->serve.file.index != 0) {
+        snapshots->release(snapshots->data, conn->serve.file.index);
+        conn->serve.file.index = 0;
+    }
+}
+
+/* Has the file kept that is asked for. Returns whether there is one. */
+static bool keep_file(struct peer_conn *conn, uint64_t index)
+{
+    const struct serve_snapshots *snapshots = conn->peers->options.snapshots;
+    struct serve_file newest;
+
+    conn->serve.file_ms = mq_clock_mono_ms();
+    if (index != 0 && index == conn->serve.file.index) {
+        return true;
+    }
+    if (snapshots == NULL || snapshots->newest(snapshots->data, &newest) != 0 ||
+        (index != 0 && index != newest.index)) {
+        return false; /* an older one than the newest is kept for those who have begun with it */
+    }
+    if (newest.index == conn->serve.file.index) {
+        return true;
+    }
+    drop_file(conn);
+    if (!snapshots->acquire(snapshots->data, newest.index)) {
+        return false;
+    }
+    conn->serve.file = newest;
+    return true;
+}
+
+static void free_part(struct net_ref *ref)
+{
+    mq_free(container_of(ref, struct part, ref));
+}
+
+static enum peer_range_status prepare_part(struct serve_job *job)
+{
+    const struct peer_ask *ask = &job->ask;
+    struct part *part;
+    uint64_t left;
+
+    if (!keep_file(job->conn, ask->snapshot.index)) {
+        return PEER_RANGE_NOT_HELD;
+    }
+    job->file = job->conn->serve.file;
+    if (ask->snapshot.offset >= job->file.bytes) {
+        return PEER_RANGE_BAD_ASK;
+    }
+    left = job->file.bytes - ask->snapshot.offset;
+    job->bytes = left < ask->bytes_max ? (uint32_t)left : ask->bytes_max;
+    part = mq_malloc(sizeof(*part) + peer_part_raw_bytes(job->bytes));
+    if (part == NULL) {
+        job->rc = MQ_ENOMEM;
+        return PEER_RANGE_DAMAGED;
+    }
+    part->ref = (struct net_ref){1, free_part};
+    job->ref = &part->ref;
+    job->at = job->to = part->bytes;
+    job->disk = job->peers->options.snapshots->disk;
+    return PEER_RANGE_OK;
+}
+
+void serve_tick(struct peer_conn *conn, uint64_t now_ms)
+{
+    if (now_ms - conn->serve.file_ms >= SERVE_SNAPSHOT_MS) {
+        drop_file(conn);
+    }
+}
+
+/* ---- questions ---- */
+
+static enum peer_range_status prepare(struct serve_job *job)
+{
+    if (!peer_in_takes_part(job->peers, job->conn)) {
+        return PEER_RANGE_NOT_MEMBER;
+    }
+    if (job->ask.bytes_max == 0 || job->ask.bytes_max > PEER_RANGE_BYTES) {
+        return PEER_RANGE_BAD_ASK;
+    }
+    return job->ask.type == PEER_FETCH ? prepare_entries(job) : prepare_part(job);
+}
+
 /* Starts to read for @ask, or answers at once. Returns 0 or MQ_ENOMEM. */
-static int serve(struct peer_conn *conn, const struct peer_fetch *ask)
+static int serve(struct peer_conn *conn, const struct peer_ask *ask)
 {
     struct peers *peers = conn->peers;
-    struct peer_range range = answer_to(peers, ask);
     struct serve_job *job = mq_calloc(1, sizeof(*job));
     int rc;
 
@@ -231,10 +415,10 @@ static int serve(struct peer_conn *conn, const struct peer_fetch *ask)
     job->peers = peers;
     job->conn = conn;
     job->ask = *ask;
-    range.status = peer_in_takes_part(peers, conn) ? prepare(job, &range) : PEER_RANGE_NOT_MEMBER;
-    if (range.status != PEER_RANGE_OK) {
-        answer(conn, &range, job);
-        mq_free(job);
+    job->status = prepare(job);
+    if (job->status != PEER_RANGE_OK) {
+        answer(conn, job);
+        free_job(job);
         return 0;
     }
     rc = uv_queue_work(&peers->options.loop->uv, &job->work, read_work, read_done);
@@ -250,7 +434,7 @@ void serve_pump(struct peer_conn *conn)
 
     while (s->job == NULL && s->n > 0 && conn->state == PEER_UP && !conn->conn.closing &&
            conn->conn.out_bytes <= SERVE_QUEUE_BYTES) { /* drained comes if it is more */
-        struct peer_fetch ask = s->asks[s->first];
+        struct peer_ask ask = s->asks[s->first];
 
         s->first = (s->first + 1) % SERVE_ASKS_MAX;
         s->n--;
@@ -263,7 +447,7 @@ void serve_pump(struct peer_conn *conn)
 int serve_frame(struct peer_conn *conn, const struct peer_frame *frame)
 {
     struct serve *s = &conn->serve;
-    int rc = s->n < SERVE_ASKS_MAX ? peer_fetch_decode(frame, &s->asks[(s->first + s->n) % SERVE_ASKS_MAX])
+    int rc = s->n < SERVE_ASKS_MAX ? peer_ask_decode(frame, &s->asks[(s->first + s->n) % SERVE_ASKS_MAX])
                                    : MQ_EBUSY; /* no member asks so much at once */
 
     if (rc == 0) {
@@ -279,4 +463,5 @@ void serve_conn_closed(struct peer_conn *conn)
         conn->serve.job->conn = NULL;
         conn->serve.job = NULL;
     }
+    drop_file(conn);
 }

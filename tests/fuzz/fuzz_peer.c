@@ -57,33 +57,40 @@ static void check_founding(const struct peer_frame *frame)
     mq_buf_free(&bytes);
 }
 
-static void check_fetch(const struct peer_frame *frame)
+static void check_ask(const struct peer_frame *frame)
 {
-    struct peer_fetch fetch, again;
+    struct peer_ask ask, again;
     struct peer_frame frame_again;
     struct mq_buf bytes = {0};
 
-    if (peer_fetch_decode(frame, &fetch) != 0) {
+    if (peer_ask_decode(frame, &ask) != 0) {
         return;
     }
-    MQ_ASSERT(peer_fetch_encode(&fetch, &bytes) == 0);
+    MQ_ASSERT(peer_ask_encode(&ask, &bytes) == 0);
     MQ_ASSERT(peer_frame_decode(bytes.base, bytes.len, 0, &frame_again) == 0);
-    MQ_ASSERT(peer_fetch_decode(&frame_again, &again) == 0);
-    MQ_ASSERT(again.id == fetch.id && again.first == fetch.first && again.last == fetch.last &&
-              again.from_last == fetch.from_last && again.bytes_max == fetch.bytes_max);
+    MQ_ASSERT(peer_ask_decode(&frame_again, &again) == 0);
+    MQ_ASSERT(again.type == ask.type && again.id == ask.id && again.bytes_max == ask.bytes_max);
+    MQ_ASSERT(ask.type == PEER_FETCH
+                  ? again.entries.first == ask.entries.first && again.entries.last == ask.entries.last &&
+                        again.entries.from_last == ask.entries.from_last
+                  : again.snapshot.index == ask.snapshot.index && again.snapshot.offset == ask.snapshot.offset);
     mq_buf_free(&bytes);
 }
 
-static void check_range(const struct peer_frame *frame)
+static void check_answer(const struct peer_frame *frame)
 {
     struct peer_range range;
+    struct peer_part part;
 
-    if (peer_range_decode(frame, &range) != 0) {
-        return;
+    if (peer_range_decode(frame, &range) == 0) {
+        MQ_ASSERT((range.status == PEER_RANGE_OK) == (range.n > 0));
+        if (range.n > 0) {
+            (void)peer_range_check(frame->raw, frame->raw_bytes, range.first, range.n);
+        }
     }
-    MQ_ASSERT((range.status == PEER_RANGE_OK) == (range.n > 0));
-    if (range.n > 0) {
-        (void)peer_range_check(frame->raw, frame->raw_bytes, range.first, range.n);
+    if (peer_part_decode(frame, &part) == 0) {
+        MQ_ASSERT(part.bytes <= frame->raw_bytes && part.bytes <= PEER_RANGE_BYTES);
+        MQ_ASSERT(part.status != PEER_RANGE_OK || part.offset + part.bytes <= part.file_bytes);
     }
 }
 
@@ -103,8 +110,8 @@ static void check_frame(const uint8_t *bytes, size_t n)
     }
     check_founding(&frame);
     check_message(&frame);
-    check_fetch(&frame);
-    check_range(&frame);
+    check_ask(&frame);
+    check_answer(&frame);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

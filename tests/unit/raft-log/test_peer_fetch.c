@@ -1,6 +1,7 @@
 /* Asking another member's log over loopback sockets. Both ends share one log: what end 0 asks, end 1 reads from it.
  */
 #include "peer_world.h"
+#include "raft-log/log/disk.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
@@ -10,15 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ANSWERS_MAX 64
-
 struct ask {
     struct fetch fetch;
     struct world *w;
     unsigned called;
     int status;
     struct fetched got;
-    uint32_t crc_of_last;
 };
 
 static void on_fetched(struct fetch *fetch, int status, const struct fetched *got)
@@ -285,6 +283,192 @@ static void a_damaged_entry_is_not_given_away(void **state)
     world_fini(&w);
 }
 
+/* ---- snapshots ---- */
+
+#define FILE_BYTES ((2u << 20) + 12345u)
+
+/* Snapshots 40 and 50, of which the newer one counts once it is there. */
+struct shelf {
+    char dir[64];
+    uint64_t newest; /* 0: none */
+    unsigned held[2];
+    struct serve_snapshots source;
+};
+
+static void path_of(const struct shelf *shelf, uint64_t index, char *path)
+{
+    (void)snprintf(path, SERVE_PATH_MAX, "%s/%u", shelf->dir, (unsigned)index);
+}
+
+static int shelf_newest(void *data, struct serve_file *out)
+{
+    const struct shelf *shelf = data;
+
+    if (shelf->newest == 0) {
+        return MQ_ENOTFOUND;
+    }
+    *out = (struct serve_file){.index = shelf->newest, .term = 3, .bytes = FILE_BYTES};
+    path_of(shelf, shelf->newest, out->path);
+    return 0;
+}
+
+static bool shelf_acquire(void *data, uint64_t index)
+{
+    struct shelf *shelf = data;
+
+    shelf->held[index == 50]++;
+    return true;
+}
+
+static void shelf_release(void *data, uint64_t index)
+{
+    struct shelf *shelf = data;
+
+    assert_true(shelf->held[index == 50] > 0);
+    shelf->held[index == 50]--;
+}
+
+static uint8_t byte_at(uint64_t index, uint64_t offset)
+{
+    return (uint8_t)(index + offset * 7 + (offset >> 13));
+}
+
+static void shelf_put(struct shelf *shelf, uint64_t index)
+{
+    static uint8_t bytes[FILE_BYTES];
+    char path[SERVE_PATH_MAX];
+    int fd;
+
+    for (uint64_t i = 0; i < FILE_BYTES; i++) {
+        bytes[i] = byte_at(index, i);
+    }
+    path_of(shelf, index, path);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, FILE_BYTES), FILE_BYTES);
+    close(fd);
+    shelf->newest = index;
+}
+
+struct part_ask {
+    struct fetch fetch;
+    unsigned called;
+    int status;
+    struct fetched_part got;
+};
+
+static void on_part(struct fetch *fetch, int status, const struct fetched_part *got)
+{
+    struct part_ask *ask = container_of(fetch, struct part_ask, fetch);
+
+    ask->called++;
+    ask->status = status;
+    ask->got = *got;
+    for (uint32_t i = 0; status == 0 && i < got->bytes; i++) {
+        assert_int_equal(got->raw[i], byte_at(got->index, got->offset + i));
+    }
+}
+
+static struct part_ask fetch_part_now(struct world *w, uint64_t index, uint64_t offset, uint32_t bytes_max)
+{
+    struct part_ask ask = {.called = 0};
+
+    assert_int_equal(fetch_snapshot(w->ends[0].peers, 2, &ask.fetch, index, offset, bytes_max, on_part), 0);
+    RUN_UNTIL(w, ask.called > 0);
+    assert_int_equal(ask.called, 1);
+    return ask;
+}
+
+static void init_with_shelf(struct world *w, struct shelf *shelf)
+{
+    world_open(w);
+    *shelf = (struct shelf){.source = {&rlog_disk_real, shelf_newest, shelf_acquire, shelf_release, shelf}};
+    (void)snprintf(shelf->dir, sizeof(shelf->dir), "%s", w->dir);
+    for (unsigned i = 0; i < 2; i++) {
+        struct peers_options options = options_of(w, i, NEVER_MS);
+
+        options.snapshots = i == 1 ? &shelf->source : NULL;
+        start_end(w, i, &options);
+    }
+    RUN_UNTIL(w, peer_is_up(far(w), PEER_RANGE));
+}
+
+static void a_snapshot_comes_in_parts_that_can_be_taken_up_again(void **state)
+{
+    struct part_ask ask;
+    struct shelf shelf;
+    struct world w;
+    uint64_t offset = 0;
+
+    (void)state;
+    init_with_shelf(&w, &shelf);
+    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, MQ_ENOTFOUND);
+    shelf_put(&shelf, 40);
+    ask = fetch_part_now(&w, 0, 0, 1);
+    assert_int_equal(ask.status, 0);
+    assert_int_equal(ask.got.index, 40);
+    assert_int_equal(ask.got.term, 3);
+    assert_int_equal(ask.got.file_bytes, FILE_BYTES);
+    assert_int_equal(shelf.held[0], 1);
+    shelf_put(&shelf, 50); /* the older one goes on */
+    while (offset < FILE_BYTES) {
+        uint32_t want = FILE_BYTES - offset < PEER_RANGE_BYTES ? (uint32_t)(FILE_BYTES - offset) : PEER_RANGE_BYTES;
+
+        ask = fetch_part_now(&w, 40, offset, PEER_RANGE_BYTES);
+        assert_int_equal(ask.got.bytes, want);
+        offset += want;
+    }
+    assert_int_equal(shelf.held[0], 1);
+    assert_int_equal(fetch_part_now(&w, 40, FILE_BYTES, 1).status, MQ_EINVAL);
+    ask = fetch_part_now(&w, 0, 5, 10); /* the newest is another one by now */
+    assert_int_equal(ask.got.index, 50);
+    assert_int_equal(shelf.held[0], 0);
+    assert_int_equal(shelf.held[1], 1);
+    assert_int_equal(fetch_part_now(&w, 40, 5, 10).status, MQ_ENOTFOUND);
+    world_fini(&w);
+    assert_int_equal(shelf.held[1], 0);
+}
+
+static void a_file_is_not_kept_for_ever(void **state)
+{
+    struct peer_conn *served;
+    struct shelf shelf;
+    struct world w;
+
+    (void)state;
+    init_with_shelf(&w, &shelf);
+    shelf_put(&shelf, 40);
+    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, 0);
+    served = w.ends[1].peers->list[0].in[PEER_RANGE];
+    serve_tick(served, served->serve.file_ms + SERVE_SNAPSHOT_MS - 1);
+    assert_int_equal(shelf.held[0], 1);
+    serve_tick(served, served->serve.file_ms + SERVE_SNAPSHOT_MS);
+    assert_int_equal(shelf.held[0], 0);
+    assert_int_equal(fetch_part_now(&w, 40, 1000, 1000).status, 0); /* it is still the newest */
+    assert_int_equal(shelf.held[0], 1);
+    peer_conn_close(&far(&w)->out[PEER_RANGE], 0);
+    RUN_UNTIL(&w, shelf.held[0] == 0);
+    world_fini(&w);
+}
+
+static void a_file_that_cannot_be_read_is_said_to_be_damaged(void **state)
+{
+    char path[SERVE_PATH_MAX];
+    struct shelf shelf;
+    struct world w;
+
+    (void)state;
+    init_with_shelf(&w, &shelf);
+    shelf_put(&shelf, 40);
+    path_of(&shelf, 40, path);
+    assert_int_equal(truncate(path, 1000), 0);
+    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, 0);
+    assert_int_equal(fetch_part_now(&w, 0, 0, 1001).status, MQ_ECORRUPT);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, MQ_ECORRUPT);
+    world_fini(&w);
+}
+
 /* One who asks for much and does not read holds up nobody, and what waits for it is bounded. */
 static void a_reader_that_rests_delays_neither_control_nor_bulk(void **state)
 {
@@ -329,6 +513,9 @@ int main(void)
         cmocka_unit_test(a_question_without_an_answer_ends_in_time),
         cmocka_unit_test(nothing_is_given_to_a_directory_that_is_no_member),
         cmocka_unit_test(a_damaged_entry_is_not_given_away),
+        cmocka_unit_test(a_snapshot_comes_in_parts_that_can_be_taken_up_again),
+        cmocka_unit_test(a_file_is_not_kept_for_ever),
+        cmocka_unit_test(a_file_that_cannot_be_read_is_said_to_be_damaged),
         cmocka_unit_test(a_reader_that_rests_delays_neither_control_nor_bulk),
     };
 

@@ -37,10 +37,19 @@ static void the_frames_have_their_golden_bytes(void **state)
     static const uint8_t refusal[] = {'R', 'M', 'Q', 'P', 1, 0, 17, 0, 4, 0, 0, 0, 0, 0, 0, 0, /* head */
                                       0,   0,   0,   0,   0, 0, 0,  0,                         /* CRC, zero */
                                       8,   5,   16,  3,   0, 0, 0,  0};                        /* protobuf */
+    static const uint8_t snapshot_ask[] = {'R', 'M', 'Q', 'P', 1,  0,    18,   0, 11, 0,   0, 0, 0, 0, 0, 0,
+                                           0,   0,   0,   0,   0,  0,    0,    0, /* CRC, zero */
+                                           8,   5,   16,  7,   24, 0x80, 0x80, 1, 32, 128, 1, 0, 0, 0, 0, 0};
+    static const uint8_t part[] = {'R', 'M', 'Q', 'P', 1,  0, 19, 0, 17, 0, 0,  0, 8,    0, 0, 0, /* head */
+                                   0,   0,   0,   0,   0,  0, 0,  0,                              /* CRC, zero */
+                                   8,   5,   24,  7,   32, 2, 40, 9, 48, 4, 56, 5, 0x45, 1, 2, 3, /* protobuf */
+                                   4,   0,   0,   0,   0,  0, 0,  0};
+    struct peer_ask fetch_ask = {PEER_FETCH, 5, 65536, .entries = {7, 9, true}};
+    struct peer_ask part_ask = {PEER_SNAPSHOT_ASK, 5, 128, .snapshot = {7, 16384}};
     struct mq_buf got = {0};
 
     (void)state;
-    assert_int_equal(peer_fetch_encode(&(struct peer_fetch){5, 7, 9, true, 65536}, &got), 0);
+    assert_int_equal(peer_ask_encode(&fetch_ask, &got), 0);
     assert_golden(&got, fetch, sizeof(fetch), 12);
     mq_buf_free(&got);
     assert_int_equal(peer_range_encode(&(struct peer_range){5, PEER_RANGE_OK, 8, 2, 9, 1, true}, 224, &got), 0);
@@ -49,24 +58,36 @@ static void the_frames_have_their_golden_bytes(void **state)
     assert_int_equal(peer_range_encode(&(struct peer_range){.id = 5, .status = PEER_RANGE_DAMAGED}, 0, &got), 0);
     assert_golden(&got, refusal, sizeof(refusal), 4);
     mq_buf_free(&got);
+    assert_int_equal(peer_ask_encode(&part_ask, &got), 0);
+    assert_golden(&got, snapshot_ask, sizeof(snapshot_ask), 11);
+    mq_buf_free(&got);
+    assert_int_equal(peer_part_encode(&(struct peer_part){5, PEER_RANGE_OK, 7, 2, 9, 4, 5, 0x04030201}, &got), 0);
+    assert_golden(&got, part, sizeof(part), 17);
+    mq_buf_free(&got);
 }
 
 static void what_was_encoded_comes_back(void **state)
 {
-    struct peer_fetch fetch = {UINT64_MAX, 1, UINT64_MAX, false, 77}, fetch_got;
+    struct peer_ask asks[] = {{PEER_FETCH, UINT64_MAX, 77, .entries = {1, UINT64_MAX, false}},
+                              {PEER_SNAPSHOT_ASK, 2, 78, .snapshot = {0, UINT64_MAX}}};
+    struct peer_ask ask_got;
     struct peer_range range = {3, PEER_RANGE_OK, 10, ENTRIES, 99, 4, false}, range_got;
     struct mq_buf bytes = {0};
     struct peer_frame frame;
 
     (void)state;
-    assert_int_equal(peer_fetch_encode(&fetch, &bytes), 0);
-    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
-    memset(&fetch_got, 0, sizeof(fetch_got));
-    assert_int_equal(peer_fetch_decode(&frame, &fetch_got), 0);
-    assert_memory_equal(&fetch_got, &fetch, offsetof(struct peer_fetch, from_last));
-    assert_int_equal(fetch_got.bytes_max, 77);
-    assert_int_equal(peer_range_decode(&frame, &range_got), MQ_EBADMSG); /* another frame */
-    mq_buf_free(&bytes);
+    for (size_t i = 0; i < ARRAY_SIZE(asks); i++) {
+        assert_int_equal(peer_ask_encode(&asks[i], &bytes), 0);
+        assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+        assert_int_equal(peer_ask_decode(&frame, &ask_got), 0);
+        assert_int_equal(ask_got.type, asks[i].type);
+        assert_int_equal(ask_got.id, asks[i].id);
+        assert_int_equal(ask_got.bytes_max, asks[i].bytes_max);
+        assert_int_equal(ask_got.entries.first, asks[i].entries.first); /* and index */
+        assert_int_equal(ask_got.entries.last, asks[i].entries.last);   /* and offset */
+        assert_int_equal(peer_range_decode(&frame, &range_got), MQ_EBADMSG);
+        mq_buf_free(&bytes);
+    }
 
     assert_int_equal(peer_range_encode(&range, 8, &bytes), 0);
     assert_int_equal(mq_buf_put(&bytes, "12345678", 8), 0);
@@ -78,7 +99,7 @@ static void what_was_encoded_comes_back(void **state)
     assert_int_equal(range_got.commit, 99);
     assert_int_equal(range_got.held_first, 4);
     assert_false(range_got.complete);
-    assert_int_equal(peer_fetch_decode(&frame, &fetch_got), MQ_EBADMSG);
+    assert_int_equal(peer_ask_decode(&frame, &ask_got), MQ_EBADMSG); /* another frame */
     mq_buf_free(&bytes);
 }
 
@@ -110,6 +131,53 @@ static void an_answer_that_contradicts_itself_is_refused(void **state)
         assert_int_equal(mq_buf_put(&bytes, "12345678", cases[i].raw_bytes), 0);
         assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 8, &frame), 0);
         assert_int_equal(peer_range_decode(&frame, &got), MQ_EBADMSG);
+        mq_buf_free(&bytes);
+    }
+}
+
+/* A frame with a part of 5 bytes of a file of 9. */
+static void make_part(const struct peer_part *part, struct mq_buf *bytes)
+{
+    struct peer_part copy = *part;
+
+    copy.crc = mq_crc32c(0, "12345", 5);
+    assert_int_equal(peer_part_encode(&copy, bytes), 0);
+    if (copy.bytes > 0) {
+        assert_int_equal(mq_buf_put(bytes, "12345\0\0\0", 8), 0);
+    }
+}
+
+static void a_part_that_contradicts_itself_is_refused(void **state)
+{
+    static const struct {
+        const char *why;
+        struct peer_part part;
+        int want;
+    } cases[] = {
+        {"a good one", {1, PEER_RANGE_OK, 7, 2, 9, 4, 5, 0}, 0},
+        {"a status that nobody knows", {1, PEER_RANGE_STATUSES, 0, 0, 0, 0, 0, 0}, MQ_EBADMSG},
+        {"no bytes", {1, PEER_RANGE_OK, 7, 2, 9, 4, 0, 0}, MQ_EBADMSG},
+        {"no index", {1, PEER_RANGE_OK, 0, 2, 9, 4, 5, 0}, MQ_EBADMSG},
+        {"beyond the file", {1, PEER_RANGE_OK, 7, 2, 9, 5, 5, 0}, MQ_EBADMSG},
+        {"far beyond the file", {1, PEER_RANGE_OK, 7, 2, 9, UINT64_MAX, 5, 0}, MQ_EBADMSG},
+        {"a refusal with bytes", {1, PEER_RANGE_NOT_HELD, 7, 2, 9, 4, 5, 0}, MQ_EBADMSG},
+        {"other bytes than the checksum's", {1, PEER_RANGE_OK, 7, 2, 9, 4, 4, 0}, MQ_ECORRUPT},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct mq_buf bytes = {0};
+        struct peer_part got;
+        struct peer_frame frame;
+
+        print_message("%s\n", cases[i].why);
+        make_part(&cases[i].part, &bytes);
+        assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 8, &frame), 0);
+        assert_int_equal(peer_part_decode(&frame, &got), cases[i].want);
+        if (cases[i].want == 0) {
+            bytes.base[bytes.len - 8] ^= 1; /* on its way */
+            assert_int_equal(peer_part_decode(&frame, &got), MQ_ECORRUPT);
+        }
         mq_buf_free(&bytes);
     }
 }
@@ -210,6 +278,7 @@ int main(void)
         cmocka_unit_test(the_frames_have_their_golden_bytes),
         cmocka_unit_test(what_was_encoded_comes_back),
         cmocka_unit_test(an_answer_that_contradicts_itself_is_refused),
+        cmocka_unit_test(a_part_that_contradicts_itself_is_refused),
         cmocka_unit_test(entries_are_checked_before_anyone_sees_them),
     };
 
