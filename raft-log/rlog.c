@@ -159,12 +159,9 @@ static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, ui
     return true;
 }
 
-static void holds(void *data, uint64_t *commit, bool *complete)
+static uint64_t committed(void *data)
 {
-    const struct rlog *log = data;
-
-    *commit = log->driver.commit;
-    *complete = true;
+    return ((const struct rlog *)data)->driver.commit;
 }
 
 static const struct peers_ops peers_ops = {
@@ -172,7 +169,7 @@ static const struct peers_ops peers_ops = {
     .founding = on_founding,
     .reached = on_reached,
     .leads = leads,
-    .holds = holds,
+    .committed = committed,
 };
 
 /* ---- open ---- */

@@ -138,13 +138,14 @@ static int range_answered(struct fetch_list *list, const struct peer_frame *fram
     }
     got.commit = range.commit;
     got.held_first = range.held_first;
-    got.complete = range.complete;
+    got.held_pos = range.held_pos;
     if (range.status == PEER_RANGE_OK) {
         got.first = range.first;
         got.n = range.n;
         got.raw = frame->raw;
         got.bytes = frame->raw_bytes;
         got.ref = ref;
+        got.before = range.before;
     }
     fetch = finish_first(list);
     fetch->cb.entries(fetch, status_of(range.status), &got);

@@ -29,8 +29,9 @@ struct fetched {
     uint32_t bytes;
     struct net_ref *ref; /* keeps them alive beyond cb; borrowed; NULL on failure */
     uint64_t commit;     /* what the member knows to be committed */
-    uint64_t held_first; /* where its log begins ... */
-    bool complete;       /* ... and the group's log, as far as it knows */
+    uint64_t held_first; /* where its log begins, as an index */
+    uint64_t held_pos;   /* and as a position */
+    struct peer_before before;
 };
 
 struct fetched_part {
@@ -42,7 +43,7 @@ struct fetched_part {
     struct net_ref *ref; /* as above */
 };
 
-/* @got: borrowed; only commit, held_first and complete count on MQ_ENOTFOUND, nothing on other failures. */
+/* @got: borrowed; only commit and what is held count on MQ_ENOTFOUND, nothing on other failures. */
 typedef void (*fetch_cb)(struct fetch *fetch, int status, const struct fetched *got);
 typedef void (*fetch_part_cb)(struct fetch *fetch, int status, const struct fetched_part *got);
 

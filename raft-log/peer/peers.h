@@ -28,9 +28,8 @@ struct peers_ops {
     /* Of the leadership in @term: the commit index, and what @peer has acknowledged; false when we do not lead in it.
      */
     bool (*leads)(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match);
-    /* What others may ask for: entries up to @commit. @complete: the log holds all that the group still has, as far
-     * as is known here. */
-    void (*holds)(void *data, uint64_t *commit, bool *complete);
+    /* The highest index that is known to be committed: others may ask for entries up to it. */
+    uint64_t (*committed)(void *data);
 };
 
 struct peers_options {

@@ -97,7 +97,8 @@ int peer_range_decode(const struct peer_frame *frame, struct peer_range *out)
         .n = pb->entries,
         .commit = pb->commit,
         .held_first = pb->held_first,
-        .complete = pb->complete,
+        .held_pos = pb->held_pos,
+        .before = {pb->before_term, pb->before_end_pos, pb->before_store_ms},
     };
     return 0;
 }
@@ -112,7 +113,10 @@ int peer_range_encode(const struct peer_range *range, uint32_t raw_bytes, struct
     pb.entries = range->n;
     pb.commit = range->commit;
     pb.held_first = range->held_first;
-    pb.complete = range->complete;
+    pb.held_pos = range->held_pos;
+    pb.before_term = range->before.term;
+    pb.before_end_pos = range->before.end_pos;
+    pb.before_store_ms = range->before.store_ms;
     return peer_frame_encode(PEER_RANGE_DATA, &pb.base, raw_bytes, out);
 }
 

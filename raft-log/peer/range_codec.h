@@ -34,6 +34,14 @@ struct peer_ask {
     };
 };
 
+/* What is said of the entry before the first one of a range: all zero for entry 1. The chain field of the first one
+ * has its header checksum. */
+struct peer_before {
+    uint64_t term;
+    uint64_t end_pos;
+    int64_t store_ms;
+};
+
 struct peer_range {
     uint64_t id;
     enum peer_range_status status;
@@ -41,7 +49,8 @@ struct peer_range {
     uint32_t n;
     uint64_t commit;
     uint64_t held_first; /* the sender's log begins there */
-    bool complete;       /* the group's log begins there, too */
+    uint64_t held_pos;   /* and at this position */
+    struct peer_before before;
 };
 
 /* A part of a snapshot's file. All zero unless OK. */

@@ -34,6 +34,10 @@ struct serve_job {
     uint64_t segment_left; /* bytes from it to the end of its segment */
     uint64_t first, last;  /* in: what may be read; out: what is to be sent */
     uint64_t bad_index;    /* DAMAGED */
+    const uint8_t
+        *before_at; /* header of the entry before the first one; NULL: it is not held, and `before` is set */
+    struct net_ref *before_ref; /* counted */
+    struct peer_before before;  /* out */
     /* snapshot */
     const struct rlog_disk *disk;
     struct serve_file file;
@@ -51,6 +55,12 @@ static bool read_entry(const uint8_t *at, uint64_t left, uint64_t index, bool wh
 
     return rlog_header_decode(at, n, out) == 0 && out->index == index &&
            rlog_entry_bytes(out->payload_bytes) <= left && (!whole || rlog_entry_is_sound(out, at));
+}
+
+static struct peer_before before_of(const struct rlog_header *header)
+{
+    return (struct peer_before){header->term, header->pos + rlog_entry_bytes(header->payload_bytes),
+                                header->store_ms};
 }
 
 static void found_bad(struct serve_job *job, uint64_t index)
@@ -110,6 +120,7 @@ static void read_down(struct serve_job *job)
             job->at += at;
             job->segment_left -= at;
             job->first = i + 1;
+            job->before = before_of(&header);
             end -= at;
             at = 0;
         }
@@ -139,9 +150,20 @@ static void read_work(uv_work_t *work)
 {
     struct serve_job *job = container_of(work, struct serve_job, work);
 
+    struct rlog_header before;
+
     if (job->ask.type == PEER_SNAPSHOT_ASK) {
         read_part(job);
-    } else if (job->ask.entries.from_last) {
+        return;
+    }
+    if (job->before_at != NULL) {
+        if (!read_entry(job->before_at, RLOG_ENTRY_BYTES_MAX, job->first - 1, false, &before)) {
+            found_bad(job, job->first - 1);
+            return;
+        }
+        job->before = before_of(&before);
+    }
+    if (job->ask.entries.from_last) {
         read_down(job);
     } else {
         read_up(job);
@@ -163,7 +185,7 @@ static struct peer_range range_now(const struct peers *peers)
 {
     struct peer_range range = {.held_first = 1};
 
-    peers->options.ops->holds(peers->options.data, &range.commit, &range.complete);
+    range.commit = peers->options.ops->committed(peers->options.data);
     return range;
 }
 
@@ -178,6 +200,7 @@ static int answer_entries(struct peer_conn *conn, const struct serve_job *job)
     if (ok) {
         range.first = job->first;
         range.n = (uint32_t)(job->last - job->first + 1);
+        range.before = job->before;
     }
     rc = peer_range_encode(&range, ok ? job->bytes : 0, net_conn_out(&conn->conn));
     if (rc == 0) {
@@ -233,6 +256,9 @@ static void free_job(struct serve_job *job)
 {
     if (job->ref != NULL) {
         net_ref_release(job->ref);
+    }
+    if (job->before_ref != NULL) {
+        net_ref_release(job->before_ref);
     }
     mq_free(job);
 }
@@ -309,6 +335,10 @@ static enum peer_range_status prepare_entries(struct serve_job *job)
         return PEER_RANGE_NOT_HELD;
     }
     pick(job, first, last, &pos);
+    if (job->first > range.held_first && commitlog_view(o->log, commitlog_pos_of(o->log, job->first - 1),
+                                                        RLOG_HEADER_BYTES, &job->before_at, &job->before_ref) != 0) {
+        return PEER_RANGE_NOT_HELD;
+    }
     return commitlog_view(o->log, pos, RLOG_HEADER_BYTES, &job->at, &job->ref) == 0 ? PEER_RANGE_OK
                                                                                     : PEER_RANGE_NOT_HELD;
 }

@@ -51,13 +51,12 @@ static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, ui
     return term == end->term;
 }
 
-static void holds(void *data, uint64_t *commit, bool *complete)
+static uint64_t committed(void *data)
 {
-    *commit = ((const struct end *)data)->commit;
-    *complete = true;
+    return ((const struct end *)data)->commit;
 }
 
-static const struct peers_ops ops = {on_message, on_founding, on_reached, leads, holds};
+static const struct peers_ops ops = {on_message, on_founding, on_reached, leads, committed};
 
 static void on_durable(void *data, uint64_t index, uint64_t term)
 {
@@ -153,8 +152,10 @@ void put(struct world *w, uint8_t type, uint32_t n, uint32_t bytes)
 {
     for (uint32_t i = 0; i < n; i++) {
         struct rlog_header header = {.type = type, .index = commitlog_last_index(w->log) + 1, .term = 3};
+
         struct rlog_blob *blob;
 
+        header.store_ms = (int64_t)header.index * 10;
         assert_int_equal(blob_pool_take(&w->blobs, NULL, bytes, &blob), 0);
         memset(rlog_blob_payload(blob), 7, bytes);
         header.payload_bytes = blob->payload_bytes = bytes;

@@ -99,7 +99,10 @@ static void a_range_comes_from_the_end_that_was_asked_for(void **state)
         assert_int_equal(ask.got.bytes, cases[i].want_n * 1096);
         assert_int_equal(ask.got.commit, 30);
         assert_int_equal(ask.got.held_first, 1);
-        assert_true(ask.got.complete);
+        assert_int_equal(ask.got.held_pos, 0);
+        assert_int_equal(ask.got.before.term, ask.got.first > 1 ? 3 : 0);
+        assert_int_equal(ask.got.before.end_pos, (ask.got.first - 1) * 1096);
+        assert_int_equal(ask.got.before.store_ms, (ask.got.first - 1) * 10);
     }
     world_fini(&w);
 }
@@ -123,6 +126,7 @@ static void a_range_ends_where_its_segment_does(void **state)
     ask = fetch_now(&w, 1, 9, FETCH_FROM_LAST, PEER_RANGE_BYTES);
     assert_int_equal(ask.got.first, 9);
     assert_int_equal(ask.got.bytes, rlog_entry_bytes(15u << 20));
+    assert_int_equal(ask.got.before.end_pos, SEGMENT_BYTES + 4u * rlog_entry_bytes(15u << 20)); /* before the gap */
     world_fini(&w);
 }
 

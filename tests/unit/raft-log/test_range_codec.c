@@ -30,10 +30,10 @@ static void the_frames_have_their_golden_bytes(void **state)
                                     0,   0,   0,   0,   0,  0, 0,  0,                                /* CRC, zero */
                                     8,   5,   16,  7,   24, 9, 32, 1, 40, 0x80, 0x80, 4,             /* protobuf */
                                     0,   0,   0,   0};
-    static const uint8_t range[] = {'R', 'M', 'Q', 'P', 1,  0, 17, 0, 12, 0, 0,  0, 224, 0, 0, 0, /* head */
-                                    0,   0,   0,   0,   0,  0, 0,  0,                             /* CRC, zero */
-                                    8,   5,   24,  8,   32, 2, 40, 9, 48, 1, 56, 1,               /* protobuf */
-                                    0,   0,   0,   0};
+    static const uint8_t range[] = {'R', 'M', 'Q', 'P',  1,  0,  17, 0, 19, 0, 0,  0,  224, 0, 0, 0, /* head */
+                                    0,   0,   0,   0,    0,  0,  0,  0,                              /* CRC, zero */
+                                    8,   5,   24,  8,    32, 2,  40, 9, 48, 4, 56, 96,               /* protobuf */
+                                    64,  1,   72,  0xc0, 1,  80, 3,  0, 0,  0, 0,  0};
     static const uint8_t refusal[] = {'R', 'M', 'Q', 'P', 1, 0, 17, 0, 4, 0, 0, 0, 0, 0, 0, 0, /* head */
                                       0,   0,   0,   0,   0, 0, 0,  0,                         /* CRC, zero */
                                       8,   5,   16,  3,   0, 0, 0,  0};                        /* protobuf */
@@ -44,6 +44,7 @@ static void the_frames_have_their_golden_bytes(void **state)
                                    0,   0,   0,   0,   0,  0, 0,  0,                              /* CRC, zero */
                                    8,   5,   24,  7,   32, 2, 40, 9, 48, 4, 56, 5, 0x45, 1, 2, 3, /* protobuf */
                                    4,   0,   0,   0,   0,  0, 0,  0};
+    struct peer_range range_said = {5, PEER_RANGE_OK, 8, 2, 9, 4, 96, {1, 192, 3}};
     struct peer_ask fetch_ask = {PEER_FETCH, 5, 65536, .entries = {7, 9, true}};
     struct peer_ask part_ask = {PEER_SNAPSHOT_ASK, 5, 128, .snapshot = {7, 16384}};
     struct mq_buf got = {0};
@@ -52,8 +53,8 @@ static void the_frames_have_their_golden_bytes(void **state)
     assert_int_equal(peer_ask_encode(&fetch_ask, &got), 0);
     assert_golden(&got, fetch, sizeof(fetch), 12);
     mq_buf_free(&got);
-    assert_int_equal(peer_range_encode(&(struct peer_range){5, PEER_RANGE_OK, 8, 2, 9, 1, true}, 224, &got), 0);
-    assert_golden(&got, range, sizeof(range), 12);
+    assert_int_equal(peer_range_encode(&range_said, 224, &got), 0);
+    assert_golden(&got, range, sizeof(range), 19);
     mq_buf_free(&got);
     assert_int_equal(peer_range_encode(&(struct peer_range){.id = 5, .status = PEER_RANGE_DAMAGED}, 0, &got), 0);
     assert_golden(&got, refusal, sizeof(refusal), 4);
@@ -71,7 +72,7 @@ static void what_was_encoded_comes_back(void **state)
     struct peer_ask asks[] = {{PEER_FETCH, UINT64_MAX, 77, .entries = {1, UINT64_MAX, false}},
                               {PEER_SNAPSHOT_ASK, 2, 78, .snapshot = {0, UINT64_MAX}}};
     struct peer_ask ask_got;
-    struct peer_range range = {3, PEER_RANGE_OK, 10, ENTRIES, 99, 4, false}, range_got;
+    struct peer_range range = {3, PEER_RANGE_OK, 10, ENTRIES, 99, 4, 4096, {7, 8, -9}}, range_got;
     struct mq_buf bytes = {0};
     struct peer_frame frame;
 
@@ -98,7 +99,10 @@ static void what_was_encoded_comes_back(void **state)
     assert_int_equal(range_got.n, ENTRIES);
     assert_int_equal(range_got.commit, 99);
     assert_int_equal(range_got.held_first, 4);
-    assert_false(range_got.complete);
+    assert_int_equal(range_got.held_pos, 4096);
+    assert_int_equal(range_got.before.term, 7);
+    assert_int_equal(range_got.before.end_pos, 8);
+    assert_int_equal(range_got.before.store_ms, -9);
     assert_int_equal(peer_ask_decode(&frame, &ask_got), MQ_EBADMSG); /* another frame */
     mq_buf_free(&bytes);
 }
@@ -110,14 +114,14 @@ static void an_answer_that_contradicts_itself_is_refused(void **state)
         struct peer_range range;
         uint32_t raw_bytes;
     } cases[] = {
-        {"a status that nobody knows", {1, PEER_RANGE_STATUSES, 0, 0, 0, 0, false}, 0},
-        {"entries without bytes", {1, PEER_RANGE_OK, 5, 1, 9, 1, false}, 0},
-        {"bytes without entries", {1, PEER_RANGE_OK, 5, 0, 9, 1, false}, 8},
-        {"entries without an index", {1, PEER_RANGE_OK, 0, 1, 9, 1, false}, 8},
-        {"a success with nothing", {1, PEER_RANGE_OK, 0, 0, 9, 1, false}, 0},
-        {"a refusal with entries", {1, PEER_RANGE_NOT_HELD, 5, 1, 9, 1, false}, 8},
-        {"a refusal with bytes", {1, PEER_RANGE_NOT_HELD, 0, 0, 9, 1, false}, 8},
-        {"indexes without an end", {1, PEER_RANGE_OK, UINT64_MAX, 1, 9, 1, false}, 8},
+        {"a status that nobody knows", {1, PEER_RANGE_STATUSES, 0, 0, 0, 0, 0, {0}}, 0},
+        {"entries without bytes", {1, PEER_RANGE_OK, 5, 1, 9, 1, 0, {0}}, 0},
+        {"bytes without entries", {1, PEER_RANGE_OK, 5, 0, 9, 1, 0, {0}}, 8},
+        {"entries without an index", {1, PEER_RANGE_OK, 0, 1, 9, 1, 0, {0}}, 8},
+        {"a success with nothing", {1, PEER_RANGE_OK, 0, 0, 9, 1, 0, {0}}, 0},
+        {"a refusal with entries", {1, PEER_RANGE_NOT_HELD, 5, 1, 9, 1, 0, {0}}, 8},
+        {"a refusal with bytes", {1, PEER_RANGE_NOT_HELD, 0, 0, 9, 1, 0, {0}}, 8},
+        {"indexes without an end", {1, PEER_RANGE_OK, UINT64_MAX, 1, 9, 1, 0, {0}}, 8},
     };
 
     (void)state;
