@@ -1,6 +1,8 @@
 #include "peer_world.h"
 
 #include "raft-log/log/disk.h"
+#include "raft-log/log/snapshot_file.h"
+#include "remoting/base/err.h"
 #include "remoting/base/file.h"
 
 #include <stdio.h>
@@ -162,4 +164,73 @@ void put(struct world *w, uint8_t type, uint32_t n, uint32_t bytes)
         assert_int_equal(commitlog_append(w->log, &header, blob), 0);
     }
     commitlog_kick(w->log);
+}
+
+/* ---- snapshots ---- */
+
+void shelf_path(const struct shelf *shelf, uint64_t index, char *path)
+{
+    (void)snprintf(path, SERVE_PATH_MAX, "%s/%u", shelf->dir, (unsigned)index);
+}
+
+static int shelf_newest(void *data, struct serve_file *out)
+{
+    const struct shelf *shelf = data;
+
+    *out = shelf->file;
+    return shelf->newest != 0 ? 0 : MQ_ENOTFOUND;
+}
+
+static bool shelf_acquire(void *data, uint64_t index)
+{
+    struct shelf *shelf = data;
+
+    assert_int_equal(shelf->held, 0);
+    shelf->held = index;
+    return true;
+}
+
+static void shelf_release(void *data, uint64_t index)
+{
+    struct shelf *shelf = data;
+
+    assert_int_equal(shelf->held, index);
+    shelf->held = 0;
+}
+
+void world_init_with_shelf(struct world *w, struct shelf *shelf)
+{
+    world_open(w);
+    *shelf = (struct shelf){.source = {&rlog_disk_real, shelf_newest, shelf_acquire, shelf_release, shelf}};
+    (void)snprintf(shelf->dir, sizeof(shelf->dir), "%s", w->dir);
+    for (unsigned i = 0; i < 2; i++) {
+        struct peers_options options = options_of(w, i, NEVER_MS);
+
+        options.snapshots = i == 1 ? &shelf->source : NULL;
+        start_end(w, i, &options);
+    }
+    RUN_UNTIL(w, peer_is_up(far(w), PEER_RANGE));
+}
+
+uint64_t shelf_put(struct shelf *shelf, uint64_t index, uint32_t bytes)
+{
+    static struct snapshot_info info;
+    struct snapshot_writer writer;
+    uint8_t *rows = malloc(bytes);
+    uint64_t written;
+
+    assert_non_null(rows);
+    for (uint32_t i = 0; i < bytes; i++) {
+        rows[i] = (uint8_t)(index + i * 7u + (i >> 13));
+    }
+    info = (struct snapshot_info){.index = index, .term = 3, .n_sections = 1, .sections = {{.id = 1, .version = 1}}};
+    shelf->file = (struct serve_file){.index = index, .term = 3};
+    shelf_path(shelf, index, shelf->file.path);
+    assert_int_equal(snapshot_writer_open(&writer, &rlog_disk_real, shelf->file.path, &info), 0);
+    assert_int_equal(snapshot_writer_put(&writer, 1, rows, bytes), 0);
+    assert_int_equal(snapshot_writer_finish(&writer, &written), 0);
+    shelf->newest = index;
+    shelf->file.bytes = written;
+    free(rows);
+    return written;
 }

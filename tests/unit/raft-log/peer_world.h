@@ -64,4 +64,19 @@ struct peer *far(struct world *w); /* end 1, as end 0 reaches it */
 /* Appends @n entries with @bytes of payload. */
 void put(struct world *w, uint8_t type, uint32_t n, uint32_t bytes);
 
+/* Snapshots that end 1 has to give, in the world's directory. */
+struct shelf {
+    char dir[64];
+    struct serve_file file; /* the newest; index 0: none */
+    uint64_t newest;
+    uint64_t held; /* the one that is kept for a reader; 0: none */
+    struct serve_snapshots source;
+};
+
+/* As world_init, with nothing on the shelf. */
+void world_init_with_shelf(struct world *w, struct shelf *shelf);
+void shelf_path(const struct shelf *shelf, uint64_t index, char *path);
+/* Writes a sound snapshot with @bytes of rows. Returns how long its file is. */
+uint64_t shelf_put(struct shelf *shelf, uint64_t index, uint32_t bytes);
+
 #endif

@@ -289,73 +289,11 @@ static void a_damaged_entry_is_not_given_away(void **state)
 
 /* ---- snapshots ---- */
 
-#define FILE_BYTES ((2u << 20) + 12345u)
-
-/* Snapshots 40 and 50, of which the newer one counts once it is there. */
-struct shelf {
-    char dir[64];
-    uint64_t newest; /* 0: none */
-    unsigned held[2];
-    struct serve_snapshots source;
-};
-
-static void path_of(const struct shelf *shelf, uint64_t index, char *path)
-{
-    (void)snprintf(path, SERVE_PATH_MAX, "%s/%u", shelf->dir, (unsigned)index);
-}
-
-static int shelf_newest(void *data, struct serve_file *out)
-{
-    const struct shelf *shelf = data;
-
-    if (shelf->newest == 0) {
-        return MQ_ENOTFOUND;
-    }
-    *out = (struct serve_file){.index = shelf->newest, .term = 3, .bytes = FILE_BYTES};
-    path_of(shelf, shelf->newest, out->path);
-    return 0;
-}
-
-static bool shelf_acquire(void *data, uint64_t index)
-{
-    struct shelf *shelf = data;
-
-    shelf->held[index == 50]++;
-    return true;
-}
-
-static void shelf_release(void *data, uint64_t index)
-{
-    struct shelf *shelf = data;
-
-    assert_true(shelf->held[index == 50] > 0);
-    shelf->held[index == 50]--;
-}
-
-static uint8_t byte_at(uint64_t index, uint64_t offset)
-{
-    return (uint8_t)(index + offset * 7 + (offset >> 13));
-}
-
-static void shelf_put(struct shelf *shelf, uint64_t index)
-{
-    static uint8_t bytes[FILE_BYTES];
-    char path[SERVE_PATH_MAX];
-    int fd;
-
-    for (uint64_t i = 0; i < FILE_BYTES; i++) {
-        bytes[i] = byte_at(index, i);
-    }
-    path_of(shelf, index, path);
-    fd = open(path, O_CREAT | O_WRONLY, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, bytes, FILE_BYTES), FILE_BYTES);
-    close(fd);
-    shelf->newest = index;
-}
+#define ROWS ((2u << 20) + 12345u)
 
 struct part_ask {
     struct fetch fetch;
+    char path[SERVE_PATH_MAX]; /* of the file that is expected */
     unsigned called;
     int status;
     struct fetched_part got;
@@ -368,33 +306,27 @@ static void on_part(struct fetch *fetch, int status, const struct fetched_part *
     ask->called++;
     ask->status = status;
     ask->got = *got;
-    for (uint32_t i = 0; status == 0 && i < got->bytes; i++) {
-        assert_int_equal(got->raw[i], byte_at(got->index, got->offset + i));
+    if (status == 0) {
+        static uint8_t want[PEER_RANGE_BYTES];
+        int fd = open(ask->path, O_RDONLY);
+
+        assert_true(fd >= 0);
+        assert_int_equal(pread(fd, want, got->bytes, (off_t)got->offset), got->bytes);
+        assert_memory_equal(got->raw, want, got->bytes);
+        close(fd);
     }
 }
 
-static struct part_ask fetch_part_now(struct world *w, uint64_t index, uint64_t offset, uint32_t bytes_max)
+static struct part_ask fetch_part_now(struct world *w, const struct shelf *shelf, uint64_t index, uint64_t offset,
+                                      uint32_t bytes_max)
 {
     struct part_ask ask = {.called = 0};
 
+    shelf_path(shelf, index != 0 ? index : shelf->newest, ask.path);
     assert_int_equal(fetch_snapshot(w->ends[0].peers, 2, &ask.fetch, index, offset, bytes_max, on_part), 0);
     RUN_UNTIL(w, ask.called > 0);
     assert_int_equal(ask.called, 1);
     return ask;
-}
-
-static void init_with_shelf(struct world *w, struct shelf *shelf)
-{
-    world_open(w);
-    *shelf = (struct shelf){.source = {&rlog_disk_real, shelf_newest, shelf_acquire, shelf_release, shelf}};
-    (void)snprintf(shelf->dir, sizeof(shelf->dir), "%s", w->dir);
-    for (unsigned i = 0; i < 2; i++) {
-        struct peers_options options = options_of(w, i, NEVER_MS);
-
-        options.snapshots = i == 1 ? &shelf->source : NULL;
-        start_end(w, i, &options);
-    }
-    RUN_UNTIL(w, peer_is_up(far(w), PEER_RANGE));
 }
 
 static void a_snapshot_comes_in_parts_that_can_be_taken_up_again(void **state)
@@ -403,34 +335,34 @@ static void a_snapshot_comes_in_parts_that_can_be_taken_up_again(void **state)
     struct shelf shelf;
     struct world w;
     uint64_t offset = 0;
+    uint64_t file_bytes;
 
     (void)state;
-    init_with_shelf(&w, &shelf);
-    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, MQ_ENOTFOUND);
-    shelf_put(&shelf, 40);
-    ask = fetch_part_now(&w, 0, 0, 1);
+    world_init_with_shelf(&w, &shelf);
+    assert_int_equal(fetch_part_now(&w, &shelf, 0, 0, 1000).status, MQ_ENOTFOUND);
+    file_bytes = shelf_put(&shelf, 40, ROWS);
+    ask = fetch_part_now(&w, &shelf, 0, 0, 1);
     assert_int_equal(ask.status, 0);
     assert_int_equal(ask.got.index, 40);
     assert_int_equal(ask.got.term, 3);
-    assert_int_equal(ask.got.file_bytes, FILE_BYTES);
-    assert_int_equal(shelf.held[0], 1);
-    shelf_put(&shelf, 50); /* the older one goes on */
-    while (offset < FILE_BYTES) {
-        uint32_t want = FILE_BYTES - offset < PEER_RANGE_BYTES ? (uint32_t)(FILE_BYTES - offset) : PEER_RANGE_BYTES;
+    assert_int_equal(ask.got.file_bytes, file_bytes);
+    assert_int_equal(shelf.held, 40);
+    (void)shelf_put(&shelf, 50, ROWS); /* the older one goes on */
+    while (offset < file_bytes) {
+        uint32_t want = file_bytes - offset < PEER_RANGE_BYTES ? (uint32_t)(file_bytes - offset) : PEER_RANGE_BYTES;
 
-        ask = fetch_part_now(&w, 40, offset, PEER_RANGE_BYTES);
+        ask = fetch_part_now(&w, &shelf, 40, offset, PEER_RANGE_BYTES);
         assert_int_equal(ask.got.bytes, want);
         offset += want;
     }
-    assert_int_equal(shelf.held[0], 1);
-    assert_int_equal(fetch_part_now(&w, 40, FILE_BYTES, 1).status, MQ_EINVAL);
-    ask = fetch_part_now(&w, 0, 5, 10); /* the newest is another one by now */
+    assert_int_equal(shelf.held, 40);
+    assert_int_equal(fetch_part_now(&w, &shelf, 40, file_bytes, 1).status, MQ_EINVAL);
+    ask = fetch_part_now(&w, &shelf, 0, 5, 10); /* the newest is another one by now */
     assert_int_equal(ask.got.index, 50);
-    assert_int_equal(shelf.held[0], 0);
-    assert_int_equal(shelf.held[1], 1);
-    assert_int_equal(fetch_part_now(&w, 40, 5, 10).status, MQ_ENOTFOUND);
+    assert_int_equal(shelf.held, 50);
+    assert_int_equal(fetch_part_now(&w, &shelf, 40, 5, 10).status, MQ_ENOTFOUND);
     world_fini(&w);
-    assert_int_equal(shelf.held[1], 0);
+    assert_int_equal(shelf.held, 0);
 }
 
 static void a_file_is_not_kept_for_ever(void **state)
@@ -440,18 +372,18 @@ static void a_file_is_not_kept_for_ever(void **state)
     struct world w;
 
     (void)state;
-    init_with_shelf(&w, &shelf);
-    shelf_put(&shelf, 40);
-    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, 0);
+    world_init_with_shelf(&w, &shelf);
+    (void)shelf_put(&shelf, 40, ROWS);
+    assert_int_equal(fetch_part_now(&w, &shelf, 0, 0, 1000).status, 0);
     served = w.ends[1].peers->list[0].in[PEER_RANGE];
     serve_tick(served, served->serve.file_ms + SERVE_SNAPSHOT_MS - 1);
-    assert_int_equal(shelf.held[0], 1);
+    assert_int_equal(shelf.held, 40);
     serve_tick(served, served->serve.file_ms + SERVE_SNAPSHOT_MS);
-    assert_int_equal(shelf.held[0], 0);
-    assert_int_equal(fetch_part_now(&w, 40, 1000, 1000).status, 0); /* it is still the newest */
-    assert_int_equal(shelf.held[0], 1);
+    assert_int_equal(shelf.held, 0);
+    assert_int_equal(fetch_part_now(&w, &shelf, 40, 1000, 1000).status, 0); /* it is still the newest */
+    assert_int_equal(shelf.held, 40);
     peer_conn_close(&far(&w)->out[PEER_RANGE], 0);
-    RUN_UNTIL(&w, shelf.held[0] == 0);
+    RUN_UNTIL(&w, shelf.held == 0);
     world_fini(&w);
 }
 
@@ -462,14 +394,14 @@ static void a_file_that_cannot_be_read_is_said_to_be_damaged(void **state)
     struct world w;
 
     (void)state;
-    init_with_shelf(&w, &shelf);
-    shelf_put(&shelf, 40);
-    path_of(&shelf, 40, path);
+    world_init_with_shelf(&w, &shelf);
+    (void)shelf_put(&shelf, 40, ROWS);
+    shelf_path(&shelf, 40, path);
     assert_int_equal(truncate(path, 1000), 0);
-    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, 0);
-    assert_int_equal(fetch_part_now(&w, 0, 0, 1001).status, MQ_ECORRUPT);
+    assert_int_equal(fetch_part_now(&w, &shelf, 0, 0, 1000).status, 0);
+    assert_int_equal(fetch_part_now(&w, &shelf, 0, 0, 1001).status, MQ_ECORRUPT);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(fetch_part_now(&w, 0, 0, 1000).status, MQ_ECORRUPT);
+    assert_int_equal(fetch_part_now(&w, &shelf, 0, 0, 1000).status, MQ_ECORRUPT);
     world_fini(&w);
 }
 
