@@ -412,6 +412,9 @@ int driver_start(struct driver *driver)
         rc = core_new(&options, &driver->core);
     }
     if (rc == 0) {
+        core_set_claim(driver->core, o->meta->claim.term, o->meta->claim.index);
+    }
+    if (rc == 0) {
         struct core_log log = {
             .term = o->meta->term,
             .vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote,

@@ -85,7 +85,7 @@ int founding_open(struct founding *founding, struct rlog *log, struct mq_buf *pr
     founding->log = log;
     if (last == 0) {
         founding->state = FOUNDING_WAITING;
-        if (log->meta.term > 1) {
+        if (log->meta.term > 1 && log->meta.claim.index == 0) {
             mq_buf_printf(problem,
                           "%s: the log is missing, but this member has taken part up to term %" PRIu64
                           "; restore the directory as a whole",
@@ -111,6 +111,12 @@ int founding_open(struct founding *founding, struct rlog *log, struct mq_buf *pr
 
 /* ---- agreeing ---- */
 
+/* A log whose first entry was bad is not that of an empty member: it only waits to hear of that entry. */
+static bool is_empty(const struct founding *founding)
+{
+    return founding->log->meta.claim.index == 0;
+}
+
 /* The empty members we know of, ourselves included. */
 static void own_view(const struct founding *founding, struct membership *out)
 {
@@ -121,7 +127,9 @@ static void own_view(const struct founding *founding, struct membership *out)
         uint32_t id = o->members[i].id;
 
         if (id == o->self) {
-            rc = membership_add(out, id, o->members[i].address, founding->log->meta.incarnation);
+            /* Incarnation 0 is nobody's: who is told of it founds nothing with us. */
+            rc = membership_add(out, id, o->members[i].address,
+                                is_empty(founding) ? founding->log->meta.incarnation : 0);
         } else if (founding->heard[i].n > 0) {
             const struct member *said = membership_find(&founding->heard[i], id);
 
@@ -198,6 +206,10 @@ static void say_missing(struct founding *founding)
     const struct rlog_options *o = options_of(founding);
     struct mq_buf names = {0};
 
+    if (!is_empty(founding)) {
+        mq_log_warn("founding", "entry 1 of group %s is bad here: waiting for a member that has it", o->group);
+        return;
+    }
     for (uint32_t i = 0; i < o->n_members; i++) {
         if (o->members[i].id != o->self && founding->heard[i].n == 0) {
             mq_buf_printf(&names, " %" PRIu32 " (%s)", o->members[i].id, o->members[i].address);

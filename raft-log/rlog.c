@@ -117,7 +117,21 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
         founding_written(&log->founding);
     } else {
         driver_durable(&log->driver, index, term);
+        repair_durable(&log->repair);
     }
+}
+
+static int on_keep_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
+{
+    return repair_keep_claim(data, claim, why);
+}
+
+static uint64_t on_mark(void *data)
+{
+    const struct rlog *log = data;
+    uint64_t durable = commitlog_durable_index(log->commitlog);
+
+    return log->driver.commit < durable ? log->driver.commit : durable;
 }
 
 static int on_message(void *data, struct core_message *message, const struct commitlog_entry *entries,
@@ -134,6 +148,15 @@ static void on_founding(void *data, struct peer *peer, uint64_t incarnation, con
 
     if (!log->closing) {
         founding_heard(&log->founding, peer, incarnation, founding);
+    }
+}
+
+static void on_claim(void *data, struct peer *peer, const struct peer_claim *said)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        repair_heard(&log->repair, peer, said);
     }
 }
 
@@ -170,6 +193,7 @@ static const struct peers_ops peers_ops = {
     .reached = on_reached,
     .leads = leads,
     .committed = committed,
+    .claim = on_claim,
 };
 
 /* ---- open ---- */
@@ -250,7 +274,8 @@ static void init_handles(struct rlog *log)
     uv_idle_init(uv, &log->idle);
     uv_check_init(uv, &log->check);
     uv_timer_init(uv, &log->founding.tick);
-    log->open_handles = 4;
+    repair_init(&log->repair, log);
+    log->open_handles = 5;
 }
 
 static void on_progress(void *data, uint64_t index, uint64_t last)
@@ -290,6 +315,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         .segment_bytes = o->segment_bytes,
         .durable = on_durable,
         .data = log,
+        .keep_claim = on_keep_claim,
     };
     bool empty;
     int rc = mq_dir_make(o->dir);
@@ -302,9 +328,15 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     if (rc != 0) {
         return rc;
     }
-    rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
+    rc = commit_mark_open(&log->mark, &rlog_disk_real, o->dir, log->meta.incarnation, problem);
     if (rc != 0) {
         goto err_after_meta;
+    }
+    options.term = log->meta.term;
+    options.committed = log->mark.index;
+    rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
+    if (rc != 0) {
+        goto err_after_mark;
     }
     rc = founding_open(&log->founding, log, problem);
     if (rc != 0) {
@@ -314,6 +346,8 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
 
 err_after_commitlog:
     commitlog_close(log->commitlog);
+err_after_mark:
+    commit_mark_drop(&log->mark);
 err_after_meta:
     meta_close(&log->meta);
     return rc;
@@ -347,6 +381,7 @@ int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct 
     blob_pool_init(&log->blobs);
     init_handles(log);
     init_driver(log);
+    commit_mark_start(&log->mark, &loop->uv, on_mark, log);
     log->opened_ms = mq_clock_mono_ms() - start_ms;
     *out = log;
     return 0;
@@ -372,6 +407,7 @@ void rlog_take_part(struct rlog *log)
     peers_set_membership(log->peers, &log->founding.membership);
     rc = driver_start(&log->driver);
     MQ_ASSERT(rc == 0); /* only memory can be missing */
+    repair_start(&log->repair);
 }
 
 int rlog_start(struct rlog *log, struct mq_buf *problem)
@@ -432,8 +468,8 @@ static void close_handle(struct rlog *log, uv_handle_t *handle)
     uv_close(handle, on_handle_closed);
 }
 
-/* Nobody holds or sends entries any more. */
-static void on_peers_closed(void *data)
+/* Nothing of ours is being written but the log. */
+static void on_mark_closed(void *data)
 {
     struct rlog *log = data;
 
@@ -445,6 +481,15 @@ static void on_peers_closed(void *data)
     close_handle(log, (uv_handle_t *)&log->idle);
     close_handle(log, (uv_handle_t *)&log->check);
     close_handle(log, (uv_handle_t *)&log->founding.tick);
+    close_handle(log, (uv_handle_t *)&log->repair.tick);
+}
+
+/* Nobody holds or sends entries any more. */
+static void on_peers_closed(void *data)
+{
+    struct rlog *log = data;
+
+    commit_mark_close(&log->mark, on_mark_closed, log);
 }
 
 static void on_close_turn(uv_check_t *check)
@@ -470,6 +515,7 @@ void rlog_close(struct rlog *log, void (*closed)(void *data), void *data)
     log->closed_data = data;
     uv_timer_stop(&log->timer);
     uv_timer_stop(&log->founding.tick);
+    uv_timer_stop(&log->repair.tick);
     uv_check_stop(&log->check); /* it may be waiting to run the driver */
     come_back(log, on_close_turn);
 }

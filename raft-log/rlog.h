@@ -5,9 +5,11 @@
 #include "raft-log/driver.h"
 #include "raft-log/founding.h"
 #include "raft-log/log/blob.h"
+#include "raft-log/log/commit_mark.h"
 #include "raft-log/log/commitlog.h"
 #include "raft-log/log/meta.h"
 #include "raft-log/peer/peers.h"
+#include "raft-log/repair.h"
 
 struct rlog {
     struct net_loop *loop;
@@ -15,10 +17,12 @@ struct rlog {
     struct rlog_member members[RLOG_MEMBERS_MAX];
     struct rlog_fsm *fsm;
     struct meta meta;
+    struct commit_mark mark;
     struct commitlog *commitlog;
     struct blob_pool blobs;
     struct driver driver;
     struct founding founding;
+    struct repair repair;
     struct peers *peers; /* NULL until rlog_start */
     struct rlog_env env;
     /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it

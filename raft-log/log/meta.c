@@ -1,4 +1,4 @@
-/* Two fixed-size copies of term and vote, an identity file, and a lock.
+/* Two fixed-size copies of term, vote and claim, an identity file, and a lock.
  *
  * meta-0 and meta-1, 64 bytes each, little-endian:
  *    0  u32  magic "RMQM"
@@ -8,7 +8,7 @@
  *   16  u64  sequence
  *   24  u64  term
  *   32  u64  incarnation
- *   40       zeros
+ *   40  u64  claim: term, 48 u64 index (0: no claim), 56 u64 known to be committed (claim.h)
  *
  * A store writes meta-0, syncs it, writes meta-1, syncs it; so at every instant one of them is whole. After a crash
  * between the two the higher sequence counts: nobody has been answered on it yet, and nobody will be answered on the
@@ -53,6 +53,7 @@ static const char *const COPIES[2] = {"meta-0", "meta-1"};
 struct meta_record {
     uint64_t sequence, term, incarnation;
     uint32_t vote;
+    struct rlog_claim claim;
 };
 
 /* --- files -------------------------------------------------------------------------------------------------- */
@@ -113,6 +114,9 @@ static void record_encode(const struct meta *meta, uint8_t *at)
     rlog_le64_store(at + 16, meta->sequence);
     rlog_le64_store(at + 24, meta->term);
     rlog_le64_store(at + 32, meta->incarnation);
+    rlog_le64_store(at + 40, meta->claim.term);
+    rlog_le64_store(at + 48, meta->claim.index);
+    rlog_le64_store(at + 56, meta->claim.committed);
     rlog_le32_store(at + 4, mq_crc32c(0, at + CRC_FROM, META_BYTES - CRC_FROM));
 }
 
@@ -129,7 +133,10 @@ static int record_decode(const uint8_t *at, ssize_t n, struct meta_record *out)
     *out = (struct meta_record){.vote = rlog_le32_load(at + 12),
                                 .sequence = rlog_le64_load(at + 16),
                                 .term = rlog_le64_load(at + 24),
-                                .incarnation = rlog_le64_load(at + 32)};
+                                .incarnation = rlog_le64_load(at + 32),
+                                .claim = {.term = rlog_le64_load(at + 40),
+                                          .index = rlog_le64_load(at + 48),
+                                          .committed = rlog_le64_load(at + 56)}};
     return 0;
 }
 
@@ -178,10 +185,12 @@ static int load_copies(struct meta *meta, struct mq_buf *problem)
         }
     }
     if (rc[0] != 0 && rc[1] != 0) {
-        mq_buf_printf(problem,
-                      "%s: meta-0 and meta-1 are both bad: the term and the vote of this member are lost; see README "
-                      "\"When a node refuses to start\"",
-                      meta->dir);
+        mq_buf_printf(
+            problem,
+            "%s: meta-0 and meta-1 are both bad: this member no longer knows how it voted, so it may not take "
+            "part as the member it was; move the directory away, and the group takes this node in as a new "
+            "one (README \"When a node refuses to start\")",
+            meta->dir);
         return MQ_ECORRUPT;
     }
     best = rc[0] != 0 || (rc[1] == 0 && copies[1].sequence > copies[0].sequence) ? 1 : 0;
@@ -189,6 +198,7 @@ static int load_copies(struct meta *meta, struct mq_buf *problem)
     meta->sequence = copies[best].sequence;
     meta->term = copies[best].term;
     meta->vote = copies[best].vote;
+    meta->claim = copies[best].claim;
     if (rc[other] != 0) {
         mq_log_warn("meta", "%s/%s is bad or missing and is written anew from %s", meta->dir, COPIES[other],
                     COPIES[best]);
@@ -424,18 +434,30 @@ int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, 
     return 0;
 }
 
-void meta_store(struct meta *meta, uint64_t term, uint32_t vote)
+/* Failing ends the process: @what could not be made durable. */
+static void store(struct meta *meta, const char *what)
 {
     meta->sequence++;
-    meta->term = term;
-    meta->vote = vote;
     for (int k = 0; k < 2; k++) {
         int rc = RAFTMQ_DEFECT(ONE_META_COPY) && k == 1 ? 0 : store_copy(meta, k);
 
         if (rc != 0) {
-            rlog_disk_failed("storing term and vote", COPIES[k], rc);
+            rlog_disk_failed(what, COPIES[k], rc);
         }
     }
+}
+
+void meta_store(struct meta *meta, uint64_t term, uint32_t vote)
+{
+    meta->term = term;
+    meta->vote = vote;
+    store(meta, "storing term and vote");
+}
+
+void meta_store_claim(struct meta *meta, const struct rlog_claim *claim)
+{
+    meta->claim = *claim;
+    store(meta, "storing a claim");
 }
 
 void meta_close(struct meta *meta)

@@ -1,12 +1,14 @@
-/* What a member must not forget besides its log: who it is (identity), and its term and vote (meta, two checked
- * copies that are both durable before a store returns). Blocking calls, loop thread.
+/* What a member must not forget besides its log: who it is (identity), its term and vote, and what it may have
+ * acknowledged and no longer has (meta, two checked copies that are both durable before a store returns). Blocking
+ * calls, loop thread.
  *
  * <dir>/identity      protobuf Identity with version and CRC: group, member id, incarnation; written once
- * <dir>/meta-0, -1    version, sequence number, term, vote, CRC; the good one with the higher sequence counts
+ * <dir>/meta-0, -1    version, sequence number, term, vote, claim, CRC; the good one with the higher sequence counts
  * <dir>/lock          held while a process uses the directory */
 #ifndef RLOG_LOG_META_H
 #define RLOG_LOG_META_H
 
+#include "raft-log/log/claim.h"
 #include "remoting/base/buf.h"
 
 #include <stdbool.h>
@@ -19,7 +21,8 @@ struct meta {
     const struct rlog_disk *disk; /* borrowed */
     uint64_t sequence;
     uint64_t term;
-    uint32_t vote;        /* 0: none */
+    uint32_t vote; /* 0: none */
+    struct rlog_claim claim;
     uint64_t incarnation; /* of this directory; random, never 0 */
     int lock_fd;          /* owned; held with flock so that no second process takes the directory */
 };
@@ -33,6 +36,9 @@ int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, 
 
 /* Makes term and vote durable in both copies. A failure to write or sync ends the process (I5). */
 void meta_store(struct meta *meta, uint64_t term, uint32_t vote);
+
+/* The same for the claim; index 0: none any more. */
+void meta_store_claim(struct meta *meta, const struct rlog_claim *claim);
 
 void meta_close(struct meta *meta);
 

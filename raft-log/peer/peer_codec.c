@@ -38,7 +38,7 @@ static size_t padded(size_t n)
 
 static bool is_known(enum peer_frame_type type)
 {
-    return (type >= PEER_HELLO && type <= PEER_INSTALL) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
+    return (type >= PEER_HELLO && type <= PEER_CLAIM) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
 }
 
 static bool may_have_raw(enum peer_frame_type type)
@@ -182,6 +182,41 @@ int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *ou
     }
     mq_buf_free(&bytes);
     return rc;
+}
+
+/* ---- claims ---- */
+
+int peer_claim_decode(const struct peer_frame *frame, struct peer_claim *out)
+{
+    struct pb_arena arena;
+    const Rlog__PeerClaim *pb = NULL;
+
+    if (frame->type == PEER_CLAIM) {
+        pb = unpack(&rlog__peer_claim__descriptor, frame, &arena);
+    }
+    if (pb == NULL) {
+        return MQ_EBADMSG;
+    }
+    *out = (struct peer_claim){
+        .ask = pb->ask,
+        .last_index = pb->last_index,
+        .last_term = pb->last_term,
+        .claim = {.term = pb->claim_term, .index = pb->claim_index, .committed = pb->committed},
+    };
+    return 0;
+}
+
+int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out)
+{
+    Rlog__PeerClaim pb = RLOG__PEER_CLAIM__INIT;
+
+    pb.ask = claim->ask;
+    pb.last_index = claim->last_index;
+    pb.last_term = claim->last_term;
+    pb.claim_index = claim->claim.index;
+    pb.claim_term = claim->claim.term;
+    pb.committed = claim->claim.committed;
+    return peer_frame_encode(PEER_CLAIM, &pb.base, 0, out);
 }
 
 /* ---- raft messages ---- */

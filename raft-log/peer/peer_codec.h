@@ -41,6 +41,7 @@ enum peer_frame_type {
     PEER_VOTE_RESULT,
     PEER_TIMEOUT_NOW,
     PEER_INSTALL,
+    PEER_CLAIM,
     PEER_FETCH = 16, /* the range lane */
     PEER_RANGE_DATA,
     PEER_SNAPSHOT_ASK,
@@ -64,6 +65,13 @@ struct peer_founding {
     struct membership membership;
 };
 
+/* What a member holds, for those that may have acknowledged more than they have (repair.h). */
+struct peer_claim {
+    bool ask;                       /* the receiver is to say the same of itself */
+    uint64_t last_index, last_term; /* of the durable log */
+    struct rlog_claim claim;        /* index 0: none */
+};
+
 /* A frame where it lies. */
 struct peer_frame {
     enum peer_frame_type type;
@@ -82,6 +90,7 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
 /* Each returns 0 or MQ_EBADMSG, with @out untouched. */
 int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out);
 int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out);
+int peer_claim_decode(const struct peer_frame *frame, struct peer_claim *out);
 /* @from: the sender. message->append.n is set, and its entries are NULL. */
 int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out);
 /* The entries behind an append: @n of them, which must fill the raw bytes. @out: room for PEER_FRAME_ENTRIES_MAX. */
@@ -93,6 +102,7 @@ int peer_frame_encode(enum peer_frame_type type, const ProtobufCMessage *pb, uin
 /* Each appends a whole frame and returns 0 or MQ_ENOMEM. */
 int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out);
 int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *out);
+int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out);
 /* Of an append this is the frame's front; @raw_bytes of entries are to follow. */
 int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, struct mq_buf *out);
 

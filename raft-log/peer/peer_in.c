@@ -111,3 +111,14 @@ int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct pe
     }
     return rc;
 }
+
+int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
+{
+    struct peer_claim claim;
+    int rc = peer_claim_decode(frame, &claim);
+
+    if (rc == 0 && peer_in_takes_part(peers, conn)) {
+        peers->options.ops->claim(peers->options.data, conn->peer, &claim);
+    }
+    return rc;
+}

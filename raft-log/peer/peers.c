@@ -328,6 +328,9 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
     if (conn->lane == PEER_RANGE) {
         return serve_frame(conn, frame);
     }
+    if (frame->type == PEER_CLAIM) {
+        return peer_in_claim(peers, conn, frame);
+    }
     if (frame->type != PEER_FOUNDING) {
         return peer_in_message(peers, conn, frame);
     }
@@ -336,6 +339,15 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
         peers->options.ops->founding(peers->options.data, conn->peer, conn->incarnation, &founding);
     }
     return rc;
+}
+
+void peers_send_claim(struct peer *peer, const struct peer_claim *claim)
+{
+    struct peer_conn *conn = &peer->out[PEER_CONTROL];
+
+    if (peer_is_up(peer, PEER_CONTROL) && peer_claim_encode(claim, net_conn_out(&conn->conn)) == 0) {
+        net_conn_out_done(&conn->conn);
+    }
 }
 
 void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc)

@@ -30,6 +30,8 @@ struct peers_ops {
     bool (*leads)(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match);
     /* The highest index that is known to be committed: others may ask for entries up to it. */
     uint64_t (*committed)(void *data);
+    /* What a member holds. */
+    void (*claim)(void *data, struct peer *peer, const struct peer_claim *claim);
 };
 
 struct peers_options {
@@ -95,6 +97,9 @@ bool peer_is_up(const struct peer *peer, enum peer_lane lane);
 /* Sends on the control connection, or drops. */
 void peers_send_founding(struct peer *peer, const struct peer_founding *founding);
 
+/* The same, to a member. */
+void peers_send_claim(struct peer *peer, const struct peer_claim *claim);
+
 /* From peer_conn. A frame: returns 0 or a negative code that closes the connection. */
 int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc);
@@ -106,6 +111,7 @@ void peers_conn_gone(struct peers *peers);
 /* peer_in.c: greeting and dispatch. */
 int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 /* Whether the other end of @conn is the directory that the group was founded with. */
 bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn);
 

@@ -94,6 +94,23 @@ static void check_answer(const struct peer_frame *frame)
     }
 }
 
+static void check_claim(const struct peer_frame *frame)
+{
+    struct peer_claim claim, again;
+    struct peer_frame frame_again;
+    struct mq_buf bytes = {0};
+
+    if (peer_claim_decode(frame, &claim) != 0) {
+        return;
+    }
+    MQ_ASSERT(peer_claim_encode(&claim, &bytes) == 0);
+    MQ_ASSERT(peer_frame_decode(bytes.base, bytes.len, 0, &frame_again) == 0);
+    MQ_ASSERT(peer_claim_decode(&frame_again, &again) == 0);
+    MQ_ASSERT(again.ask == claim.ask && again.last_index == claim.last_index && again.last_term == claim.last_term);
+    MQ_ASSERT(memcmp(&again.claim, &claim.claim, sizeof(claim.claim)) == 0);
+    mq_buf_free(&bytes);
+}
+
 static void check_frame(const uint8_t *bytes, size_t n)
 {
     struct peer_frame frame = {.bytes = 0};
@@ -109,6 +126,7 @@ static void check_frame(const uint8_t *bytes, size_t n)
         MQ_ASSERT(frame.type == PEER_HELLO && hello.lane < PEER_LANES);
     }
     check_founding(&frame);
+    check_claim(&frame);
     check_message(&frame);
     check_ask(&frame);
     check_answer(&frame);

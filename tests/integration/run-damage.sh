@@ -41,10 +41,12 @@ garbage_behind_the_end() {
         node_ask one 0 send $TOPIC 0 200 50 && holds one 0 $TOPIC 0 250
 }
 
-# A write of which the second half never came to the disk, by whole sectors; nobody was answered on it.
+# A write of which the second half never came to the disk, by whole sectors; nobody was answered on it, and so no mark says that
+# it was committed.
 half_an_entry_at_the_end() {
     end=$(node_value one 0 end_pos)
     PROBE_BODY_BYTES=3000 node_ask one 0 send $TOPIC 0 1000 1 && new_end=$(node_value one 0 end_pos) && node_stop one 0 &&
+        rm "$WORK/one-0/raftlog/commit-mark" &&
         zero "$WORK/one-0/$FIRST" $(((end + 607) / 512 * 512)) 4096 && [ "$new_end" -gt $((end + 1024)) ] && node_start one 0 &&
         ms_until 5 "leads" node_leads one 0 && grep "at position $end, " "$LOGS/one-0.log" &&
         node_ask one 0 send $TOPIC 0 250 1 && holds one 0 $TOPIC 0 251

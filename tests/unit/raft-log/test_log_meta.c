@@ -94,6 +94,33 @@ static void new_directory_is_empty_once_and_remembers_what_is_stored(void **stat
     mem_disk_free(disk);
 }
 
+static void claim_is_kept_until_another_takes_its_place(void **state)
+{
+    struct mem_disk *disk = with_term(4, 1);
+    struct meta meta;
+
+    (void)state;
+    must_open(&meta, &disk->table, false);
+    assert_int_equal(meta.claim.index, 0);
+    meta_store_claim(&meta, &(struct rlog_claim){3, 77, 70});
+    meta_store(&meta, 5, 2);
+    meta_close(&meta);
+    file(disk, DIR_MEM "/meta-1")[50] ^= 1;
+    must_open(&meta, &disk->table, false);
+    assert_int_equal(meta.term, 5);
+    assert_int_equal(meta.vote, 2);
+    assert_int_equal(meta.claim.term, 3);
+    assert_int_equal(meta.claim.index, 77);
+    assert_int_equal(meta.claim.committed, 70);
+    meta_store_claim(&meta, &(struct rlog_claim){0});
+    meta_close(&meta);
+    must_open(&meta, &disk->table, false);
+    assert_int_equal(meta.claim.index, 0);
+    assert_int_equal(meta.term, 5);
+    meta_close(&meta);
+    mem_disk_free(disk);
+}
+
 static void files_equal_the_golden_ones(void **state)
 {
     struct mem_disk *disk = mem_disk_new(FILE_MAX);
@@ -119,6 +146,7 @@ static void files_equal_the_golden_ones(void **state)
     assert_int_equal(size, golden.len);
     meta.incarnation = 0x0123456789ABCDEF;
     meta_store(&meta, 0x1122334455667788, 3);
+    meta_store_claim(&meta, &(struct rlog_claim){0x2122232425262728, 0x3132333435363738, 0x4142434445464748});
     assert_memory_equal(file(disk, DIR_MEM "/meta-0"), file(disk, DIR_MEM "/meta-1"), 64);
     log_check_golden(GOLDEN_META, file(disk, DIR_MEM "/meta-0"), 64);
     meta_close(&meta);
@@ -388,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_directory_is_empty_once_and_remembers_what_is_stored),
+        cmocka_unit_test(claim_is_kept_until_another_takes_its_place),
         cmocka_unit_test(files_equal_the_golden_ones),
         cmocka_unit_test(directory_of_somebody_else_is_refused_by_both_names),
         cmocka_unit_test(one_bad_copy_is_written_anew_from_the_other),

@@ -67,6 +67,32 @@ static void every_message_comes_back(void **state)
     }
 }
 
+static void a_claim_comes_back_and_is_no_message(void **state)
+{
+    struct peer_claim claim = {true, 77, 5, {6, 80, 70}}, got = {0};
+    struct core_message message;
+    struct mq_buf bytes = {0};
+    struct peer_frame frame;
+
+    (void)state;
+    assert_int_equal(peer_claim_encode(&claim, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_claim_decode(&frame, &got), 0);
+    assert_true(got.ask);
+    assert_int_equal(got.last_index, 77);
+    assert_int_equal(got.last_term, 5);
+    assert_int_equal(got.claim.term, 6);
+    assert_int_equal(got.claim.index, 80);
+    assert_int_equal(got.claim.committed, 70);
+    assert_int_equal(peer_message_decode(&frame, 2, &message), MQ_EBADMSG);
+    frame.type = PEER_VOTE;
+    assert_int_equal(peer_claim_decode(&frame, &got), MQ_EBADMSG);
+    frame.type = PEER_CLAIM;
+    frame.header_bytes--; /* cut inside of a number */
+    assert_int_equal(peer_claim_decode(&frame, &got), MQ_EBADMSG);
+    mq_buf_free(&bytes);
+}
+
 static void hello_and_founding_come_back(void **state)
 {
     struct peer_hello hello = {"broker-a", 1, 2, 0x1122334455667788u, 1u << 30, PEER_BULK}, hello_got;
@@ -169,9 +195,10 @@ static void entries_must_fill_their_frame(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_frame_has_its_golden_bytes),    cmocka_unit_test(every_message_comes_back),
-        cmocka_unit_test(hello_and_founding_come_back),    cmocka_unit_test(a_frame_says_how_many_bytes_it_needs),
-        cmocka_unit_test(decode_refuses_what_is_no_frame), cmocka_unit_test(entries_must_fill_their_frame),
+        cmocka_unit_test(a_frame_has_its_golden_bytes),         cmocka_unit_test(every_message_comes_back),
+        cmocka_unit_test(a_claim_comes_back_and_is_no_message), cmocka_unit_test(hello_and_founding_come_back),
+        cmocka_unit_test(a_frame_says_how_many_bytes_it_needs), cmocka_unit_test(decode_refuses_what_is_no_frame),
+        cmocka_unit_test(entries_must_fill_their_frame),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
