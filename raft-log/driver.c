@@ -460,16 +460,13 @@ struct tail {
 
 static struct tail tail_before(const struct driver *driver, const struct core_message *message)
 {
-    struct commitlog_entry prev;
+    struct rlog_base prev;
 
-    if (message->append.prev_index == 0) {
-        return (struct tail){.known = true};
+    if (commitlog_before(driver->options.log, message->append.prev_index + 1, &prev) != 0 ||
+        prev.term != message->append.prev_term) {
+        return (struct tail){0}; /* the core will reject the message, or what it has not is below the base */
     }
-    if (commitlog_get(driver->options.log, message->append.prev_index, &prev) != 0 ||
-        prev.header.term != message->append.prev_term) {
-        return (struct tail){0}; /* the core will reject the message */
-    }
-    return (struct tail){true, prev.header.pos + prev.n, prev.header.crc};
+    return (struct tail){true, prev.end_pos, prev.crc};
 }
 
 static bool belongs_behind(const struct driver *driver, const struct tail *tail, const struct rlog_header *h)

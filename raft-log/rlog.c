@@ -561,7 +561,7 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .durable_index = commitlog_durable_index(log->commitlog),
         .commit_index = driver->commit,
         .applied_index = driver->applied,
-        .start_pos = 0,
+        .start_pos = commitlog_start_pos(log->commitlog),
         .end_pos = commitlog_end_pos(log->commitlog),
         .applied_pos = driver->applied_pos,
         .last_store_ms = commitlog_last_store_ms(log->commitlog),

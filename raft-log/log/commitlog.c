@@ -432,7 +432,7 @@ uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index)
 
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
 {
-    MQ_ASSERT(index >= 1 && index <= log->last_index);
+    MQ_ASSERT(is_held(log, index));
     return entry_index_pos(&log->index, index);
 }
 
@@ -693,7 +693,7 @@ static void set_last(struct commitlog *log, uint64_t index)
     log->last_store_ms = last.store_ms;
 }
 
-/* After everything behind the base was taken away: what comes next may belong to a segment that was dropped. */
+/* When everything behind the base is taken away, what comes next may belong to a segment that was dropped. */
 static void make_room(struct commitlog *log)
 {
     int rc = front_make_room(&log->handover, log->end_pos);
@@ -720,11 +720,11 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
     if (RAFTMQ_DEFECT(TRUNCATE_BELOW) && index > 2) {
         cut_log(&log->handover, entry_index_pos(&log->index, index - 1), old_end);
     } else if (!RAFTMQ_DEFECT(TRUNCATE_IN_MEMORY)) {
-        cut_log(&log->handover, log->end_pos, old_end);
+        make_room(log);
+    cut_log(&log->handover, log->end_pos, old_end);
     }
     handover_cut(&log->handover, log->end_pos);
     entry_index_truncate(&log->index, index);
-    make_room(log);
     if (log->durable_index > log->reported_index) {
         uv_async_send(&log->wake->async); /* what survived is reported on the loop, not from inside here */
     }

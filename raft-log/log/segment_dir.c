@@ -160,12 +160,13 @@ static int open_all(struct handover *h, const struct listing *listing, size_t k,
     return 0;
 }
 
-/* Opens the segments behind the first @below. @first: where the one begins that holds the base's end. */
-static int open_from(struct handover *h, const struct listing *listing, size_t below, uint64_t first,
+/* Opens the segments behind the first @below. @start: as for segment_dir_open. */
+static int open_from(struct handover *h, const struct listing *listing, size_t below, uint64_t start,
                      struct mq_buf *problem)
 {
+    uint64_t first = start - start % h->segment_bytes;
     uint64_t second = first + h->segment_bytes;
-    bool dropped = first != 0 && below < count_of(listing) && position_at(listing, below) == second;
+    bool dropped = start != 0 && below < count_of(listing) && position_at(listing, below) == second;
 
     handover_begin(h, dropped ? second : first);
     return open_all(h, listing, below, dropped ? second : first, problem);
@@ -188,14 +189,13 @@ static int make_first(struct handover *h, struct mq_buf *problem)
 static int open_listed(struct handover *h, const char *log_dir, const struct listing *listing, uint64_t start,
                        struct mq_buf *problem)
 {
-    uint64_t first = start - start % h->segment_bytes;
-    size_t below = count_below(listing, first);
+    size_t below = count_below(listing, start - start % h->segment_bytes);
     int rc;
 
     if (start == 0 && count_of(listing) == 0) {
         return make_first(h, problem);
     }
-    rc = open_from(h, listing, below, first, problem);
+    rc = open_from(h, listing, below, start, problem);
     if (rc == 0) { /* only now: a wrong segment size is found before anything is removed */
         rc = remove_first(h->disk, log_dir, listing, below);
         if (rc != 0) {

@@ -211,6 +211,9 @@ static int mem_fallocate(const struct rlog_disk *table, int fd, uint64_t bytes)
     if (rc != 0) {
         return leave(disk, rc);
     }
+    if (disk->fallocate_rc != 0) {
+        return leave(disk, disk->fallocate_rc);
+    }
     MQ_ASSERT(bytes <= disk->file_bytes_max);
     disk->inodes[disk->fds[fd]].size = bytes;
     record(disk, MEM_RESIZE, disk->fds[fd])->at = bytes;
@@ -370,6 +373,23 @@ static int mem_advise(const struct rlog_disk *table, const uint8_t *at, size_t b
     return 0;
 }
 
+static int mem_zero_file(const struct rlog_disk *table, int fd, uint64_t bytes)
+{
+    struct mem_disk *disk = of(table);
+    int rc = enter(disk);
+    struct mem_op *op;
+
+    if (rc != 0) {
+        return leave(disk, rc);
+    }
+    op = record(disk, MEM_WRITE, disk->fds[fd]);
+    op->n = bytes;
+    op->bytes = calloc(1, bytes);
+    MQ_ASSERT(op->bytes != NULL && bytes <= disk->file_bytes_max);
+    memset(disk->inodes[disk->fds[fd]].bytes, 0, bytes);
+    return leave(disk, 0);
+}
+
 struct mem_disk *mem_disk_new(size_t file_bytes_max)
 {
     struct mem_disk *disk = calloc(1, sizeof(*disk));
@@ -393,6 +413,7 @@ struct mem_disk *mem_disk_new(size_t file_bytes_max)
         .next_data = mem_next_data,
         .forget = mem_forget,
         .advise = mem_advise,
+        .zero_file = mem_zero_file,
         .data = disk,
     };
     pthread_mutex_init(&disk->lock, NULL);
@@ -494,6 +515,16 @@ size_t mem_disk_unsynced(struct mem_disk *disk, size_t until, size_t *out, size_
     return n;
 }
 
+static bool has_name(const struct mem_disk *disk, int inode)
+{
+    for (int i = 0; i < MEM_FILES_MAX; i++) {
+        if (disk->names[i].name != NULL && disk->names[i].inode == inode) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Carries one remembered change out on @to, whose inodes have the same numbers. */
 static void repeat(struct mem_disk *to, const struct mem_op *op, size_t change, bool synced,
                    bool (*present)(void *data, size_t change, size_t sector), void *data)
@@ -520,7 +551,7 @@ static void repeat(struct mem_disk *to, const struct mem_op *op, size_t change, 
         set_name(to, op->name, op->inode);
     } else if (op->kind == MEM_UNLINK && name != NULL) {
         drop_name(name);
-    } else if (op->kind == MEM_RENAME) {
+    } else if (op->kind == MEM_RENAME && (name != NULL || !has_name(to, op->inode))) {
         set_name(to, op->other, op->inode);
         if (name != NULL) {
             drop_name(name);

@@ -56,6 +56,7 @@ struct mem_disk {
     unsigned calls;   /* that can fail, so far */
     unsigned fail_at; /* this one does, with fail_rc; 0: none */
     int fail_rc;
+    int fallocate_rc; /* not 0: no file can be allocated; set while nothing runs */
     size_t write_max; /* a pwritev takes at most this much; 0: all; set before threads run */
 };
 

@@ -78,12 +78,87 @@ static void missing_memory_changes_nothing(void **state)
     entry_index_fini(&index);
 }
 
+/* --- both ends ---------------------------------------------------------------------------------------------- */
+
+#define MODEL_MAX 40000u
+
+static bool is_change(uint64_t i)
+{
+    return i % 1000 == 3;
+}
+
+static void must_agree(const struct entry_index *index, uint64_t first, uint64_t last)
+{
+    assert_int_equal(index->first_index, first);
+    assert_int_equal(index->last_index, last);
+    for (uint64_t i = first; i <= last; i += 1 + (last - first) / 300) {
+        uint64_t change = i - (i + 997) % 1000;
+
+        assert_int_equal(entry_index_pos(index, i), i * 104);
+        assert_int_equal(entry_index_term(index, i), term_at(i));
+        assert_int_equal(entry_index_from_pos(index, i * 104 - 1), i);
+        assert_int_equal(entry_index_change_before(index, i), change >= first && change <= i ? change : 0);
+    }
+    assert_int_equal(entry_index_from_pos(index, UINT64_MAX), last + 1);
+}
+
+static void index_grows_and_shrinks_at_both_ends(void **state)
+{
+    uint64_t random = 20240131, first = 20001, last = 20000;
+    struct entry_index index;
+
+    (void)state;
+    entry_index_init(&index);
+    entry_index_begin(&index, last);
+    for (unsigned step = 0; step < 400; step++) {
+        uint64_t n = (random = random * 6364136223846793005u + 1442695040888963407u) >> 33;
+
+        switch (n % 4) {
+        case 0:
+            n %= 3000;
+            for (uint64_t i = 0; i < n && last < MODEL_MAX; i++) {
+                assert_int_equal(entry_index_reserve(&index), 0);
+                last++;
+                entry_index_append(&index, last * 104, term_at(last));
+                if (is_change(last)) {
+                    entry_index_note_change(&index);
+                }
+            }
+            break;
+        case 1:
+            n = 1 + n % 3000;
+            n = n < first ? n : first - 1;
+            if (n != 0) {
+                assert_int_equal(entry_index_promise(&index, n, term_at(first) - term_at(first - n) + 1), 0);
+                assert_int_equal(entry_index_reserve(&index), 0); /* an append in between */
+                for (; n != 0; n--) {
+                    first--;
+                    entry_index_prepend(&index, first * 104, term_at(first), is_change(first));
+                }
+                entry_index_promise_end(&index);
+            }
+            break;
+        case 2:
+            first += n % (last - first + 2);
+            entry_index_trim(&index, first);
+            break;
+        default:
+            n = first + n % (last - first + 2);
+            entry_index_truncate(&index, n);
+            last = n - 1;
+        }
+        must_agree(&index, first, last);
+    }
+    entry_index_fini(&index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_entry_has_its_position_and_term),
         cmocka_unit_test(truncated_index_goes_on_with_other_entries),
         cmocka_unit_test(missing_memory_changes_nothing),
+        cmocka_unit_test(index_grows_and_shrinks_at_both_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
