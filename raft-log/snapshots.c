@@ -498,6 +498,13 @@ int rlog_sink_put(struct rlog_sink *sink, uint16_t section, const void *rows, si
     return rc;
 }
 
+void rlog_sink_fail(struct rlog_sink *sink, int status)
+{
+    if (sink->snapshots->failed == 0) {
+        sink->snapshots->failed = status;
+    }
+}
+
 static void drop_rows(struct snapshots *s)
 {
     for (uint32_t i = 0; i < s->sink.n; i++) {

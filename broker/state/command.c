@@ -5,7 +5,7 @@
 #include "remoting/protocol/record.h"
 
 #define TYPE_AT 8
-#define ZERO_AT 10
+#define LEVEL_AT 10
 
 uint32_t command_bytes(const ProtobufCMessage *message)
 {
@@ -19,7 +19,7 @@ void command_encode(enum command_type type, const ProtobufCMessage *message, uin
     mq_be32_store(at, COMMAND_HEAD_BYTES + (uint32_t)body_bytes);
     mq_be32_store(at + 4, COMMAND_MAGIC);
     mq_be16_store(at + TYPE_AT, (uint16_t)type);
-    mq_be16_store(at + ZERO_AT, 0);
+    mq_be16_store(at + LEVEL_AT, 0);
 }
 
 int command_next(const uint8_t *payload, uint32_t payload_bytes, uint32_t *offset, struct command_block *out)
@@ -40,12 +40,13 @@ int command_next(const uint8_t *payload, uint32_t payload_bytes, uint32_t *offse
         return MQ_EBADMSG;
     }
     if (magic == COMMAND_MAGIC) {
-        if (bytes < COMMAND_HEAD_BYTES || mq_be16_load(block + ZERO_AT) != 0) {
+        if (bytes < COMMAND_HEAD_BYTES) {
             return MQ_EBADMSG;
         }
         *out = (struct command_block){.at = *offset,
                                       .bytes = bytes,
                                       .type = mq_be16_load(block + TYPE_AT),
+                                      .level = mq_be16_load(block + LEVEL_AT) + 1u,
                                       .body = block + COMMAND_HEAD_BYTES,
                                       .body_bytes = bytes - COMMAND_HEAD_BYTES};
     } else if (magic == PROTO_RECORD_MAGIC_V1 || magic == PROTO_RECORD_MAGIC_V2) {

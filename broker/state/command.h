@@ -2,9 +2,9 @@
  * items. Both begin alike, so one walk reads them all:
  *
  *   record   i32 TOTALSIZE, i32 magic DAA320A7 or DAA320AB, ...         (protocol/record.h)
- *   item     i32 total size, i32 magic DAA3C0DE, i16 type, i16 zero, protobuf of state/command.proto
+ *   item     i32 total size, i32 magic DAA3C0DE, i16 type, i16 feature level - 1, protobuf of state/command.proto
  *
- * Big-endian heads. Sizes count the head. */
+ * Big-endian heads. Sizes count the head. The feature level is the lowest whose members can apply the item. */
 #ifndef BROKER_STATE_COMMAND_H
 #define BROKER_STATE_COMMAND_H
 
@@ -16,12 +16,15 @@
 #define COMMAND_MAGIC 0xDAA3C0DEu
 #define COMMAND_HEAD_BYTES 12u
 
+#define FEATURE_LEVEL 1u /* of this program: items and sections of snapshots up to it are known here */
+
 enum command_type {
     COMMAND_TOPIC_PUT = 1,
     COMMAND_GROUP_PUT = 2,
     COMMAND_OFFSET_COMMIT = 3,
     COMMAND_LOCK_GRANT = 4,
-    COMMAND_LOCK_RELEASE = 5
+    COMMAND_LOCK_RELEASE = 5,
+    COMMAND_LOG_START = 6
 };
 
 /* Bytes of the item and its writing; @at has command_bytes(message) of room. */
@@ -33,6 +36,7 @@ struct command_block {
     uint32_t bytes; /* with its head */
     bool is_record;
     uint16_t type;       /* enum command_type, of an item */
+    uint32_t level;      /* feature level that an item needs */
     const uint8_t *body; /* borrowed: whole record, or the protobuf of an item */
     uint32_t body_bytes;
 };

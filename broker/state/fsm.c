@@ -22,11 +22,14 @@ int state_init(struct state *state, struct store *store)
     group_table_init(&state->groups);
     offset_table_init(&state->offsets);
     lock_table_init(&state->locks);
+    store->queues.changing = state_queue_changing;
+    store->queues.changing_data = state;
     return 0;
 }
 
 void state_fini(struct state *state)
 {
+    table_copy_end(&state->queue_copy);
     topic_table_fini(&state->topics);
     group_table_fini(&state->groups);
     offset_table_fini(&state->offsets);
@@ -94,6 +97,20 @@ static int on_lock_release(struct state *state, const ProtobufCMessage *message,
     return 0;
 }
 
+static int on_log_start(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+{
+    uint64_t pos = ((const Raftmq__LogStart *)message)->pos;
+
+    (void)store_ms;
+    if (pos > state->log_start_pos) {
+        state->log_start_pos = pos;
+        if (state->news.log_start_moved != NULL) {
+            state->news.log_start_moved(state->news.data, pos);
+        }
+    }
+    return 0;
+}
+
 /* Items by type. */
 static const struct item_kind {
     const ProtobufCMessageDescriptor *descriptor;
@@ -104,6 +121,7 @@ static const struct item_kind {
     [COMMAND_OFFSET_COMMIT] = {&raftmq__offset_commit__descriptor, on_offset_commit},
     [COMMAND_LOCK_GRANT] = {&raftmq__lock_grant__descriptor, on_lock_grant},
     [COMMAND_LOCK_RELEASE] = {&raftmq__lock_release__descriptor, on_lock_release},
+    [COMMAND_LOG_START] = {&raftmq__log_start__descriptor, on_log_start},
 };
 
 static void *heap_alloc(void *data, size_t bytes)
@@ -120,8 +138,6 @@ static void heap_free(void *data, void *ptr)
 
 static ProtobufCAllocator heap_allocator = {heap_alloc, heap_free, NULL};
 
-static bool has_unknown_fields(const ProtobufCMessage *message);
-
 /* The message fields of @message that @field describes; none when it is of another kind. */
 static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
@@ -135,18 +151,18 @@ static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFi
         ProtobufCMessage *const *parts = *(ProtobufCMessage *const *const *)(const void *)at;
 
         for (size_t i = 0; i < n; i++) {
-            if (has_unknown_fields(parts[i])) {
+            if (state_has_unknown_fields(parts[i])) {
                 return true;
             }
         }
         return false;
     }
     message = *(ProtobufCMessage *const *)(const void *)at;
-    return message != NULL && has_unknown_fields(message);
+    return message != NULL && state_has_unknown_fields(message);
 }
 
 /* A field from a later version would be lost here and kept elsewhere. */
-static bool has_unknown_fields(const ProtobufCMessage *message)
+bool state_has_unknown_fields(const ProtobufCMessage *message)
 {
     if (message->n_unknown_fields != 0) {
         return true;
@@ -168,21 +184,22 @@ static int apply_item(struct state *state, const struct command_block *block, in
     if (block->type < sizeof(item_kinds) / sizeof(item_kinds[0])) {
         kind = &item_kinds[block->type];
     }
-    if (kind->apply == NULL) {
+    if (kind->apply == NULL || block->level > FEATURE_LEVEL) {
         return MQ_EUNSUPPORTED;
     }
     message = protobuf_c_message_unpack(kind->descriptor, &heap_allocator, block->body_bytes, block->body);
     if (message == NULL) {
         return MQ_EBADMSG;
     }
-    rc = has_unknown_fields(message) ? MQ_EUNSUPPORTED : kind->apply(state, message, store_ms);
+    rc = state_has_unknown_fields(message) ? MQ_EUNSUPPORTED : kind->apply(state, message, store_ms);
     protobuf_c_message_free_unpacked(message, &heap_allocator);
     return rc;
 }
 
 /* --- records --- */
 
-static int apply_record(struct state *state, const struct command_block *block, uint64_t entry_pos)
+/* The queues of the record's topic. */
+static int find_queues(struct state *state, const struct command_block *block, struct topic_queues **out)
 {
     struct mq_str topic = proto_record_topic(block->body, block->body_bytes);
     struct topic_queues *queues = state->last_topic;
@@ -197,7 +214,16 @@ static int apply_record(struct state *state, const struct command_block *block, 
         }
         state->last_topic = queues;
     }
-    return store_index(state->store, queues, block->body, block->body_bytes, entry_pos + block->at);
+    *out = queues;
+    return 0;
+}
+
+static int apply_record(struct state *state, const struct command_block *block, uint64_t entry_pos)
+{
+    struct topic_queues *queues;
+    int rc = find_queues(state, block, &queues);
+
+    return rc != 0 ? rc : store_index(state->store, queues, block->body, block->body_bytes, entry_pos + block->at);
 }
 
 /* --- entries --- */
@@ -237,7 +263,12 @@ _Noreturn static void stop_at(const struct rlog_entry *entry, const struct comma
     if (block->is_record) {
         stop(entry, block->at, "record", rc);
     }
-    stop(entry, block->at, rc == MQ_EUNSUPPORTED ? "item of a later feature level" : "item", rc);
+    if (rc == MQ_EUNSUPPORTED) {
+        mq_log_error(
+            "state", "item type %u needs feature level %" PRIu32 ", this program has level %u: a newer one is needed",
+            (unsigned)block->type, block->level > FEATURE_LEVEL ? block->level : FEATURE_LEVEL + 1, FEATURE_LEVEL);
+    }
+    stop(entry, block->at, "item", rc);
 }
 
 void state_apply(struct state *state, const struct rlog_entry *entry)
@@ -271,32 +302,82 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
     state->records_applied += records;
     state->items_applied += items;
     state->applied_index = entry->index;
+    if (state->first_store_ms == 0 && records != 0) {
+        state->first_store_ms = entry->store_ms;
+    }
 }
 
-static uint64_t queue_ends_hash(const struct queue_table *table)
+/* Places of the records in the payload; the caller frees. Returns how many. */
+static uint32_t find_records(const struct rlog_entry *entry, struct command_block **out)
 {
-    uint64_t sum = 0;
+    struct command_block *blocks = mq_malloc((entry->records + 1) * sizeof(*blocks));
+    uint32_t offset = 0, n = 0;
+    int rc = blocks != NULL ? 1 : MQ_ENOMEM;
 
-    for (const struct topic_queues *topic = table->by_topic; topic != NULL; topic = topic->hh.next) {
-        for (uint32_t i = 0; i < topic->n; i++) {
-            /* A queue may be made on one member only, by a request; it counts once it holds something. */
-            if (topic->queues[i] != NULL && topic->queues[i]->cq.max != 0) {
-                uint64_t h = fingerprint_text(FINGERPRINT_START, topic->topic);
-
-                sum += fingerprint_end(fingerprint_u64(fingerprint_u64(h, i), topic->queues[i]->cq.max));
-            }
+    while (rc == 1) {
+        rc = command_next(entry->payload, entry->payload_bytes, &offset, &blocks[n]);
+        if (rc == 1 && blocks[n].is_record && n++ == entry->records) {
+            rc = MQ_ECORRUPT;
         }
     }
-    return sum;
+    if (rc != 0 || n != entry->records) {
+        stop(entry, offset, "block", rc != 0 ? rc : MQ_ECORRUPT);
+    }
+    *out = blocks;
+    return n;
 }
 
-uint64_t state_hash(const struct state *state)
+void state_apply_before(struct state *state, const struct rlog_entry *entry)
+{
+    struct command_block *blocks;
+    uint32_t n = find_records(entry, &blocks);
+
+    if (entry->index + 1 != state->store->held_index) {
+        stop(entry, 0, "not the entry in front", MQ_ECORRUPT);
+    }
+    while (n-- != 0) {
+        struct topic_queues *queues;
+        int rc = find_queues(state, &blocks[n], &queues);
+
+        if (rc == 0) {
+            rc = store_index_before(state->store, queues, blocks[n].body, blocks[n].body_bytes,
+                                    entry->pos + blocks[n].at);
+        }
+        if (rc != 0) {
+            stop_at(entry, &blocks[n], rc);
+        }
+    }
+    mq_free(blocks);
+    state->store->held_index = entry->index;
+}
+
+static uint64_t join_hashes(const struct state *state, const uint64_t parts[5])
 {
     uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
 
-    h = fingerprint_u64(h, topic_table_hash(&state->topics));
-    h = fingerprint_u64(h, group_table_hash(&state->groups));
-    h = fingerprint_u64(h, offset_table_hash(&state->offsets));
-    h = fingerprint_u64(h, lock_table_hash(&state->locks));
-    return fingerprint_end(fingerprint_u64(h, queue_ends_hash(&state->store->queues)));
+    for (unsigned i = 0; i < 5; i++) {
+        h = fingerprint_u64(h, parts[i]);
+    }
+    if (state->log_start_pos != 0) {
+        h = fingerprint_u64(h, state->log_start_pos);
+    }
+    return fingerprint_end(h);
+}
+
+uint64_t state_hash(struct state *state)
+{
+    const uint64_t parts[5] = {topic_table_hash(&state->topics), group_table_hash(&state->groups),
+                               offset_table_hash(&state->offsets), lock_table_hash(&state->locks),
+                               state_ends_hash(state)};
+
+    return join_hashes(state, parts);
+}
+
+uint64_t state_recount(const struct state *state)
+{
+    const uint64_t parts[5] = {topic_table_recount(&state->topics), group_table_recount(&state->groups),
+                               offset_table_recount(&state->offsets), lock_table_recount(&state->locks),
+                               state_ends_recount(state)};
+
+    return join_hashes(state, parts);
 }

@@ -4,6 +4,7 @@
 
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/err.h"
 
 void group_table_init(struct group_table *table)
@@ -25,6 +26,11 @@ static void group_free(struct group *group)
 
 void group_table_fini(struct group_table *table)
 {
+    group_table_clear(table);
+}
+
+void group_table_clear(struct group_table *table)
+{
     struct group *group, *next;
 
     HASH_ITER (hh, table->by_name, group, next) {
@@ -32,6 +38,10 @@ void group_table_fini(struct group_table *table)
         group_free(group);
     }
     table->count = 0;
+    table->sum = 0;
+    table->counter = 0;
+    table->changed_ms = 0;
+    table_copy_end(&table->copy);
     group_table_drop_proposed(table);
 }
 
@@ -110,8 +120,69 @@ static int add_group(struct group_table *table, const char *name, struct group *
         return MQ_ENOMEM;
     }
     table->count++;
+    group->generation = table->copy.generation; /* younger than the snapshot that is being taken */
     *out = group;
     return 0;
+}
+
+static uint64_t group_hash(const struct group *group)
+{
+    uint64_t h = fingerprint_text(FINGERPRINT_START, group->name);
+
+    h = fingerprint_u64(h, group->consume_enable);
+    h = fingerprint_u64(h, group->consume_from_min_enable);
+    h = fingerprint_u64(h, group->consume_broadcast_enable);
+    h = fingerprint_u64(h, group->consume_message_orderly);
+    h = fingerprint_u64(h, group->retry_queues);
+    h = fingerprint_u64(h, (uint64_t)group->retry_max_times);
+    h = fingerprint_u64(h, (uint64_t)group->broker_id);
+    h = fingerprint_u64(h, (uint64_t)group->which_broker_when_slow);
+    h = fingerprint_u64(h, group->notify_consumer_ids_changed);
+    h = fingerprint_u64(h, group->sys_flag);
+    h = fingerprint_u64(h, group->consume_timeout_minutes);
+    return fingerprint_end(h);
+}
+
+/* The row of a snapshot. */
+static void put_row(struct group_table *table, struct group *group)
+{
+    Raftmq__GroupPut row = RAFTMQ__GROUP_PUT__INIT;
+
+    row.name = group->name;
+    row.consume_enable = group->consume_enable;
+    row.consume_from_min_enable = group->consume_from_min_enable;
+    row.consume_broadcast_enable = group->consume_broadcast_enable;
+    row.consume_message_orderly = group->consume_message_orderly;
+    row.retry_queues = group->retry_queues;
+    row.retry_max_times = group->retry_max_times;
+    row.broker_id = group->broker_id;
+    row.which_broker_when_slow = group->which_broker_when_slow;
+    row.notify_consumer_ids_changed = group->notify_consumer_ids_changed;
+    row.sys_flag = group->sys_flag;
+    row.consume_timeout_minutes = group->consume_timeout_minutes;
+    group->generation = table->copy.generation;
+    table_copy_put(&table->copy, &row.base);
+}
+
+static void set_config(struct group_table *table, struct group *group, const Raftmq__GroupPut *item)
+{
+    if (table_copy_wants(&table->copy, group->generation)) {
+        put_row(table, group);
+    }
+    group->consume_enable = item->consume_enable;
+    group->consume_from_min_enable = item->consume_from_min_enable;
+    group->consume_broadcast_enable = item->consume_broadcast_enable;
+    group->consume_message_orderly = item->consume_message_orderly;
+    group->retry_queues = item->retry_queues;
+    group->retry_max_times = item->retry_max_times;
+    group->broker_id = item->broker_id;
+    group->which_broker_when_slow = item->which_broker_when_slow;
+    group->notify_consumer_ids_changed = item->notify_consumer_ids_changed;
+    group->sys_flag = item->sys_flag;
+    group->consume_timeout_minutes = item->consume_timeout_minutes;
+    table->sum -= group->fingerprint; /* 0 of a new one */
+    group->fingerprint = group_hash(group);
+    table->sum += group->fingerprint;
 }
 
 int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int64_t store_ms)
@@ -126,17 +197,7 @@ int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int
     if (note != NULL) {
         forget_proposed(table, note);
     }
-    group->consume_enable = item->consume_enable;
-    group->consume_from_min_enable = item->consume_from_min_enable;
-    group->consume_broadcast_enable = item->consume_broadcast_enable;
-    group->consume_message_orderly = item->consume_message_orderly;
-    group->retry_queues = item->retry_queues;
-    group->retry_max_times = item->retry_max_times;
-    group->broker_id = item->broker_id;
-    group->which_broker_when_slow = item->which_broker_when_slow;
-    group->notify_consumer_ids_changed = item->notify_consumer_ids_changed;
-    group->sys_flag = item->sys_flag;
-    group->consume_timeout_minutes = item->consume_timeout_minutes;
+    set_config(table, group, item);
     table->counter++;
     table->changed_ms = store_ms;
     return 0;
@@ -160,32 +221,65 @@ void group_defaults(Raftmq__GroupPut *item, char *name)
     item->consume_timeout_minutes = 15;
 }
 
-static uint64_t group_hash(const struct group *group)
+static uint64_t finish_hash(const struct group_table *table, uint64_t sum)
 {
-    uint64_t h = fingerprint_text(FINGERPRINT_START, group->name);
-
-    h = fingerprint_u64(h, group->consume_enable);
-    h = fingerprint_u64(h, group->consume_from_min_enable);
-    h = fingerprint_u64(h, group->consume_broadcast_enable);
-    h = fingerprint_u64(h, group->consume_message_orderly);
-    h = fingerprint_u64(h, group->retry_queues);
-    h = fingerprint_u64(h, (uint64_t)group->retry_max_times);
-    h = fingerprint_u64(h, (uint64_t)group->broker_id);
-    h = fingerprint_u64(h, (uint64_t)group->which_broker_when_slow);
-    h = fingerprint_u64(h, group->notify_consumer_ids_changed);
-    h = fingerprint_u64(h, group->sys_flag);
-    h = fingerprint_u64(h, group->consume_timeout_minutes);
-    return fingerprint_end(h);
+    sum = fingerprint_u64(sum, table->count);
+    sum = fingerprint_u64(sum, table->counter);
+    return fingerprint_end(fingerprint_u64(sum, (uint64_t)table->changed_ms));
 }
 
 uint64_t group_table_hash(const struct group_table *table)
+{
+    return finish_hash(table, table->sum);
+}
+
+uint64_t group_table_recount(const struct group_table *table)
 {
     uint64_t sum = 0;
 
     for (const struct group *group = table->by_name; group != NULL; group = group->hh.next) {
         sum += group_hash(group);
     }
-    sum = fingerprint_u64(sum, table->count);
-    sum = fingerprint_u64(sum, table->counter);
-    return fingerprint_end(fingerprint_u64(sum, (uint64_t)table->changed_ms));
+    return finish_hash(table, sum);
+}
+
+/* --- snapshots --- */
+
+void group_table_copy_begin(struct group_table *table, uint16_t section, struct rlog_sink *sink)
+{
+    Raftmq__GroupRows head = RAFTMQ__GROUP_ROWS__INIT;
+
+    head.counter = table->counter;
+    head.changed_ms = table->changed_ms;
+    table_copy_begin(&table->copy, section, sink, &head.base, table->by_name);
+}
+
+bool group_table_copy_step(struct group_table *table)
+{
+    struct group *group = table->copy.next;
+
+    for (uint32_t i = 0; group != NULL && i < TABLE_COPY_ROWS; i++, group = group->hh.next) {
+        if (table_copy_wants(&table->copy, group->generation)) {
+            put_row(table, group);
+        }
+    }
+    table->copy.next = group;
+    return group != NULL;
+}
+
+int group_table_restore(struct group_table *table, const Raftmq__GroupRows *rows)
+{
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        const Raftmq__GroupPut *item = rows->rows[i];
+        struct group *group = group_table_find(table, mq_str_of(item->name));
+        int rc = group == NULL ? add_group(table, item->name, &group) : MQ_EBADMSG; /* twice */
+
+        if (rc != 0) {
+            return rc;
+        }
+        set_config(table, group, item);
+    }
+    table->counter += rows->counter; /* set in one piece, 0 in the others */
+    table->changed_ms += rows->changed_ms;
+    return 0;
 }

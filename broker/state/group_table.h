@@ -3,6 +3,7 @@
 #ifndef BROKER_STATE_GROUP_TABLE_H
 #define BROKER_STATE_GROUP_TABLE_H
 
+#include "broker/state/table_copy.h"
 #include "remoting/base/text.h"
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <uthash.h>
 
 struct Raftmq__GroupPut;
+struct Raftmq__GroupRows;
 struct group_name;
 
 #define GROUPS_MAX 100000
@@ -23,6 +25,8 @@ struct group {
     bool notify_consumer_ids_changed;
     uint32_t sys_flag;
     uint32_t consume_timeout_minutes;
+    uint64_t fingerprint; /* as it counts in the table's sum */
+    uint64_t generation;  /* table_copy's */
     UT_hash_handle hh;
 };
 
@@ -32,6 +36,8 @@ struct group_table {
     uint64_t counter; /* applied changes */
     int64_t changed_ms;
     struct group_name *proposed; /* leader's own: names it has proposed and not yet applied */
+    uint64_t sum;                /* of the fingerprints */
+    struct table_copy copy;
 };
 
 void group_table_init(struct group_table *table);
@@ -51,7 +57,16 @@ uint32_t group_table_size(const struct group_table *table);
 /* Fills @item with RocketMQ's defaults for a group called @name (borrowed, NUL-terminated). */
 void group_defaults(struct Raftmq__GroupPut *item, char *name);
 
-/* Equal for equal replicated content, in whatever order it came. */
+/* Equal for equal replicated content, in whatever order it came. In O(1). */
 uint64_t group_table_hash(const struct group_table *table);
+/* The same, counted anew from the rows. */
+uint64_t group_table_recount(const struct group_table *table);
+
+/* A snapshot: begin, then step until it returns false; table_copy_end on table->copy. */
+void group_table_copy_begin(struct group_table *table, uint16_t section, struct rlog_sink *sink);
+bool group_table_copy_step(struct group_table *table);
+/* Empties the table, then takes what snapshots hold, piece by piece. Returns 0, MQ_ENOMEM or MQ_EBADMSG. */
+void group_table_clear(struct group_table *table);
+int group_table_restore(struct group_table *table, const struct Raftmq__GroupRows *rows);
 
 #endif

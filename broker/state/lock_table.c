@@ -5,6 +5,7 @@
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
 #include "broker/state/joined_key.h"
+#include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
@@ -20,8 +21,38 @@ static void lock_free(struct lock *lock)
     mq_free(lock);
 }
 
+static uint64_t lock_hash(const struct lock *lock)
+{
+    uint32_t names_bytes = lock->key_bytes - (uint32_t)sizeof(lock->parts.queue_id);
+    uint64_t h = fingerprint_bytes(FINGERPRINT_START, lock->key, names_bytes);
+
+    h = fingerprint_u64(h, (uint32_t)lock->parts.queue_id);
+    return fingerprint_end(fingerprint_text(h, lock->client_id));
+}
+
+/* The row of a snapshot. The names in a lock's key end with NULs. */
+static void put_row(struct lock_table *table, struct lock *lock)
+{
+    Raftmq__LockRow row = RAFTMQ__LOCK_ROW__INIT;
+
+    row.group = (char *)lock->parts.group.at;
+    row.topic = (char *)lock->parts.topic.at;
+    row.broker_name = (char *)lock->parts.broker_name.at;
+    row.queue_id = lock->parts.queue_id;
+    row.client_id = lock->client_id;
+    lock->generation = table->copy.generation;
+    table_copy_put(&table->copy, &row.base);
+}
+
 static void remove_lock(struct lock_table *table, struct lock *lock)
 {
+    if (table_copy_wants(&table->copy, lock->generation)) {
+        put_row(table, lock);
+    }
+    if (table->copy.next == lock) {
+        table->copy.next = lock->hh.next;
+    }
+    table->sum -= lock_hash(lock);
     HASH_DEL(table->by_key, lock);
     lock_free(lock);
     table->count--;
@@ -29,8 +60,14 @@ static void remove_lock(struct lock_table *table, struct lock *lock)
 
 void lock_table_fini(struct lock_table *table)
 {
+    lock_table_clear(table);
+}
+
+void lock_table_clear(struct lock_table *table)
+{
     struct lock *lock, *next;
 
+    table_copy_end(&table->copy);
     HASH_ITER (hh, table->by_key, lock, next) {
         remove_lock(table, lock);
     }
@@ -91,6 +128,8 @@ static int add_lock(struct lock_table *table, const struct lock_key *key, const 
         return MQ_ENOMEM;
     }
     set_parts(lock, key);
+    lock->generation = table->copy.generation; /* younger than the snapshot that is being taken */
+    table->sum += lock_hash(lock);
     table->count++;
     return 0;
 }
@@ -139,14 +178,52 @@ void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms)
 
 uint64_t lock_table_hash(const struct lock_table *table)
 {
+    return table->sum;
+}
+
+uint64_t lock_table_recount(const struct lock_table *table)
+{
     uint64_t sum = 0;
 
     for (const struct lock *lock = table->by_key; lock != NULL; lock = lock->hh.next) {
-        uint32_t names_bytes = lock->key_bytes - (uint32_t)sizeof(lock->parts.queue_id);
-        uint64_t h = fingerprint_bytes(FINGERPRINT_START, lock->key, names_bytes);
-
-        h = fingerprint_u64(h, (uint32_t)lock->parts.queue_id);
-        sum += fingerprint_end(fingerprint_text(h, lock->client_id));
+        sum += lock_hash(lock);
     }
     return sum;
+}
+
+/* --- snapshots --- */
+
+void lock_table_copy_begin(struct lock_table *table, uint16_t section, struct rlog_sink *sink)
+{
+    const Raftmq__LockRows head = RAFTMQ__LOCK_ROWS__INIT;
+
+    table_copy_begin(&table->copy, section, sink, &head.base, table->by_key);
+}
+
+bool lock_table_copy_step(struct lock_table *table)
+{
+    struct lock *lock = table->copy.next;
+
+    for (uint32_t i = 0; lock != NULL && i < TABLE_COPY_ROWS; i++, lock = lock->hh.next) {
+        if (table_copy_wants(&table->copy, lock->generation)) {
+            put_row(table, lock);
+        }
+    }
+    table->copy.next = lock;
+    return lock != NULL;
+}
+
+int lock_table_restore(struct lock_table *table, const Raftmq__LockRows *rows)
+{
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        const Raftmq__LockRow *row = rows->rows[i];
+        struct lock_key key = {mq_str_of(row->group), mq_str_of(row->topic), mq_str_of(row->broker_name),
+                               row->queue_id};
+        int rc = lock_table_find(table, &key) == NULL ? add_lock(table, &key, row->client_id) : MQ_EBADMSG;
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef BROKER_STATE_LOCK_TABLE_H
 #define BROKER_STATE_LOCK_TABLE_H
 
+#include "broker/state/table_copy.h"
 #include "remoting/base/text.h"
 
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 
 struct Raftmq__LockGrant;
 struct Raftmq__LockRelease;
+struct Raftmq__LockRows;
 
 #define LOCK_LEASE_MS 60000
 
@@ -26,12 +28,15 @@ struct lock {
     char *client_id;       /* owned */
     uint64_t renewed_ms;   /* leader: monotonic time of the last lock call or of the election */
     bool releasing;        /* leader: its release was proposed and is not applied yet; a renewal comes too late */
+    uint64_t generation;   /* table_copy's */
     UT_hash_handle hh;
 };
 
 struct lock_table {
     struct lock *by_key;
     uint32_t count;
+    uint64_t sum; /* of the fingerprints */
+    struct table_copy copy;
 };
 
 void lock_table_init(struct lock_table *table);
@@ -44,7 +49,16 @@ void lock_table_release(struct lock_table *table, const struct Raftmq__LockRelea
 /* A new leader: every lease starts now. */
 void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms);
 
-/* Equal for equal replicated content (leases left out), in whatever order it came. */
+/* Equal for equal replicated content (leases left out), in whatever order it came. In O(1). */
 uint64_t lock_table_hash(const struct lock_table *table);
+/* The same, counted anew from the rows. */
+uint64_t lock_table_recount(const struct lock_table *table);
+
+/* A snapshot: begin, then step until it returns false; table_copy_end on table->copy. */
+void lock_table_copy_begin(struct lock_table *table, uint16_t section, struct rlog_sink *sink);
+bool lock_table_copy_step(struct lock_table *table);
+/* Empties the table, then takes what snapshots hold, piece by piece. Returns 0, MQ_ENOMEM or MQ_EBADMSG. */
+void lock_table_clear(struct lock_table *table);
+int lock_table_restore(struct lock_table *table, const struct Raftmq__LockRows *rows);
 
 #endif

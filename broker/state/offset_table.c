@@ -6,6 +6,7 @@
 
 #include "broker/state/fingerprint.h"
 #include "broker/state/joined_key.h"
+#include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/err.h"
 
 struct queue_offset {
@@ -18,6 +19,8 @@ struct offset_row {
     uint32_t key_bytes;
     struct queue_offset *queues; /* owned, sorted by id */
     uint32_t n, cap;
+    uint64_t seed;       /* of its queues' fingerprints: that of the names */
+    uint64_t generation; /* table_copy's */
     UT_hash_handle hh;
 };
 
@@ -35,8 +38,15 @@ static void row_free(struct offset_row *row)
 
 void offset_table_fini(struct offset_table *table)
 {
+    offset_table_clear(table);
+}
+
+void offset_table_clear(struct offset_table *table)
+{
     struct offset_row *row, *next;
 
+    table_copy_end(&table->copy);
+    table->sum = 0;
     HASH_ITER (hh, table->rows, row, next) {
         HASH_DEL(table->rows, row);
         row_free(row);
@@ -66,6 +76,8 @@ static int add_row(struct offset_table *table, const struct joined_key *key, str
         row_free(row);
         return MQ_ENOMEM;
     }
+    row->seed = fingerprint_bytes(FINGERPRINT_START, row->key, row->key_bytes);
+    row->generation = table->copy.generation; /* younger than the snapshot that is being taken */
     *out = row;
     return 0;
 }
@@ -113,32 +125,59 @@ static int insert(struct offset_row *row, uint32_t place, int32_t id)
     return 0;
 }
 
+/* Each queue counts by itself, so that a commit costs the same in a row of any length. */
+static uint64_t queue_hash(const struct offset_row *row, const struct queue_offset *queue)
+{
+    return fingerprint_end(
+        fingerprint_u64(fingerprint_u64(row->seed, (uint32_t)queue->queue_id), (uint64_t)queue->offset));
+}
+
+static int set_offset(struct offset_table *table, struct offset_row *row, int32_t queue_id, int64_t offset)
+{
+    uint32_t place = place_of(row, queue_id);
+
+    if (is_at(row, place, queue_id)) {
+        table->sum -= queue_hash(row, &row->queues[place]);
+    } else {
+        int rc = insert(row, place, queue_id);
+
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    row->queues[place].offset = offset;
+    table->sum += queue_hash(row, &row->queues[place]);
+    return 0;
+}
+
+static int find_or_add(struct offset_table *table, struct mq_str group, struct mq_str topic, struct offset_row **out)
+{
+    struct joined_key key;
+    int rc = make_key(&key, group, topic);
+
+    if (rc == 0) {
+        HASH_FIND(hh, table->rows, key.at, key.bytes, *out);
+        rc = *out == NULL ? add_row(table, &key, out) : 0;
+    }
+    return rc;
+}
+
+static void put_row(struct offset_table *table, struct offset_row *row);
+
 int offset_table_put(struct offset_table *table, struct mq_str group, struct mq_str topic, int32_t queue_id,
                      int64_t offset)
 {
-    struct joined_key key;
     struct offset_row *row;
-    uint32_t place;
-    int rc = make_key(&key, group, topic);
+    int rc = find_or_add(table, group, topic, &row);
 
     if (rc != 0) {
         return rc;
     }
-    HASH_FIND(hh, table->rows, key.at, key.bytes, row);
-    if (row == NULL) {
-        rc = add_row(table, &key, &row);
+    if (table_copy_wants(&table->copy, row->generation)) {
+        put_row(table, row);
     }
-    if (rc != 0) {
-        return rc;
-    }
-    place = place_of(row, queue_id);
-    if (!is_at(row, place, queue_id)) {
-        rc = insert(row, place, queue_id);
-    }
-    if (rc == 0) {
-        row->queues[place].offset = offset;
-        table->commits++;
-    }
+    rc = set_offset(table, row, queue_id, offset);
+    table->commits += rc == 0;
     return rc;
 }
 
@@ -161,16 +200,96 @@ int64_t offset_table_get(const struct offset_table *table, struct mq_str group, 
 
 uint64_t offset_table_hash(const struct offset_table *table)
 {
+    return table->sum;
+}
+
+uint64_t offset_table_recount(const struct offset_table *table)
+{
     uint64_t sum = 0;
 
     for (const struct offset_row *row = table->rows; row != NULL; row = row->hh.next) {
-        uint64_t h = fingerprint_bytes(FINGERPRINT_START, row->key, row->key_bytes);
-
         for (uint32_t i = 0; i < row->n; i++) {
-            h = fingerprint_u64(h, (uint32_t)row->queues[i].queue_id);
-            h = fingerprint_u64(h, (uint64_t)row->queues[i].offset);
+            sum += queue_hash(row, &row->queues[i]);
         }
-        sum += fingerprint_end(h);
     }
     return sum;
+}
+
+/* --- snapshots --- */
+
+static void put_row(struct offset_table *table, struct offset_row *row)
+{
+    Raftmq__OffsetRow out = RAFTMQ__OFFSET_ROW__INIT;
+    int32_t *ids = mq_malloc(row->n * sizeof(*ids));
+    int64_t *offsets = mq_malloc(row->n * sizeof(*offsets));
+
+    row->generation = table->copy.generation;
+    if (ids == NULL || offsets == NULL) {
+        rlog_sink_fail(table->copy.sink, MQ_ENOMEM);
+    } else {
+        for (uint32_t i = 0; i < row->n; i++) {
+            ids[i] = row->queues[i].queue_id;
+            offsets[i] = row->queues[i].offset;
+        }
+        out.group = row->key; /* two names, each with a NUL behind it */
+        out.topic = row->key + strlen(row->key) + 1;
+        out.n_queue_ids = out.n_offsets = row->n;
+        out.queue_ids = ids;
+        out.offsets = offsets;
+        table_copy_put(&table->copy, &out.base);
+    }
+    mq_free(ids);
+    mq_free(offsets);
+}
+
+void offset_table_copy_begin(struct offset_table *table, uint16_t section, struct rlog_sink *sink)
+{
+    const Raftmq__OffsetRows head = RAFTMQ__OFFSET_ROWS__INIT;
+
+    table_copy_begin(&table->copy, section, sink, &head.base, table->rows);
+}
+
+bool offset_table_copy_step(struct offset_table *table)
+{
+    struct offset_row *row = table->copy.next;
+    uint64_t limit = table->copy.bytes + TABLE_COPY_BYTES;
+
+    for (uint32_t i = 0; row != NULL && i < TABLE_COPY_ROWS && table->copy.bytes < limit; i++) {
+        if (table_copy_wants(&table->copy, row->generation)) {
+            put_row(table, row);
+        }
+        row = row->hh.next;
+    }
+    table->copy.next = row;
+    return row != NULL;
+}
+
+static int restore_row(struct offset_table *table, const Raftmq__OffsetRow *in)
+{
+    struct offset_row *row;
+    int rc = find_or_add(table, mq_str_of(in->group), mq_str_of(in->topic), &row);
+
+    if (rc != 0) {
+        return rc == MQ_ETOOBIG ? MQ_EBADMSG : rc; /* never put under such names */
+    }
+    if (row->n != 0 || in->n_queue_ids != in->n_offsets || in->n_offsets == 0) {
+        return MQ_EBADMSG;
+    }
+    for (size_t i = 0; rc == 0 && i < in->n_offsets; i++) {
+        if (i != 0 && in->queue_ids[i] <= in->queue_ids[i - 1]) {
+            return MQ_EBADMSG;
+        }
+        rc = set_offset(table, row, in->queue_ids[i], in->offsets[i]);
+    }
+    return rc;
+}
+
+int offset_table_restore(struct offset_table *table, const Raftmq__OffsetRows *rows)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < rows->n_rows; i++) {
+        rc = restore_row(table, rows->rows[i]);
+    }
+    return rc;
 }

@@ -2,16 +2,20 @@
 #ifndef BROKER_STATE_OFFSET_TABLE_H
 #define BROKER_STATE_OFFSET_TABLE_H
 
+#include "broker/state/table_copy.h"
 #include "remoting/base/text.h"
 
 #include <stdint.h>
 #include <uthash.h>
 
+struct Raftmq__OffsetRows;
 struct offset_row; /* one (group, topic) with its queues */
 
 struct offset_table {
     struct offset_row *rows;
-    uint64_t commits; /* applied */
+    uint64_t commits; /* applied since the process started */
+    uint64_t sum;     /* of the fingerprints of all queues in all rows */
+    struct table_copy copy;
 };
 
 void offset_table_init(struct offset_table *table);
@@ -23,7 +27,16 @@ int offset_table_put(struct offset_table *table, struct mq_str group, struct mq_
 int64_t offset_table_get(const struct offset_table *table, struct mq_str group, struct mq_str topic,
                          int32_t queue_id);
 
-/* Equal for equal replicated content, in whatever order it came. */
+/* Equal for equal replicated content, in whatever order it came. In O(1). */
 uint64_t offset_table_hash(const struct offset_table *table);
+/* The same, counted anew from the rows. */
+uint64_t offset_table_recount(const struct offset_table *table);
+
+/* A snapshot: begin, then step until it returns false; table_copy_end on table->copy. */
+void offset_table_copy_begin(struct offset_table *table, uint16_t section, struct rlog_sink *sink);
+bool offset_table_copy_step(struct offset_table *table);
+/* Empties the table, then takes what snapshots hold, piece by piece. Returns 0, MQ_ENOMEM or MQ_EBADMSG. */
+void offset_table_clear(struct offset_table *table);
+int offset_table_restore(struct offset_table *table, const struct Raftmq__OffsetRows *rows);
 
 #endif

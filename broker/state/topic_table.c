@@ -6,6 +6,7 @@
 
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/err.h"
 
 void topic_table_init(struct topic_table *table, struct queue_table *queue_table)
@@ -29,7 +30,7 @@ static void topic_free(struct topic *topic)
     mq_free(topic);
 }
 
-void topic_table_fini(struct topic_table *table)
+void topic_table_clear(struct topic_table *table)
 {
     struct topic *topic, *next;
 
@@ -38,6 +39,15 @@ void topic_table_fini(struct topic_table *table)
         topic_free(topic);
     }
     table->count = 0;
+    table->sum = 0;
+    table->counter = 0;
+    table->changed_ms = 0;
+    table_copy_end(&table->copy);
+}
+
+void topic_table_fini(struct topic_table *table)
+{
+    topic_table_clear(table);
 }
 
 struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name)
@@ -117,8 +127,12 @@ static int set_config(struct topic *topic, const Raftmq__TopicConfigItem *config
     return 0;
 }
 
+/* Only pending ones. */
 static void remove_topic(struct topic_table *table, struct topic *topic)
 {
+    if (table->copy.next == topic) {
+        table->copy.next = topic->hh.next;
+    }
     HASH_DEL(table->by_name, topic);
     topic_free(topic);
 }
@@ -142,16 +156,87 @@ static int put_config(struct topic_table *table, const Raftmq__TopicConfigItem *
     return rc;
 }
 
+static uint64_t topic_hash(const struct topic *topic)
+{
+    uint64_t h = fingerprint_text(FINGERPRINT_START, topic->name);
+
+    h = fingerprint_u64(h, topic->read_queues);
+    h = fingerprint_u64(h, topic->write_queues);
+    h = fingerprint_u64(h, topic->perm);
+    h = fingerprint_u64(h, topic->multi_tag);
+    h = fingerprint_u64(h, topic->sys_flag);
+    h = fingerprint_u64(h, topic->order);
+    for (uint32_t i = 0; i < topic->n_attributes; i++) {
+        h = fingerprint_text(h, topic->attributes[i].key);
+        h = fingerprint_text(h, topic->attributes[i].value);
+    }
+    return fingerprint_end(h);
+}
+
+/* The row of a snapshot. */
+static void put_row(struct topic_table *table, struct topic *topic)
+{
+    Raftmq__TopicConfigItem row = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
+    Raftmq__Attribute *attributes = mq_calloc(topic->n_attributes + 1, sizeof(*attributes));
+    Raftmq__Attribute **list = mq_calloc(topic->n_attributes + 1, sizeof(*list));
+
+    topic->generation = table->copy.generation;
+    if (attributes == NULL || list == NULL) {
+        rlog_sink_fail(table->copy.sink, MQ_ENOMEM);
+    } else {
+        for (uint32_t i = 0; i < topic->n_attributes; i++) {
+            raftmq__attribute__init(&attributes[i]);
+            attributes[i].key = topic->attributes[i].key;
+            attributes[i].value = topic->attributes[i].value;
+            list[i] = &attributes[i];
+        }
+        row.name = topic->name;
+        row.read_queues = topic->read_queues;
+        row.write_queues = topic->write_queues;
+        row.perm = topic->perm;
+        row.filter_type = (char *)(topic->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
+        row.sys_flag = topic->sys_flag;
+        row.order = topic->order;
+        row.n_attributes = topic->n_attributes;
+        row.attributes = list;
+        table_copy_put(&table->copy, &row.base);
+    }
+    mq_free(attributes);
+    mq_free(list);
+}
+
+/* A topic that was applied is about to change, or one to be applied. */
+static void before_change(struct topic_table *table, struct topic *topic)
+{
+    if (topic != NULL && !topic->pending && table_copy_wants(&table->copy, topic->generation)) {
+        put_row(table, topic);
+    }
+}
+
+static void count_applied(struct topic_table *table, struct topic *topic)
+{
+    if (topic->pending) {
+        topic->pending = false;
+        topic->generation = table->copy.generation; /* younger than the snapshot that is being taken */
+        table->count++;
+    } else {
+        table->sum -= topic->fingerprint;
+    }
+    topic->fingerprint = topic_hash(topic);
+    table->sum += topic->fingerprint;
+}
+
 int topic_table_put(struct topic_table *table, const Raftmq__TopicConfigItem *config, int64_t store_ms)
 {
     struct topic *topic;
-    int rc = put_config(table, config, &topic);
+    int rc;
 
+    before_change(table, topic_table_find_for_send(table, mq_str_of(config->name)));
+    rc = put_config(table, config, &topic);
     if (rc != 0) {
         return rc;
     }
-    table->count += topic->pending;
-    topic->pending = false;
+    count_applied(table, topic);
     table->counter++;
     table->changed_ms = store_ms;
     return 0;
@@ -175,31 +260,65 @@ void topic_table_drop_pending(struct topic_table *table)
     }
 }
 
-static uint64_t topic_hash(const struct topic *topic)
+static uint64_t finish_hash(const struct topic_table *table, uint64_t sum)
 {
-    uint64_t h = fingerprint_text(FINGERPRINT_START, topic->name);
-
-    h = fingerprint_u64(h, topic->read_queues);
-    h = fingerprint_u64(h, topic->write_queues);
-    h = fingerprint_u64(h, topic->perm);
-    h = fingerprint_u64(h, topic->multi_tag);
-    h = fingerprint_u64(h, topic->sys_flag);
-    h = fingerprint_u64(h, topic->order);
-    for (uint32_t i = 0; i < topic->n_attributes; i++) {
-        h = fingerprint_text(h, topic->attributes[i].key);
-        h = fingerprint_text(h, topic->attributes[i].value);
-    }
-    return fingerprint_end(h);
+    sum = fingerprint_u64(sum, table->count);
+    sum = fingerprint_u64(sum, table->counter);
+    return fingerprint_end(fingerprint_u64(sum, (uint64_t)table->changed_ms));
 }
 
 uint64_t topic_table_hash(const struct topic_table *table)
+{
+    return finish_hash(table, table->sum);
+}
+
+uint64_t topic_table_recount(const struct topic_table *table)
 {
     uint64_t sum = 0;
 
     for (const struct topic *topic = table->by_name; topic != NULL; topic = topic->hh.next) {
         sum += topic->pending ? 0 : topic_hash(topic);
     }
-    sum = fingerprint_u64(sum, table->count);
-    sum = fingerprint_u64(sum, table->counter);
-    return fingerprint_end(fingerprint_u64(sum, (uint64_t)table->changed_ms));
+    return finish_hash(table, sum);
+}
+
+/* --- snapshots --- */
+
+void topic_table_copy_begin(struct topic_table *table, uint16_t section, struct rlog_sink *sink)
+{
+    Raftmq__TopicRows head = RAFTMQ__TOPIC_ROWS__INIT;
+
+    head.counter = table->counter;
+    head.changed_ms = table->changed_ms;
+    table_copy_begin(&table->copy, section, sink, &head.base, table->by_name);
+}
+
+bool topic_table_copy_step(struct topic_table *table)
+{
+    struct topic *topic = table->copy.next;
+
+    for (uint32_t i = 0; topic != NULL && i < TABLE_COPY_ROWS; i++, topic = topic->hh.next) {
+        before_change(table, topic);
+    }
+    table->copy.next = topic;
+    return topic != NULL;
+}
+
+int topic_table_restore(struct topic_table *table, const Raftmq__TopicRows *rows)
+{
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        struct topic *topic;
+        int rc = put_config(table, rows->rows[i], &topic);
+
+        if (rc != 0) {
+            return rc;
+        }
+        if (!topic->pending) {
+            return MQ_EBADMSG; /* twice */
+        }
+        count_applied(table, topic);
+    }
+    table->counter += rows->counter; /* set in one piece, 0 in the others */
+    table->changed_ms += rows->changed_ms;
+    return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef BROKER_STATE_TOPIC_TABLE_H
 #define BROKER_STATE_TOPIC_TABLE_H
 
+#include "broker/state/table_copy.h"
 #include "broker/store/queue_table.h"
 #include "remoting/base/buf.h"
 #include "remoting/base/text.h"
@@ -12,6 +13,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+struct Raftmq__TopicRows;
 struct Raftmq__TopicConfigItem; /* generated typedef: Raftmq__TopicConfigItem */
 
 enum { TOPIC_PERM_INHERIT = 1, TOPIC_PERM_WRITE = 2, TOPIC_PERM_READ = 4 };
@@ -35,6 +37,8 @@ struct topic {
     uint32_t n_attributes;
     bool pending;                /* proposed by this leader, not applied: only sends see it */
     struct topic_queues *queues; /* borrowed from the store's queue_table */
+    uint64_t fingerprint;        /* of an applied one, as it counts in the table's sum */
+    uint64_t generation;         /* table_copy's */
     UT_hash_handle hh;
 };
 
@@ -44,6 +48,8 @@ struct topic_table {
     uint64_t counter;                /* applied changes: DataVersion.counter */
     int64_t changed_ms;              /* store_ms of the last change: DataVersion.timestamp */
     struct queue_table *queue_table; /* borrowed */
+    uint64_t sum;                    /* of the fingerprints of applied ones */
+    struct table_copy copy;
 };
 
 void topic_table_init(struct topic_table *table, struct queue_table *queue_table);
@@ -63,7 +69,16 @@ int topic_table_put_pending(struct topic_table *table, const struct Raftmq__Topi
 /* Leadership gone, or newly won: pending topics are dropped. */
 void topic_table_drop_pending(struct topic_table *table);
 
-/* Equal for equal replicated content (pending ones left out), in whatever order it came. */
+/* Equal for equal replicated content (pending ones left out), in whatever order it came. In O(1). */
 uint64_t topic_table_hash(const struct topic_table *table);
+/* The same, counted anew from the rows. */
+uint64_t topic_table_recount(const struct topic_table *table);
+
+/* A snapshot: begin, then step until it returns false; table_copy_end on table->copy. */
+void topic_table_copy_begin(struct topic_table *table, uint16_t section, struct rlog_sink *sink);
+bool topic_table_copy_step(struct topic_table *table);
+/* Empties the table, then takes what snapshots hold, piece by piece. Returns 0, MQ_ENOMEM or MQ_EBADMSG. */
+void topic_table_clear(struct topic_table *table);
+int topic_table_restore(struct topic_table *table, const struct Raftmq__TopicRows *rows);
 
 #endif

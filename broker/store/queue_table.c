@@ -7,7 +7,7 @@
 
 int queue_table_init(struct queue_table *table, const char *dir)
 {
-    *table = (struct queue_table){.dir = dir};
+    *table = (struct queue_table){.dir = dir, .epoch = 1};
     return 0;
 }
 
@@ -133,13 +133,37 @@ int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int3
     return 0;
 }
 
-void queue_table_reset_next(struct queue_table *table)
+void queue_table_told(struct queue_table *table, struct queue *queue)
+{
+    queue->epoch = table->epoch;
+    if (!queue->unsynced) {
+        queue->unsynced = true;
+        queue->next_unsynced = table->unsynced;
+        table->unsynced = queue;
+    }
+    if (table->changing != NULL) {
+        table->changing(table->changing_data, queue);
+    }
+}
+
+void queue_table_walk(struct queue_table *table, void (*each)(void *data, struct queue *queue), void *data)
 {
     for (struct topic_queues *topic = table->by_topic; topic != NULL; topic = topic->hh.next) {
         for (uint32_t i = 0; i < topic->n; i++) {
             if (topic->queues[i] != NULL) {
-                topic->queues[i]->next = topic->queues[i]->cq.max;
+                each(data, topic->queues[i]);
             }
         }
     }
+}
+
+static void reset_next(void *data, struct queue *queue)
+{
+    (void)data;
+    queue->next = queue->cq.max;
+}
+
+void queue_table_reset_next(struct queue_table *table)
+{
+    queue_table_walk(table, reset_next, NULL);
 }

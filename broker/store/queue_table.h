@@ -6,6 +6,7 @@
 #include "broker/store/consume_queue.h"
 #include "remoting/base/text.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uthash.h>
 
@@ -19,6 +20,18 @@ struct queue {
     struct consume_queue cq;     /* units of applied messages: cq.max is the queue's visible end */
     uint64_t next;               /* sequencer's: the queue offset it gives next; == cq.max when nothing is pending */
     struct pull_parked *waiters; /* flow/pull_hold's: requests parked on this queue; NULL when none */
+    uint64_t epoch;              /* of the table, when it last changed */
+
+    /* The store's: what a checkpoint has to sync, and what retention left on disk. */
+    struct queue *next_unsynced, *next_trimmed;
+    bool unsynced, trimmed;
+    uint64_t saved_min; /* cq.min as the last snapshot has it */
+
+    /* The state's. */
+    struct queue *next_changed;
+    bool changed;        /* in the list of ends to be counted anew */
+    uint64_t hashed_end; /* as it counts in the sum; 0: not */
+    uint64_t generation; /* table_copy's */
 };
 
 struct topic_queues {
@@ -32,6 +45,13 @@ struct topic_queues {
 struct queue_table {
     struct topic_queues *by_topic;
     const char *dir; /* borrowed: where consume queue files lie */
+    /* Told of the first change of a queue's end in each epoch, before it changes. May be NULL. The state's, which
+     * begins an epoch whenever it has dealt with all it was told of. */
+    void (*changing)(void *data, struct queue *queue);
+    void *changing_data;
+    uint64_t epoch;         /* from 1 */
+    struct queue *unsynced; /* changed since the last checkpoint */
+    struct queue *trimmed;  /* have files below cq.min */
 };
 
 /* @dir: borrowed until fini. Returns 0. */
@@ -45,6 +65,18 @@ struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str 
  * for an id outside [0, QUEUE_ID_MAX] or a topic that cannot name a directory. */
 struct queue *topic_queues_find(struct topic_queues *topic, int32_t id);
 int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out);
+
+/* To be called before cq.max changes. */
+void queue_table_told(struct queue_table *table, struct queue *queue);
+static inline void queue_table_changing(struct queue_table *table, struct queue *queue)
+{
+    if (queue->epoch != table->epoch) {
+        queue_table_told(table, queue);
+    }
+}
+
+/* Calls @each for every queue there is. */
+void queue_table_walk(struct queue_table *table, void (*each)(void *data, struct queue *queue), void *data);
 
 /* Every queue's next := cq.max (leadership changed). */
 void queue_table_reset_next(struct queue_table *table);

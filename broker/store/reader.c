@@ -6,6 +6,7 @@
  *
  * Whether pages are in memory costs a system call, so the answer is kept for a second for stretches of WINDOW_BYTES;
  * near the end nobody asks. Statuses and limits: RocketMQ's DefaultMessageStore.getMessage. */
+#include "broker/store/restart.h"
 #include "broker/store/store.h"
 
 #include "remoting/base/assert.h"
@@ -253,7 +254,6 @@ static void warm_done(uv_work_t *work, int status)
     struct warm_job *job = container_of(work, struct warm_job, work);
     struct store *store = job->store;
     uint64_t now_ms = mq_clock_mono_ms();
-    void (*drained)(void *data);
 
     (void)status;
     for (uint32_t i = 0; i < job->n; i++) {
@@ -262,23 +262,7 @@ static void warm_done(uv_work_t *work, int status)
     release_ranges(job);
     job->cb(job->data);
     mq_free(job);
-    store->warming--;
-    drained = store->drained;
-    if (store->warming == 0 && drained != NULL) {
-        store->drained = NULL;
-        drained(store->drained_data);
-    }
-}
-
-bool store_drain(struct store *store, void (*cb)(void *data), void *data)
-{
-    MQ_ASSERT(store->drained == NULL);
-    if (store->warming == 0) {
-        return true;
-    }
-    store->drained = cb;
-    store->drained_data = data;
-    return false;
+    store_job_done(store);
 }
 
 static void gather_ranges(struct warm_job *job, const struct reader_request *request)

@@ -1,9 +1,10 @@
 /* Start, end, and the way in: one unit for each committed record.
  *
- * Consume queues of the process before are worthless, but there may be a hundred thousand files of them. They are
- * renamed into <dir>/consumequeue.old, which a thread removes while the node starts; a crash meanwhile leaves the
- * rest to the next start. */
+ * Consume queues of the process before that no checkpoint vouches for are worthless, but there may be a hundred
+ * thousand files of them. They are renamed into <dir>/consumequeue.old, which a thread removes while the node starts;
+ * a crash meanwhile leaves the rest to the next start. */
 #include "broker/store/store.h"
+#include "broker/store/restart.h"
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* Thread of its own; @arg: the path, owned. */
 static void *sweep_work(void *arg)
@@ -47,7 +49,7 @@ static int move_aside(const struct store *store, const char *old)
     return rc;
 }
 
-static int drop_old_queues(struct store *store)
+int store_drop_queues(struct store *store)
 {
     char *old = mq_path_join(store->dir, "consumequeue.old");
     int rc = 0;
@@ -55,11 +57,16 @@ static int drop_old_queues(struct store *store)
     if (old == NULL) {
         return MQ_ENOMEM;
     }
-    if (mq_file_exists(store->queue_dir)) {
+    /* Nothing may vouch for what is made in their place before it was synced. */
+    memset(store->stamps, 0, sizeof(store->stamps));
+    if (unlink(store->checkpoint_path) == 0) {
+        rc = mq_dir_sync(store->dir);
+    }
+    if (rc == 0 && mq_file_exists(store->queue_dir)) {
         rc = move_aside(store, old);
     }
-    if (rc != 0 || !mq_file_exists(old)) {
-        mq_free(old);
+    if (rc != 0 || store->sweeping || !mq_file_exists(old)) {
+        mq_free(old); /* a sweep under way leaves the rest to the next start */
         return rc;
     }
     rc = pthread_create(&store->sweeper, NULL, sweep_work, old);
@@ -71,20 +78,34 @@ static int drop_old_queues(struct store *store)
     return 0;
 }
 
-int store_init(struct store *store, const char *dir)
+int store_init_kept(struct store *store, const char *dir)
 {
     int rc;
 
-    *store = (struct store){.dir = mq_strdup(dir), .queue_dir = mq_path_join(dir, "consumequeue")};
-    rc = store->dir != NULL && store->queue_dir != NULL ? mq_dir_make(dir) : MQ_ENOMEM;
-    if (rc == 0) {
-        rc = drop_old_queues(store);
-    }
+    *store = (struct store){.dir = mq_strdup(dir),
+                            .queue_dir = mq_path_join(dir, "consumequeue"),
+                            .checkpoint_path = mq_path_join(dir, "queues.checkpoint"),
+                            .held_index = 1};
+    rc = store->dir != NULL && store->queue_dir != NULL && store->checkpoint_path != NULL ? mq_dir_make(dir)
+                                                                                          : MQ_ENOMEM;
     if (rc == 0) {
         rc = queue_table_init(&store->queues, store->queue_dir);
     }
     if (rc != 0) {
         store_fini(store);
+    }
+    return rc;
+}
+
+int store_init(struct store *store, const char *dir)
+{
+    int rc = store_init_kept(store, dir);
+
+    if (rc == 0) {
+        rc = store_drop_queues(store);
+        if (rc != 0) {
+            store_fini(store);
+        }
     }
     return rc;
 }
@@ -96,30 +117,66 @@ void store_fini(struct store *store)
         pthread_join(store->sweeper, NULL);
     }
     queue_table_fini(&store->queues);
+    mq_free(store->syncing);
+    mq_free(store->checkpoint_path);
     mq_free(store->queue_dir);
     mq_free(store->dir);
     *store = (struct store){0};
 }
 
-int store_index(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes, uint64_t pos)
+void store_job_done(struct store *store)
+{
+    void (*drained)(void *data) = store->drained;
+
+    store->warming--;
+    if (store->warming == 0 && drained != NULL) {
+        store->drained = NULL;
+        drained(store->drained_data);
+    }
+}
+
+bool store_drain(struct store *store, void (*cb)(void *data), void *data)
+{
+    MQ_ASSERT(store->drained == NULL);
+    if (store->warming == 0) {
+        return true;
+    }
+    store->drained = cb;
+    store->drained_data = data;
+    return false;
+}
+
+/* What @record says of itself: its queue, its offset there, and the unit that finds it. */
+static int read_record(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
+                       uint64_t pos, struct queue **queue, struct consume_unit *unit)
 {
     struct mq_str properties = proto_record_properties(record, bytes);
-    struct consume_unit unit = {.pos = pos, .bytes = bytes};
-    struct queue *queue;
     int rc;
 
     if (properties.at == NULL || mq_be32_load(record + PROTO_RECORD_SIZE_AT) != bytes) {
         return MQ_EBADMSG;
     }
-    rc = topic_queues_get(&store->queues, queues, (int32_t)mq_be32_load(record + PROTO_RECORD_QUEUE_ID_AT), &queue);
+    rc = topic_queues_get(&store->queues, queues, (int32_t)mq_be32_load(record + PROTO_RECORD_QUEUE_ID_AT), queue);
     if (rc != 0) {
         return rc;
     }
-    if (mq_be64_load(record + PROTO_RECORD_QOFF_AT) != queue->cq.max ||
-        mq_be64_load(record + PROTO_RECORD_POS_AT) != pos) {
+    *unit = (struct consume_unit){pos, bytes, proto_tags_code(properties)};
+    return mq_be64_load(record + PROTO_RECORD_POS_AT) == pos ? 0 : MQ_ECORRUPT;
+}
+
+int store_index(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes, uint64_t pos)
+{
+    struct consume_unit unit;
+    struct queue *queue;
+    int rc = read_record(store, queues, record, bytes, pos, &queue, &unit);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (mq_be64_load(record + PROTO_RECORD_QOFF_AT) != queue->cq.max) {
         return MQ_ECORRUPT;
     }
-    unit.tags_code = proto_tags_code(properties);
+    queue_table_changing(&store->queues, queue);
     rc = consume_queue_append(&queue->cq, &unit);
     if (rc != 0) {
         return rc;
@@ -133,4 +190,21 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
         store->arrived(store->arrived_data, queue, unit.tags_code);
     }
     return 0;
+}
+
+int store_index_before(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
+                       uint64_t pos)
+{
+    struct consume_unit unit;
+    struct queue *queue;
+    int rc = read_record(store, queues, record, bytes, pos, &queue, &unit);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (queue->cq.min == 0 || mq_be64_load(record + PROTO_RECORD_QOFF_AT) != queue->cq.min - 1) {
+        return MQ_ECORRUPT;
+    }
+    queue_table_changing(&store->queues, queue); /* its files do */
+    return consume_queue_prepend(&queue->cq, &unit);
 }

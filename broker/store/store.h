@@ -2,6 +2,7 @@
 #ifndef BROKER_STORE_STORE_H
 #define BROKER_STORE_STORE_H
 
+#include "broker/store/checkpoint.h"
 #include "broker/store/queue_table.h"
 #include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/protocol/filter.h"
@@ -21,7 +22,7 @@ struct store {
     void *arrived_data;
     uint64_t messages;           /* applied since the process started */
     uint64_t end_pos;            /* behind the last applied record */
-    uint32_t warming;            /* store_warm jobs under way */
+    uint32_t warming;            /* jobs on the pool under way */
     void (*drained)(void *data); /* store_drain's; NULL: nobody waits */
     void *drained_data;
     struct store_warm_slot {
@@ -30,11 +31,23 @@ struct store {
     } warm[STORE_WARM_SLOTS]; /* reader's: stretches of the log that were found in memory lately */
     pthread_t sweeper;        /* removes what the process before left; joined by store_fini */
     bool sweeping;
+
+    /* restart.c */
+    uint64_t held_index; /* every record of the entries from here on is in the queues */
+    bool restoring, damaged;
+    uint64_t restore_end_pos;
+    char *checkpoint_path;                             /* owned */
+    struct checkpoint_stamp stamps[CHECKPOINT_STAMPS]; /* as on the disk */
+    struct checkpoint_stamp next_stamp;
+    struct checkpoint_files *syncing; /* owned; the pool's while a checkpoint is made */
+    size_t n_syncing;
 };
 
 /* Empties <dir>/consumequeue (renamed aside at once, removed by a thread of its own). Returns 0 or a negative code.
  */
 int store_init(struct store *store, const char *dir);
+/* The same, but what is there is left until store_restore_begin has seen whether it can be used. */
+int store_init_kept(struct store *store, const char *dir);
 /* For an orderly end: true when no store_warm is under way. Else false, and @cb is called once behind the last one's
  * own callback. To be waited for before the log is closed, because warming holds references to it. */
 bool store_drain(struct store *store, void (*cb)(void *data), void *data);
@@ -46,6 +59,31 @@ void store_fini(struct store *store);
  * Returns 0; MQ_EBADMSG when it does not decode; MQ_ECORRUPT when its queue offset is not the queue's next one. */
 int store_index(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
                 uint64_t pos);
+/* A record older than all that its queue holds: goes in front. Returns 0; MQ_EBADMSG when it does not decode;
+ * MQ_ECORRUPT when its queue offset is not the one in front of the queue's first. */
+int store_index_before(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
+                       uint64_t pos);
+
+/* --- life beyond a process: restart.c --- */
+
+/* A snapshot is about to be loaded, of which the last entry has @index and header CRC @crc and ends at @end_pos. All
+ * queues are emptied; files of an earlier process are kept if they were synced for this snapshot, else moved aside.
+ * begin, then queue for each, then end, after which held_index says from which entry on queues are filled. Return 0
+ * or a negative code. */
+int store_restore_begin(struct store *store, uint64_t index, uint32_t crc, uint64_t end_pos);
+/* A queue that ends at @end; units from @held on were kept. */
+int store_restore_queue(struct store *store, struct queue *queue, uint64_t end, uint64_t held);
+int store_restore_end(struct store *store);
+
+/* A checkpoint goes with a snapshot: begin on the loop when the snapshot begins; work on the pool; end on the loop,
+ * @status 0 when the snapshot counts. Return 0 or a negative code. */
+int store_checkpoint_begin(struct store *store);
+int store_checkpoint_work(struct store *store, uint64_t index, uint32_t crc);
+void store_checkpoint_end(struct store *store, int status);
+
+/* Raises the queue's minimum to the first message at @pos or behind it. Its files are removed when a snapshot that
+ * knows of it counts. */
+void store_trim_queue(struct store *store, struct queue *queue, uint64_t pos);
 
 /* --- reading: reader.c --- */
 

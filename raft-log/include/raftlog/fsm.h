@@ -50,6 +50,8 @@ struct rlog_section {
 struct rlog_sink;
 #define RLOG_ROWS_MAX (4u << 20)
 int rlog_sink_put(struct rlog_sink *sink, uint16_t section, const void *rows, size_t n);
+/* The owner cannot put what it has to: the snapshot is given up with @status. */
+void rlog_sink_fail(struct rlog_sink *sink, int status);
 
 struct rlog_fsm {
     void *data; /* owner's */

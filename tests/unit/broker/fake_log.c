@@ -266,3 +266,17 @@ bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes)
     log->cold_calls++;
     return pos < log->cold_to && pos + bytes > log->cold_from;
 }
+
+int rlog_sink_put(struct rlog_sink *sink, uint16_t section, const void *rows, size_t n)
+{
+    MQ_ASSERT(section < FAKE_SECTIONS && n <= RLOG_ROWS_MAX);
+    if (sink->failed == 0 && n != 0) {
+        sink->failed = mq_buf_put(&sink->rows[section], rows, n);
+    }
+    return sink->failed;
+}
+
+void rlog_sink_fail(struct rlog_sink *sink, int status)
+{
+    sink->failed = status;
+}

@@ -40,6 +40,13 @@ struct rlog {
     uint32_t n_proposed;
 };
 
+/* What a snapshot has been given. */
+#define FAKE_SECTIONS 16
+struct rlog_sink {
+    struct mq_buf rows[FAKE_SECTIONS]; /* owned; by section id */
+    int failed;
+};
+
 struct rlog *fake_log_new(uint64_t cap);
 void fake_log_free(struct rlog *log);
 

@@ -210,8 +210,10 @@ static void the_state_hash_is_equal_where_the_state_is(void **state)
     fixture_queue(&two, 9); /* made by a request, empty */
     hash = state_hash(&one.state);
     assert_int_equal(hash, state_hash(&two.state));
+    queue_table_changing(&two.store.queues, fixture_queue(&two, 2));
     fixture_queue(&two, 2)->cq.max++;
     assert_int_not_equal(hash, state_hash(&two.state));
+    queue_table_changing(&two.store.queues, fixture_queue(&two, 2));
     fixture_queue(&two, 2)->cq.max--;
     two.state.applied_index++;
     assert_int_not_equal(hash, state_hash(&two.state));
@@ -263,6 +265,9 @@ static void what_cannot_be_stops_the_member(void **state)
     p.bytes[mq_be32_load(p.bytes) + 9] = 77;
     assert_true(stops(&f, &p));
     p.bytes[mq_be32_load(p.bytes) + 9] = 0;
+    assert_true(stops(&f, &p));
+    p = good; /* a type that is known, in a later form */
+    p.bytes[mq_be32_load(p.bytes) + 11] = 1;
     assert_true(stops(&f, &p));
     p = good; /* an item of another type than its bytes */
     p.bytes[mq_be32_load(p.bytes) + 9] = COMMAND_TOPIC_PUT;

@@ -1,0 +1,379 @@
+/* The state into a snapshot and out of it, while it goes on changing; and the hash that is kept up to date. */
+#include "broker/state/fsm.h"
+
+#include "broker/state/command.pb-c.h"
+#include "broker/state/snapshot.pb-c.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "tests/unit/broker/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define LOG_BYTES (8u << 20)
+
+static uint64_t seed_of_test(void)
+{
+    const char *text = getenv("RAFTMQ_SEED");
+    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20261121;
+
+    print_message("RAFTMQ_SEED=%llu\n", (unsigned long long)seed);
+    return seed;
+}
+
+static uint32_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33);
+}
+
+static void apply_item(struct fixture *f, enum command_type type, const ProtobufCMessage *message)
+{
+    uint8_t payload[1024];
+
+    MQ_ASSERT(command_bytes(message) <= sizeof(payload));
+    command_encode(type, message, payload);
+    fake_log_append(f->log, payload, command_bytes(message), 0, 1, (int64_t)f->log->index + 1000);
+}
+
+static void put_topic(struct fixture *f, uint32_t n, uint32_t queues)
+{
+    Raftmq__TopicPut put = RAFTMQ__TOPIC_PUT__INIT;
+    Raftmq__TopicConfigItem config = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
+    Raftmq__Attribute attribute = RAFTMQ__ATTRIBUTE__INIT, *list[] = {&attribute};
+    char name[32];
+
+    snprintf(name, sizeof(name), "topic-%u", n);
+    attribute.key = (char *)"message.type";
+    attribute.value = (char *)"NORMAL";
+    config.name = name;
+    config.read_queues = config.write_queues = queues;
+    config.filter_type = (char *)(queues % 2 == 0 ? "SINGLE_TAG" : "MULTI_TAG");
+    config.n_attributes = queues % 3 == 0;
+    config.attributes = list;
+    put.config = &config;
+    apply_item(f, COMMAND_TOPIC_PUT, &put.base);
+}
+
+static void put_group(struct fixture *f, uint32_t n, int32_t retries)
+{
+    Raftmq__GroupPut put;
+    char name[32];
+
+    snprintf(name, sizeof(name), "group-%u", n);
+    group_defaults(&put, name);
+    put.retry_max_times = retries;
+    apply_item(f, COMMAND_GROUP_PUT, &put.base);
+}
+
+static void put_offset(struct fixture *f, uint32_t group, uint32_t topic, int32_t queue_id, int64_t offset)
+{
+    Raftmq__OffsetCommit commit = RAFTMQ__OFFSET_COMMIT__INIT;
+    char names[2][32];
+
+    snprintf(names[0], sizeof(names[0]), "group-%u", group);
+    snprintf(names[1], sizeof(names[1]), "topic-%u", topic);
+    commit.group = names[0];
+    commit.topic = names[1];
+    commit.queue_id = queue_id;
+    commit.offset = offset;
+    apply_item(f, COMMAND_OFFSET_COMMIT, &commit.base);
+}
+
+static void put_lock(struct fixture *f, int32_t queue_id, const char *client, bool release)
+{
+    Raftmq__LockedQueue queue = RAFTMQ__LOCKED_QUEUE__INIT, *queues[] = {&queue};
+    Raftmq__LockGrant grant = RAFTMQ__LOCK_GRANT__INIT;
+    Raftmq__LockRelease end = RAFTMQ__LOCK_RELEASE__INIT;
+
+    queue.topic = (char *)"Orders";
+    queue.broker_name = (char *)"a";
+    queue.queue_id = queue_id;
+    grant.group = end.group = (char *)"G";
+    grant.client_id = end.client_id = (char *)client;
+    grant.queues = end.queues = queues;
+    grant.n_queues = end.n_queues = 1;
+    apply_item(f, release ? COMMAND_LOCK_RELEASE : COMMAND_LOCK_GRANT, release ? &end.base : &grant.base);
+}
+
+static void move_start(struct fixture *f, uint64_t pos)
+{
+    Raftmq__LogStart start = RAFTMQ__LOG_START__INIT;
+
+    start.pos = pos;
+    apply_item(f, COMMAND_LOG_START, &start.base);
+}
+
+static void change(struct fixture *f, uint64_t *random)
+{
+    uint32_t r = next_random(random), n = next_random(random);
+
+    switch (r % 8) {
+    case 0:
+        put_topic(f, n % 40, n % 16);
+        break;
+    case 1:
+        put_group(f, n % 40, (int32_t)(n % 16));
+        break;
+    case 2:
+        put_lock(f, (int32_t)(n % 64), n % 2 == 0 ? "one" : "two", n % 3 == 0);
+        break;
+    case 3:
+    case 4:
+        fixture_put(f, &(struct fixture_message){.queue_id = (int32_t)(n % 20), .store_ms = 5}, 1);
+        break;
+    case 5:
+        if (n % 50 == 0) {
+            move_start(f, n % 1000);
+        }
+        break;
+    default:
+        put_offset(f, n % 37, n % 11, (int32_t)(n % 9), n % 5 == 0 ? 0 : (int64_t)n);
+    }
+}
+
+static void the_hash_kept_up_to_date_is_that_of_a_recount(void **state)
+{
+    uint64_t random = seed_of_test();
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, LOG_BYTES);
+    for (int i = 0; i < 4000; i++) {
+        change(&f, &random);
+        if (i % 7 == 0) {
+            assert_int_equal(state_hash(&f.state), state_recount(&f.state));
+        }
+    }
+    fixture_close(&f);
+}
+
+static const struct rlog_entry *last_entry(struct fixture *f)
+{
+    static struct rlog_entry entry;
+
+    entry = (struct rlog_entry){.index = f->state.applied_index, .term = 1, .pos = f->log->end_pos};
+    return &entry;
+}
+
+/* Each section in pieces of one row where @by_row, else in one. */
+static int restore(struct fixture *to, const struct rlog_entry *entry, const struct rlog_section *sections,
+                   uint32_t n, const struct rlog_sink *sink, struct mq_buf *problem)
+{
+    int rc = state_restore_begin(&to->state, entry, 7, sections, n, problem);
+
+    for (uint16_t id = 0; rc == 0 && id < FAKE_SECTIONS; id++) {
+        if (sink->rows[id].len != 0) {
+            rc = state_restore_rows(&to->state, id, sink->rows[id].base, sink->rows[id].len, problem);
+        }
+    }
+    return rc == 0 ? state_restore_end(&to->state, problem) : rc;
+}
+
+static void free_sink(struct rlog_sink *sink)
+{
+    for (uint16_t id = 0; id < FAKE_SECTIONS; id++) {
+        mq_buf_free(&sink->rows[id]);
+    }
+}
+
+static void compare(struct fixture *f, const struct rlog_section *want)
+{
+    struct rlog_section got[RLOG_SECTIONS_MAX];
+
+    assert_int_equal(state_sections(&f->state, got), STATE_SECTIONS);
+    for (uint32_t i = 0; i < STATE_SECTIONS; i++) {
+        print_message("%s\n", want[i].name);
+        assert_int_equal(got[i].hash, want[i].hash);
+    }
+    assert_int_equal(state_hash(&f->state), state_recount(&f->state));
+}
+
+static void a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile(void **state)
+{
+    uint64_t random = seed_of_test();
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, LOG_BYTES);
+    for (int round = 0; round < 12; round++) {
+        struct rlog_section sections[RLOG_SECTIONS_MAX];
+        struct rlog_sink sink = {0};
+        struct rlog_entry entry;
+        struct fixture to;
+        struct mq_buf problem = {0};
+        uint64_t hash;
+
+        for (int i = 0; i < 150; i++) {
+            change(&f, &random);
+        }
+        entry = *last_entry(&f);
+        hash = state_hash(&f.state);
+        assert_int_equal(state_sections(&f.state, sections), STATE_SECTIONS);
+        state_snapshot_begin(&f.state, &sink);
+        do {
+            for (int i = 0; i < 10 * round; i++) {
+                change(&f, &random);
+            }
+        } while (state_snapshot_more(&f.state) == 1);
+        state_snapshot_end(&f.state);
+        assert_int_equal(sink.failed, 0);
+        change(&f, &random);
+
+        fixture_open(&to, LOG_BYTES);
+        put_topic(&to, 99, 1); /* what was there before is gone */
+        put_offset(&to, 99, 99, 0, 5);
+        assert_int_equal(restore(&to, &entry, sections, STATE_SECTIONS, &sink, &problem), 0);
+        compare(&to, sections);
+        assert_int_equal(to.state.applied_index, entry.index);
+        assert_int_equal(state_hash(&to.state), hash);
+        assert_null(topic_table_find(&to.state.topics, MQ_STR("topic-99")));
+        fixture_close(&to);
+        free_sink(&sink);
+        mq_buf_free(&problem);
+    }
+    fixture_close(&f);
+}
+
+/* Rows of a small state, and its sections. */
+static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlog_section *sections)
+{
+    fixture_open(f, LOG_BYTES);
+    put_topic(f, 1, 3);
+    put_group(f, 1, 3);
+    put_offset(f, 1, 1, 0, 77);
+    put_lock(f, 1, "one", false);
+    fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
+    assert_int_equal(state_sections(&f->state, sections), STATE_SECTIONS);
+    state_snapshot_begin(&f->state, sink);
+    while (state_snapshot_more(&f->state) == 1) {
+    }
+    state_snapshot_end(&f->state);
+}
+
+static void a_section_or_version_that_is_not_known_is_refused_with_its_feature_level(void **state)
+{
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    struct rlog_sink sink = {0};
+    struct fixture f, to;
+    struct mq_buf problem = {0};
+
+    (void)state;
+    small_snapshot(&f, &sink, sections);
+    fixture_open(&to, LOG_BYTES);
+    put_group(&to, 2, 2);
+    sections[STATE_SECTIONS] = (struct rlog_section){.id = 40, .version = 1, .level = 3};
+    assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS + 1, &sink, &problem), MQ_EVERSION);
+    assert_non_null(memmem(problem.base, problem.len, "section 40 in version 1, which needs feature level 3", 52));
+    problem.len = 0;
+    sections[2].version = 2;
+    sections[2].level = 9;
+    assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS, &sink, &problem), MQ_EVERSION);
+    assert_non_null(memmem(problem.base, problem.len, "section 3 in version 2, which needs feature level 9", 51));
+    assert_int_equal(to.state.groups.count, 1); /* nothing was touched */
+    mq_buf_free(&problem);
+    free_sink(&sink);
+    fixture_close(&to);
+    fixture_close(&f);
+}
+
+static void rows_that_cannot_be_are_refused(void **state)
+{
+    static const struct {
+        const char *why;
+        uint16_t section;
+        const char *rows;
+        size_t n;
+        bool twice;
+        int want;
+    } cases[] = {
+        {"not protobuf", 3, "\x0A\x7F", 2, false, MQ_EBADMSG},
+        {"a field of a later version", 3, "\x78\x01", 2, false, MQ_EVERSION},
+        {"an offset row without offsets", 3, "\x0A\x06\x0A\x01g\x12\x01t", 8, false, MQ_EBADMSG},
+        {"queue 0 of it without an offset", 3, "\x0A\x09\x0A\x01g\x12\x01t\x1A\x01\x00", 11, false, MQ_EBADMSG},
+        {"queues not ascending", 3, "\x0A\x0E\x0A\x01g\x12\x01t\x1A\x02\x02\x02\x22\x02\x02\x02", 16, false,
+         MQ_EBADMSG},
+        {"a queue that ends at 0", 5, "\x0A\x03\x0A\x01t", 5, false, MQ_EBADMSG},
+        {"a queue held from behind its end", 5, "\x0A\x07\x0A\x01t\x18\x01\x20\x02", 9, false, MQ_EBADMSG},
+        {"a queue id too large", 5, "\x0A\x09\x0A\x01t\x10\xFF\xFF\x03\x18\x01", 11, false, MQ_EBADMSG},
+        {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
+        {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},
+        {"an offset row twice", 3, NULL, 0, true, MQ_EBADMSG},
+        {"a lock twice", 4, NULL, 0, true, MQ_EBADMSG},
+        {"a queue twice", 5, NULL, 0, true, MQ_EBADMSG},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct rlog_section sections[RLOG_SECTIONS_MAX];
+        struct rlog_sink sink = {0};
+        struct fixture f, to;
+        struct mq_buf problem = {0};
+        struct mq_buf *rows = &sink.rows[cases[i].section];
+
+        print_message("%s\n", cases[i].why);
+        small_snapshot(&f, &sink, sections);
+        if (cases[i].twice) {
+            struct mq_buf again = {0};
+
+            assert_int_equal(mq_buf_put(&again, rows->base, rows->len), 0);
+            assert_int_equal(mq_buf_put(rows, again.base, again.len), 0);
+            mq_buf_free(&again);
+        } else {
+            rows->len = 0;
+            assert_int_equal(mq_buf_put(rows, cases[i].rows, cases[i].n), 0);
+        }
+        fixture_open(&to, LOG_BYTES);
+        assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS, &sink, &problem), cases[i].want);
+        assert_true(problem.len != 0);
+        mq_buf_free(&problem);
+        free_sink(&sink);
+        fixture_close(&to);
+        fixture_close(&f);
+    }
+}
+
+static void every_failing_allocation_fails_the_snapshot_and_nothing_else(void **state)
+{
+    int failed = 1;
+
+    (void)state;
+    for (unsigned n = 1; failed != 0; n++) {
+        struct rlog_sink sink = {0};
+        struct fixture f;
+
+        fixture_open(&f, LOG_BYTES);
+        put_topic(&f, 1, 3);
+        put_offset(&f, 1, 1, 0, 77);
+        mq_heap_fail_at(n);
+        state_snapshot_begin(&f.state, &sink);
+        while (state_snapshot_more(&f.state) == 1) {
+        }
+        mq_heap_fail_at(0);
+        state_snapshot_end(&f.state);
+        failed = sink.failed;
+        assert_true(failed == 0 || failed == MQ_ENOMEM);
+        put_topic(&f, 1, 4);
+        assert_int_equal(state_hash(&f.state), state_recount(&f.state));
+        free_sink(&sink);
+        fixture_close(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_hash_kept_up_to_date_is_that_of_a_recount),
+        cmocka_unit_test(a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile),
+        cmocka_unit_test(a_section_or_version_that_is_not_known_is_refused_with_its_feature_level),
+        cmocka_unit_test(rows_that_cannot_be_are_refused),
+        cmocka_unit_test(every_failing_allocation_fails_the_snapshot_and_nothing_else),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
