@@ -8,9 +8,8 @@
  * with SIGSTOP, 100 ms later all three are killed; the followers come back first, and the old leader, which alone
  * holds what it wrote in those 100 ms, only after they have elected. */
 #include "remoting/base/clock.h"
-#include "remoting/base/err.h"
 #include "remoting/base/file.h"
-#include "tests/fault/check.h"
+#include "tests/fault/stage.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -28,24 +27,14 @@
 #define RATE_DEFAULT 10000
 #define ACK_MS 15000u
 #define STOPPED_MS 100u
-#define ROUTE_MS 10000u
 #define FOURTH 4
-
-static const struct {
-    const char *name;
-    uint32_t queues;
-} topics[] = {{"FaultWide", 8}, {"FaultNarrow", 1}, {"FaultFour", 4}};
 
 struct run {
     uint32_t rounds, rate;
     uint64_t seed, random;
     bool only_fourth, keep;
     char dir[PATH_MAX / 4];
-    struct cluster cluster;
-    struct load_queue queues[LOAD_QUEUES_MAX];
-    uint32_t n_queues;
-    struct load *load;
-    struct check check;
+    struct stage stage;
     int64_t *failovers; /* ms, of leaders killed alone */
     uint32_t n_failovers;
     int passed, failed;
@@ -87,7 +76,7 @@ static void tell(struct story *story, const char *fmt, ...)
 
 static bool wait_ack(struct run *run, struct story *story, const char *what)
 {
-    int64_t ms = load_wait_ack(run->load, ACK_MS);
+    int64_t ms = load_wait_ack(run->stage.load, ACK_MS);
 
     if (ms < 0) {
         fprintf(stderr, "  BROKEN no send is acknowledged within %u ms\n", ACK_MS);
@@ -99,7 +88,7 @@ static bool wait_ack(struct run *run, struct story *story, const char *what)
 
 static int find_leader(struct run *run)
 {
-    int leader = cluster_leader(&run->cluster, ACK_MS);
+    int leader = cluster_leader(&run->stage.cluster, ACK_MS);
 
     if (leader < 0) {
         fprintf(stderr, "  BROKEN there is no leader\n");
@@ -121,12 +110,12 @@ static bool stop_some(struct run *run, struct story *story, bool followers)
     tell(story, "stop %s n%d for %" PRIu32 " ms, ", followers ? "the followers of" : "leader", leader, ms);
     for (int i = 0; i < 3; i++) {
         if ((i == leader) != followers) {
-            process_signal(&run->cluster.nodes[i].process, SIGSTOP);
+            process_signal(&run->stage.cluster.nodes[i].process, SIGSTOP);
         }
     }
     test_sleep_ms(ms);
     for (int i = 0; i < 3; i++) {
-        process_signal(&run->cluster.nodes[i].process, SIGCONT);
+        process_signal(&run->stage.cluster.nodes[i].process, SIGCONT);
     }
     return true;
 }
@@ -137,14 +126,14 @@ static bool start_again(struct run *run, struct story *story, uint32_t i)
     if (between(run, 0, 3) == 0) {
         uint32_t ms = between(run, 0, 80);
 
-        if (cluster_launch_node(&run->cluster, i) != 0) {
+        if (cluster_launch_node(&run->stage.cluster, i) != 0) {
             return false;
         }
         test_sleep_ms(ms);
-        process_kill(&run->cluster.nodes[i].process);
+        process_kill(&run->stage.cluster.nodes[i].process);
         tell(story, ", n%" PRIu32 " again %" PRIu32 " ms after its start", i, ms);
     }
-    return cluster_start_node(&run->cluster, i) >= 0;
+    return cluster_start_node(&run->stage.cluster, i) >= 0;
 }
 
 /* One node, or two. Returns how many, or 0 when there is no leader. */
@@ -175,9 +164,9 @@ static bool kill_some(struct run *run, struct story *story)
     }
     leader = find_leader(run);
     n = choose(run, leader, down);
-    load_mark(run->load);
+    load_mark(run->stage.load);
     for (uint32_t i = 0; i < n; i++) {
-        process_kill(&run->cluster.nodes[down[i]].process);
+        process_kill(&run->stage.cluster.nodes[down[i]].process);
         tell(story, "%s n%" PRIu32 "%s", i > 0 ? " and" : "kill", down[i],
              down[i] == (uint32_t)leader ? " (leader)" : "");
     }
@@ -188,12 +177,12 @@ static bool kill_some(struct run *run, struct story *story)
             return false;
         }
         if (led) {
-            run->failovers[run->n_failovers++] = load_wait_ack(run->load, 0);
+            run->failovers[run->n_failovers++] = load_wait_ack(run->stage.load, 0);
         }
     }
     test_sleep_ms(rest_ms);
     if (n > 1) {
-        load_mark(run->load); /* two of three were down: how long after the start do sends pass again? */
+        load_mark(run->stage.load); /* two of three were down: how long after the start do sends pass again? */
     }
     for (uint32_t i = 0; i < n; i++) {
         if (!start_again(run, story, down[i])) {
@@ -206,7 +195,7 @@ static bool kill_some(struct run *run, struct story *story)
 /* The old leader must not bring back, nor have acknowledged, what it wrote while it was alone. */
 static bool kill_all(struct run *run, struct story *story)
 {
-    struct cluster_node *nodes = run->cluster.nodes;
+    struct cluster_node *nodes = run->stage.cluster.nodes;
     int leader = find_leader(run);
 
     if (leader < 0) {
@@ -223,25 +212,25 @@ static bool kill_all(struct run *run, struct story *story)
     }
     tell(story, "stop followers, kill all, n%d (leader) last", leader);
     for (int i = 0; i < 3; i++) {
-        if (i != leader && cluster_start_node(&run->cluster, (uint32_t)i) < 0) {
+        if (i != leader && cluster_start_node(&run->stage.cluster, (uint32_t)i) < 0) {
             return false;
         }
     }
-    load_mark(run->load);
-    if (cluster_leader(&run->cluster, ACK_MS) < 0) {
+    load_mark(run->stage.load);
+    if (cluster_leader(&run->stage.cluster, ACK_MS) < 0) {
         fprintf(stderr, "  BROKEN the two followers elect nobody\n");
         return false;
     }
-    return wait_ack(run, story, "back after") && cluster_start_node(&run->cluster, (uint32_t)leader) >= 0;
+    return wait_ack(run, story, "back after") && cluster_start_node(&run->stage.cluster, (uint32_t)leader) >= 0;
 }
 
 static void print_counts(struct run *run)
 {
-    struct account *account = load_lock(run->load);
+    struct account *account = load_lock(run->stage.load);
 
     printf("; %" PRIu64 " acknowledged, %" PRIu64 " unknown, %" PRIu64 " refused; level at entry %" PRIu64,
-           account->acked, account->unknown, account->refused, run->check.last_index);
-    load_unlock(run->load);
+           account->acked, account->unknown, account->refused, run->stage.check.last_index);
+    load_unlock(run->stage.load);
 }
 
 static bool run_round(struct run *run, uint32_t number)
@@ -251,92 +240,18 @@ static bool run_round(struct run *run, uint32_t number)
     struct story story = {.len = 0};
     bool ok;
 
-    load_resume(run->load);
+    load_resume(run->stage.load);
     test_sleep_ms(between(run, 200, 900));
     ok = fourth ? kill_all(run, &story) : kill_some(run, &story);
     if (ok) {
         test_sleep_ms(between(run, 0, 400)); /* the load goes on while who was dead catches up */
     }
-    ok = check_run(&run->check, false) == 0 && ok;
+    ok = check_run(&run->stage.check, false) == 0 && ok;
     printf("%s round %2" PRIu32 "/%" PRIu32 " %s", ok ? "PASS" : "FAIL", number, run->rounds, story.text);
     print_counts(run);
     printf("; %.1f s\n", (double)(mq_clock_mono_ms() - begun_ms) / 1000);
     fflush(stdout);
     return ok;
-}
-
-/* --- set-up --- */
-
-static bool make_topics(struct run *run, int leader)
-{
-    for (size_t t = 0; t < sizeof(topics) / sizeof(topics[0]); t++) {
-        int rc = wire_create_topic(run->cluster.nodes[leader].port, topics[t].name, topics[t].queues);
-
-        if (rc != 0) {
-            fprintf(stderr, "topic %s cannot be created: answer %d\n", topics[t].name, rc);
-            return false;
-        }
-        for (uint32_t q = 0; q < topics[t].queues; q++) {
-            run->queues[run->n_queues++] = (struct load_queue){topics[t].name, (int32_t)q};
-        }
-    }
-    return true;
-}
-
-static bool start_load(struct run *run)
-{
-    static int ports[CLUSTER_NODES_MAX];
-    static char namesrv[32];
-    struct load_options options = {
-        .namesrv = namesrv,
-        .broker_name = run->cluster.group,
-        .ports = ports,
-        .n_ports = run->cluster.n_nodes,
-        .queues = run->queues,
-        .n_queues = run->n_queues,
-        .rate = run->rate,
-        .seed = run->seed,
-        .tag = (uint16_t)run->seed,
-    };
-    int rc;
-
-    snprintf(namesrv, sizeof(namesrv), "127.0.0.1:%d", run->cluster.namesrv_port);
-    for (uint32_t i = 0; i < run->cluster.n_nodes; i++) {
-        ports[i] = run->cluster.nodes[i].port;
-    }
-    rc = load_start(&options, &run->load);
-    if (rc != 0) {
-        fprintf(stderr, "the load does not start: %s\n", mq_strerror(rc));
-        return false;
-    }
-    run->check =
-        (struct check){.cluster = &run->cluster, .load = run->load, .queues = run->queues, .n_queues = run->n_queues};
-    load_mark(run->load);
-    load_resume(run->load);
-    return load_wait_ack(run->load, ROUTE_MS) >= 0;
-}
-
-static bool set_up(struct run *run)
-{
-    int leader;
-
-    if (cluster_init(&run->cluster, cluster_bin_dir(), run->dir, "fault", 3) != 0) {
-        fprintf(stderr, "%s: %s\n", run->dir, strerror(errno));
-        return false;
-    }
-    leader = cluster_start(&run->cluster);
-    if (leader < 0) {
-        fprintf(stderr, "the group does not start, see %s\n", run->dir);
-        return false;
-    }
-    if (!make_topics(run, leader)) {
-        return false;
-    }
-    if (!start_load(run)) {
-        fprintf(stderr, "no send is acknowledged\n");
-        return false;
-    }
-    return true;
 }
 
 /* --- the end --- */
@@ -358,17 +273,17 @@ static int64_t percentile(struct run *run, uint32_t percent)
 
 static void print_summary(struct run *run)
 {
-    struct account *account = load_lock(run->load);
+    struct account *account = load_lock(run->stage.load);
 
     printf("messages sent=%" PRIu64 " acknowledged=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64
            " (stored %" PRIu64 ") read=%" PRIu64 " lost=%" PRIu64 "\n",
            account->sent, account->acked, account->refused, account->unknown, account->unknown_seen, account->seen,
            account->faults[ACCOUNT_LOST] + account->faults[ACCOUNT_MOVED]);
-    load_unlock(run->load);
+    load_unlock(run->stage.load);
     printf("failover of %" PRIu32 " killed leaders in ms: p50=%" PRId64 " p95=%" PRId64 " max=%" PRId64
            "; offset commits %" PRIu64 "; log of %" PRIu64 " MiB\n",
-           run->n_failovers, percentile(run, 50), percentile(run, 95), percentile(run, 100), load_commits(run->load),
-           run->check.end_pos >> 20);
+           run->n_failovers, percentile(run, 50), percentile(run, 95), percentile(run, 100),
+           load_commits(run->stage.load), run->stage.check.end_pos >> 20);
 }
 
 static void run_all(struct run *run)
@@ -380,14 +295,13 @@ static void run_all(struct run *run)
         run->failed += !ok;
     }
     if (run->failed == 0) {
-        bool ok = check_run(&run->check, true) == 0;
+        bool ok = check_run(&run->stage.check, true) == 0;
 
         printf("%s everything once more from the beginning, on every node\n", ok ? "PASS" : "FAIL");
         run->passed += ok;
         run->failed += !ok;
     }
     print_summary(run);
-    load_stop(run->load);
 }
 
 static void usage(FILE *to)
@@ -470,12 +384,12 @@ int main(int argc, char **argv)
     printf("fault_kill --rounds %" PRIu32 " --seed %" PRIu64 " --rate %" PRIu32 "%s repeats this run\n", run.rounds,
            run.seed, run.rate, run.only_fourth ? " --only-fourth" : "");
     fflush(stdout);
-    if (set_up(&run)) {
+    if (stage_init(&run.stage, run.dir, "fault") == 0 && stage_start(&run.stage, run.rate, run.seed)) {
         run_all(&run);
     } else {
         run.failed++;
     }
-    cluster_fini(&run.cluster);
+    stage_stop(&run.stage);
     if (run.failed > 0 || run.keep) {
         printf("files of this run are kept in %s\n", run.dir);
     } else {

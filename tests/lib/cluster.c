@@ -126,14 +126,23 @@ void cluster_fini(struct cluster *cluster)
     process_kill(&cluster->namesrv);
 }
 
-/* Starts <bin>/<program> -c <dir>/<name>.conf with its output in <dir>/<name>.log. */
-static int launch(struct cluster *cluster, struct process *process, const char *program, const char *name)
+/* Starts @through... <bin>/<program> -c <dir>/<name>.conf with its output in <dir>/<name>.log. */
+static int launch(struct cluster *cluster, struct process *process, const char *const *through, const char *program,
+                  const char *name)
 {
     char path[PATH_MAX], conf[PATH_MAX], log[PATH_MAX];
     char option[] = "-c";
-    char *argv[] = {path, option, conf, NULL};
-    int rc;
+    char *argv[CLUSTER_THROUGH_MAX + 4];
+    int n = 0, rc;
 
+    while (through != NULL && through[n] != NULL && n < CLUSTER_THROUGH_MAX) {
+        argv[n] = (char *)through[n];
+        n++;
+    }
+    argv[n++] = path;
+    argv[n++] = option;
+    argv[n++] = conf;
+    argv[n] = NULL;
     snprintf(path, sizeof(path), "%s/%s", cluster->bin, program);
     snprintf(conf, sizeof(conf), "%s/%s.conf", cluster->dir, name);
     snprintf(log, sizeof(log), "%s/%s.log", cluster->dir, name);
@@ -157,7 +166,7 @@ static int64_t wait_ready(struct process *process, const char *text, const char 
 
 int64_t cluster_start_namesrv(struct cluster *cluster)
 {
-    int rc = launch(cluster, &cluster->namesrv, "mqnamesrv", "namesrv");
+    int rc = launch(cluster, &cluster->namesrv, NULL, "mqnamesrv", "namesrv");
 
     return rc == 0 ? wait_ready(&cluster->namesrv, "mqnamesrv ready", "namesrv") : -1;
 }
@@ -167,7 +176,7 @@ int cluster_launch_node(struct cluster *cluster, uint32_t i)
     char name[16];
 
     snprintf(name, sizeof(name), "n%" PRIu32, i);
-    return launch(cluster, &cluster->nodes[i].process, "mqbroker", name);
+    return launch(cluster, &cluster->nodes[i].process, cluster->nodes[i].through, "mqbroker", name);
 }
 
 int64_t cluster_start_node(struct cluster *cluster, uint32_t i)

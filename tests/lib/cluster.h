@@ -8,12 +8,14 @@
 #include "tests/lib/wire.h"
 
 #define CLUSTER_NODES_MAX 3
+#define CLUSTER_THROUGH_MAX 12
 #define CLUSTER_SEGMENT_BYTES (16u << 20)
 
 struct cluster_node {
     struct process process;
     int port, peer_port;
     char dir[PATH_MAX];
+    const char *const *through; /* borrowed words that its command begins with, NULL behind the last; NULL: none */
 };
 
 struct cluster {
