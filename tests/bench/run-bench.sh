@@ -2,7 +2,8 @@
 # Product and limit side by side: the cells of the speed table, driven by the same `raftmq bench`, one after the other and
 # interleaved, so that both meet the same machine. Prints a table and writes the same as JSON.
 #
-#   run-bench.sh [limit|producer|consumer|all] [OPTION...]
+#   run-bench.sh [limit|producer|consumer|log|all] [OPTION...]
+#     log            only what consensus costs: three raft logs against three bare writers (log_bench.c)
 #     --cells LIST   of one,callers,pipelined,pipelined1k,consume1k (default: what the word before names)
 #     --seconds N    of each measurement (default 10), after --warmup N more (default 1)
 #     --rounds N     of every cell; the best one counts (default 1)
@@ -26,7 +27,7 @@ rounds=1
 json=
 bin=build/release/bin
 case ${1:-} in
-limit | producer | consumer | all)
+limit | producer | consumer | log | all)
     suite=$1
     shift
     ;;
@@ -88,7 +89,7 @@ floor_of() {
 for cell in $cells; do
     cell_switches "$cell" > /dev/null
 done
-for program in raftmq mqbroker mqnamesrv bench_limit; do
+for program in raftmq mqbroker mqnamesrv bench_limit log_bench; do
     [ -x "$bin/$program" ] || {
         echo "run-bench.sh: $bin/$program is missing: build first (ops/bench does)" >&2
         exit 1
@@ -96,6 +97,19 @@ for program in raftmq mqbroker mqnamesrv bench_limit; do
 done
 
 work_begin bench
+
+# What consensus costs, in turns of a second. The log lines of the members go to $LOGS.
+bench_log() {
+    echo
+    echo "three raft logs against three bare writers of the same pattern, in turns:"
+    "$bin/log_bench" --dir "$WORK/log" 2>> "$LOGS/log_bench.log"
+}
+
+if [ "$suite" = log ]; then
+    echo "machine: $(nproc) processors, kernel $(uname -r), data in $WORK"
+    bench_log
+    exit
+fi
 [ -n "$json" ] || json=$WORK/bench.json
 set -- $(free_ports 8)
 namesrv_port=$1
@@ -252,6 +266,7 @@ if [ "$suite" != limit ]; then
     echo "memory of the largest broker (not counting mapped files, RssAnon): idle $(mib "$idle_bytes") MiB," \
         "after $(memory_of messages | largest) messages $(mib "$after_bytes") MiB"
 fi
+[ "$suite" != all ] || bench_log
 write_json
 echo "JSON: $json"
 [ "$json" != "$WORK/bench.json" ] || KEEP_WORK=1
