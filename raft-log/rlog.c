@@ -6,7 +6,6 @@
 #include "remoting/base/clock.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
-#include "remoting/base/file.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 
@@ -237,6 +236,7 @@ static void set_defaults(struct rlog_options *o)
     o->heartbeat_ms = o->heartbeat_ms != 0 ? o->heartbeat_ms : 50;
     o->inflight_entries_max = o->inflight_entries_max != 0 ? o->inflight_entries_max : CORE_INFLIGHT_ENTRIES_MAX;
     o->inflight_bytes_max = o->inflight_bytes_max != 0 ? o->inflight_bytes_max : 64u << 20;
+    o->disk = o->disk != NULL ? o->disk : &rlog_disk_real;
 }
 
 static void free_options(struct rlog *log)
@@ -310,7 +310,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
 {
     const struct rlog_options *o = &log->options;
     struct commitlog_options options = {
-        .disk = &rlog_disk_real,
+        .disk = o->disk,
         .dir = o->dir,
         .segment_bytes = o->segment_bytes,
         .durable = on_durable,
@@ -318,13 +318,13 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         .keep_claim = on_keep_claim,
     };
     bool empty;
-    int rc = mq_dir_make(o->dir);
+    int rc = o->disk->make_dir(o->disk, o->dir);
 
     if (rc != 0) {
         mq_buf_printf(problem, "%s: %s", o->dir, mq_strerror(rc));
         return rc;
     }
-    rc = meta_open(&log->meta, &rlog_disk_real, o->dir, o->group, o->self, &empty, problem);
+    rc = meta_open(&log->meta, o->disk, o->dir, o->group, o->self, &empty, problem);
     if (rc != 0) {
         return rc;
     }

@@ -15,6 +15,7 @@
 #include "remoting/net/loop.h"
 
 struct rlog;
+struct rlog_disk;
 
 #define RLOG_MEMBERS_MAX 9
 #define RLOG_ENTRY_BYTES_MAX (16u << 20) /* header and payload of one entry */
@@ -38,6 +39,7 @@ struct rlog_options {
     uint32_t heartbeat_ms;  /* 50 */
     uint32_t inflight_entries_max; /* 256 */
     uint64_t inflight_bytes_max;   /* 64 MiB */
+    const struct rlog_disk *disk;  /* borrowed; the file calls. NULL: the system's own */
 };
 
 /* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and
