@@ -213,7 +213,7 @@ int uv_timer_init(uv_loop_t *uv, uv_timer_t *timer)
 int uv_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t repeat)
 {
     struct sim_loop *loop = loop_of(timer->loop);
-    struct node *at = loop->timers.prev;
+    struct node *at;
 
     if (uv_is_closing((uv_handle_t *)timer) || cb == NULL) {
         return UV_EINVAL;
@@ -226,6 +226,7 @@ int uv_timer_start(uv_timer_t *timer, uv_timer_cb cb, uint64_t timeout, uint64_t
     }
     timer->repeat = repeat;
     timer->start_id = loop->timer_serial++;
+    at = loop->timers.prev;
     while (at != &loop->timers && OF_NODE(at, uv_timer_t, heap_node)->timeout > timer->timeout) {
         at = at->prev;
     }
