@@ -131,6 +131,12 @@ void __wrap_mq_assert_failed(const char *file, int line, const char *condition)
 #define LIMIT_PERIOD_MS 1000u
 
 static enum mq_log_level lowest_level = MQ_LOG_INFO;
+static void (*on_line)(const char *fmt);
+
+void world_on_line(void (*cb)(const char *fmt))
+{
+    on_line = cb;
+}
 
 static void __attribute__((format(printf, 3, 0)))
 put_line(enum mq_log_level level, const char *area, const char *fmt, va_list args)
@@ -141,6 +147,9 @@ put_line(enum mq_log_level level, const char *area, const char *fmt, va_list arg
 
     if (level < lowest_level) {
         return;
+    }
+    if (on_line != NULL) {
+        on_line(fmt);
     }
     vsnprintf(text, sizeof(text), fmt, args);
     world_tracef("%s %c %s: %s", process != NULL ? process_name(process) : "-", letters[level], area, text);

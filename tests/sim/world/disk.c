@@ -1018,6 +1018,17 @@ const uint8_t *disk_file(struct disk *disk, const char *path, uint64_t *bytes)
     return name->file->cache;
 }
 
+const uint8_t *disk_platter(struct disk *disk, const char *path, uint64_t *bytes)
+{
+    struct name *name = find(&disk->durable, path);
+
+    if (name == NULL) {
+        return NULL;
+    }
+    *bytes = name->file->plat_size;
+    return name->file->plat;
+}
+
 const struct disk_stats *disk_stats(const struct disk *disk)
 {
     return &disk->stats;

@@ -427,6 +427,9 @@ ssize_t sock_send(struct sock *sock, const struct iovec *vec, int n)
         memcpy(chunk->bytes + done, vec[i].iov_base, piece);
         done += piece;
     }
+    if (rng_chance(world_rng(), link_of(sock)->corrupt_ppm)) {
+        chunk->bytes[rng_below(world_rng(), bytes)] ^= (uint8_t)(1u << rng_below(world_rng(), 8));
+    }
     chunk->at_ns = arrival(sock, bytes);
     push(&sock->out, chunk);
     stats.writes++;

@@ -21,6 +21,7 @@ struct link {
     uint32_t stall_ppm;                      /* chance that a write is late by up to stall_max_ns (a lost packet) */
     uint64_t stall_max_ns;
     uint64_t bytes_per_s; /* 0: unlimited */
+    uint32_t corrupt_ppm; /* chance that one bit of a write arrives changed */
     bool cut;             /* read only: link_cut, link_heal */
 };
 

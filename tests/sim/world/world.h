@@ -87,6 +87,9 @@ void world_trace_print(FILE *to, size_t lines);
 /* Every line is printed as it comes; NULL: none. Stays over world_open. */
 void world_trace_to(FILE *to);
 
+/* Called with the format of every log line of production code; NULL: nobody. Stays over world_open. */
+void world_on_line(void (*cb)(const char *fmt));
+
 /* ---- memory ----
  * malloc & co. inside belong to the process and go with it. What must outlive it (a record of what was acknowledged)
  * is allocated between these two; free works everywhere. Outside, everything is the world's. */

@@ -1,0 +1,91 @@
+/* A group of members, each the broker's log, state, store and sequencer in a process on a machine of its own, and a
+ * supervisor that starts again what has ended. */
+#ifndef SIM_CLUSTER_H
+#define SIM_CLUSTER_H
+
+#include "broker/state/fsm.h"
+#include "broker/store/sequencer.h"
+#include "raft-log/rlog.h"
+#include "tests/sim/history.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/world/machine.h"
+
+#define CLUSTER_PORT 7000
+#define CLUSTER_DIR "/data"
+#define CLUSTER_LOG_DIR CLUSTER_DIR "/raftlog"
+
+/* A member's process, in its own memory. */
+struct member_run {
+    struct node *node;
+    struct net_loop loop;
+    struct store store;
+    struct state state;
+    struct sequencer *sequencer;
+    struct rlog *log;
+    struct rlog_fsm fsm;
+    struct rlog_role role;
+    struct net_turn turn;
+    void (*send)(struct rlog_env *env, const struct core_message *message); /* the log's own */
+    bool stopping;
+};
+
+/* What the checks know of a member; invariants.c. Survives its processes. */
+struct seen {
+    uint32_t *crcs; /* of entries 1 ... last, as this member has them */
+    uint64_t *poss;
+    uint64_t cap, last, last_term;
+    uint64_t on_platter; /* entries up to here were seen on its platter */
+    uint64_t promised_term, vote_term;
+    uint32_t vote;
+    uint64_t commit, applied; /* of this process */
+    uint64_t leading_term;
+    uint64_t turns;
+};
+
+struct node {
+    uint32_t id; /* 1, 2, ... */
+    struct machine *machine;
+    struct process *process; /* NULL: down */
+    struct member_run *run;  /* NULL unless the log is open */
+    uint64_t instance;       /* counts its processes */
+    bool stays_down;         /* the supervisor leaves it alone */
+    bool damaged;        /* its disk lost something for good: it may refuse to start, and counts for the minority */
+    bool meta_flipped;   /* one copy of its term and vote was made bad */
+    uint64_t excused_ns; /* until then its process may end by itself: its disk was made to fail */
+    uint32_t refusals;   /* in a row: starts that ended before the log was open */
+    struct world_event restart;
+    struct seen seen;
+};
+
+extern struct node nodes[NODES_MAX];
+extern const struct plan *cluster_plan;
+
+/* Makes the machines and starts all members; @plan: borrowed to the end. */
+void cluster_open(const struct plan *plan);
+/* Frees what the checks remember; before world_close. */
+void cluster_close(void);
+
+uint32_t cluster_size(void);
+uint32_t cluster_majority(void);
+struct node *cluster_of_machine(const struct machine *machine);
+/* The member that leads in the highest term and may write, as its process says; NULL: none. */
+struct node *cluster_leader(void);
+bool cluster_is_up(const struct node *node);
+
+/* Starts the member now, if it is down and has power. */
+void cluster_start(struct node *node);
+/* Stops the member in order; it is started again. */
+void cluster_stop_in_order(struct node *node);
+/* The member's process may end by itself for so long. */
+void cluster_excuse(struct node *node, uint64_t ns);
+/* Power for a machine again, and its member. */
+void cluster_power_on(struct node *node);
+
+/* Sets a day without faults: links and disks as the plan has them. */
+void cluster_good_links(void);
+void cluster_good_disk(struct node *node);
+
+/* Hands an operation to the member; its outcome comes to workload_answered. False: no process that listens. */
+bool cluster_submit(struct node *node, struct op *op);
+
+#endif

@@ -1,0 +1,377 @@
+#include "tests/sim/history.h"
+
+#include "broker/state/command.h"
+#include "broker/state/command.pb-c.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
+#include "remoting/protocol/record.h"
+#include "tests/sim/marks.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BODY_HEAD_BYTES 16u
+#define OPS_IN_BLOCK 1024u
+#define BLOCKS_MAX 1024u
+
+/* An entry by index and term, in an open hash table. */
+struct known {
+    uint64_t index, term, pos;
+    uint32_t crc, bytes;
+};
+
+static struct {
+    struct op *blocks[BLOCKS_MAX];
+    uint64_t ops;
+    struct committed *log; /* [1 ... last] */
+    uint64_t last, cap, end_pos, commands, records;
+    uint64_t queue_ends[TOPICS][QUEUES];
+    int64_t offsets[GROUPS][TOPICS][QUEUES];
+    struct known *known;
+    uint64_t known_n, known_cap;
+} h;
+
+void history_reset(void)
+{
+    for (uint32_t i = 0; i < BLOCKS_MAX && h.blocks[i] != NULL; i++) {
+        free(h.blocks[i]);
+    }
+    free(h.log);
+    free(h.known);
+    memset(&h, 0, sizeof(h));
+    memset(h.offsets, 0xFF, sizeof(h.offsets));
+}
+
+/* ---- operations ---- */
+
+struct op *history_op_new(void)
+{
+    uint64_t block = h.ops / OPS_IN_BLOCK;
+    struct op *op;
+
+    if (block >= BLOCKS_MAX) {
+        world_fail("harness: too many operations");
+        return NULL;
+    }
+    if (h.blocks[block] == NULL) {
+        struct process *before = world_outside_begin();
+
+        h.blocks[block] = calloc(OPS_IN_BLOCK, sizeof(h.blocks[block][0]));
+        world_outside_end(before);
+    }
+    op = &h.blocks[block][h.ops % OPS_IN_BLOCK];
+    op->id = ++h.ops;
+    return op;
+}
+
+struct op *history_op(uint64_t id)
+{
+    return id >= 1 && id <= h.ops ? &h.blocks[(id - 1) / OPS_IN_BLOCK][(id - 1) % OPS_IN_BLOCK] : NULL;
+}
+
+uint64_t history_ops(void)
+{
+    return h.ops;
+}
+
+void history_body(const struct op *op, uint32_t part, uint8_t *to)
+{
+    uint64_t word = op->id * 0x9E3779B97F4A7C15u + part;
+
+    memcpy(to, &op->id, 8);
+    memcpy(to + 8, &part, 4);
+    memcpy(to + 12, &op->body_bytes, 4);
+    for (uint32_t i = BODY_HEAD_BYTES; i < op->body_bytes; i += 8) {
+        uint32_t n = op->body_bytes - i < 8 ? op->body_bytes - i : 8;
+
+        word =
+            (i & 0x400) != 0 ? 0 : word * 6364136223846793005u + 1442695040888963407u; /* stretches of zeros, too */
+        memcpy(to + i, &word, n);
+        word += i + op->id;
+    }
+}
+
+/* ---- the committed log ---- */
+
+uint64_t history_last(void)
+{
+    return h.last;
+}
+
+uint64_t history_end_pos(void)
+{
+    return h.end_pos;
+}
+
+const struct committed *history_at(uint64_t index)
+{
+    return &h.log[index];
+}
+
+uint64_t history_commands(void)
+{
+    return h.commands;
+}
+
+uint64_t history_records(void)
+{
+    return h.records;
+}
+
+uint64_t history_queue_end(uint32_t topic, uint32_t queue)
+{
+    return h.queue_ends[topic][queue];
+}
+
+int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue)
+{
+    return h.offsets[group][topic][queue];
+}
+
+static void reserve_log(void)
+{
+    if (h.last + 1 >= h.cap) {
+        struct process *before = world_outside_begin();
+
+        h.cap = h.cap == 0 ? 4096 : h.cap * 2;
+        h.log = realloc(h.log, h.cap * sizeof(h.log[0]));
+        world_outside_end(before);
+    }
+}
+
+/* An operation (or one part of it) is in the log at @index. NULL: it may not be. */
+static struct op *commit_op(uint64_t id, uint64_t index)
+{
+    struct op *op = history_op(id);
+
+    if (op == NULL) {
+        world_fail("I4 entry %" PRIu64 ": an operation %" PRIu64 " that nobody asked for", index, id);
+        return NULL;
+    }
+    if (op->outcome == OP_REFUSED) {
+        world_fail("refused-but-committed: operation %" PRIu64 " was refused with %s and is in entry %" PRIu64, id,
+                   mq_strerror(op->status), index);
+        return NULL;
+    }
+    if (op->parts_committed >= op->parts) {
+        world_fail("exactly-once: operation %" PRIu64 " is in entry %" PRIu64 " and again in entry %" PRIu64, id,
+                   op->index, index);
+        return NULL;
+    }
+    if (op->parts_committed == 0) {
+        op->index = index;
+    }
+    op->parts_committed++;
+    if (op->outcome == OP_UNKNOWN && op->parts_committed == 1) {
+        mark(MARK_UNSURE_COMMITTED);
+    }
+    return op;
+}
+
+static void commit_record(const struct rlog_header *header, const struct command_block *block)
+{
+    static uint8_t want[OP_BODY_MAX]; /* too large for a fiber's stack */
+    struct proto_record record;
+    uint64_t id = 0, pos = header->pos + RLOG_HEADER_BYTES + block->at;
+    uint32_t part = 0;
+    struct op *op;
+
+    if (proto_record_decode(block->body, block->body_bytes, &record) != 0 || record.body.len < BODY_HEAD_BYTES ||
+        record.body.len > OP_BODY_MAX) {
+        world_fail("I3 entry %" PRIu64 ": a record that does not decode", header->index);
+        return;
+    }
+    memcpy(&id, record.body.at, 8);
+    memcpy(&part, record.body.at + 8, 4);
+    op = commit_op(id, header->index);
+    if (op == NULL) {
+        return;
+    }
+    if ((op->kind != OP_SEND && op->kind != OP_BATCH) || part != op->parts_committed - 1 ||
+        record.body.len != op->body_bytes || (uint32_t)record.queue_id != op->queue) {
+        world_fail("order: entry %" PRIu64 " has part %u of operation %" PRIu64 " where part %u belongs",
+                   header->index, part, id, op->parts_committed - 1);
+        return;
+    }
+    history_body(op, part, want);
+    if (memcmp(want, record.body.at, op->body_bytes) != 0) {
+        world_fail("I3 entry %" PRIu64 ": the body of operation %" PRIu64 " has changed", header->index, id);
+        return;
+    }
+    if ((uint64_t)record.pos != pos) {
+        world_fail("I3 entry %" PRIu64 ": a record at position %" PRIu64 " says %" PRId64, header->index, pos,
+                   record.pos);
+        return;
+    }
+    if ((uint64_t)record.qoff != h.queue_ends[op->topic][op->queue]) {
+        world_fail("qoff: entry %" PRIu64 ": topic %u queue %u has offset %" PRId64 " where %" PRIu64 " is next",
+                   header->index, op->topic, op->queue, record.qoff, h.queue_ends[op->topic][op->queue]);
+        return;
+    }
+    h.queue_ends[op->topic][op->queue]++;
+    h.records++;
+    if (part == 0) {
+        op->committed_qoff = (uint64_t)record.qoff;
+        op->committed_pos = pos;
+    }
+}
+
+static uint64_t number_in(const char *text)
+{
+    return strtoull(text + 1, NULL, 10);
+}
+
+static void commit_item(const struct rlog_header *header, const struct command_block *block)
+{
+    static const ProtobufCMessageDescriptor *const kinds[] = {
+        [COMMAND_TOPIC_PUT] = &raftmq__topic_put__descriptor,
+        [COMMAND_OFFSET_COMMIT] = &raftmq__offset_commit__descriptor,
+        [COMMAND_LOCK_GRANT] = &raftmq__lock_grant__descriptor,
+        [COMMAND_LOCK_RELEASE] = &raftmq__lock_release__descriptor,
+    };
+    ProtobufCMessage *message = NULL;
+    struct op *op = NULL;
+
+    if (block->type < sizeof(kinds) / sizeof(kinds[0]) && kinds[block->type] != NULL) {
+        message = protobuf_c_message_unpack(kinds[block->type], NULL, block->body_bytes, block->body);
+    }
+    if (message == NULL) {
+        world_fail("I3 entry %" PRIu64 ": an item that does not decode", header->index);
+        return;
+    }
+    switch (block->type) {
+    case COMMAND_TOPIC_PUT:
+        op = commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
+        break;
+    case COMMAND_OFFSET_COMMIT:
+        op = commit_op(history_id_of_offset(((Raftmq__OffsetCommit *)message)->offset), header->index);
+        if (op != NULL) {
+            h.offsets[op->group][op->topic][op->queue] = ((Raftmq__OffsetCommit *)message)->offset;
+        }
+        break;
+    case COMMAND_LOCK_GRANT:
+        op = commit_op(number_in(((Raftmq__LockGrant *)message)->client_id), header->index);
+        break;
+    default: /* its client is the grant's, so it names itself as a second topic */
+        op = commit_op(number_in(((Raftmq__LockRelease *)message)->queues[1]->topic), header->index);
+        break;
+    }
+    (void)op;
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+void history_commit(const struct rlog_header *header, const uint8_t *payload, uint64_t seen_in)
+{
+    struct command_block block;
+    struct process *before;
+    uint32_t offset = 0;
+    int rc = 0;
+
+    reserve_log();
+    before = world_outside_begin();
+    h.last = header->index;
+    h.end_pos = header->pos + rlog_entry_bytes(header->payload_bytes);
+    h.log[h.last] = (struct committed){
+        header->term, header->pos, header->crc, header->payload_crc, rlog_entry_bytes(header->payload_bytes),
+        seen_in};
+    if (seen_in > header->term) {
+        mark(MARK_OLD_TERM_COMMIT);
+    }
+    if (header->type == RLOG_COMMAND) {
+        h.commands++;
+        while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {
+            if (block.is_record) {
+                commit_record(header, &block);
+            } else {
+                commit_item(header, &block);
+            }
+        }
+    }
+    world_outside_end(before);
+    if (rc < 0) {
+        world_fail("I3 entry %" PRIu64 ": a payload that does not decode", header->index);
+    }
+}
+
+/* ---- outcomes ---- */
+
+void history_acked(struct op *op)
+{
+    if (op->parts_committed != op->parts) {
+        world_fail("lost: operation %" PRIu64 " was acknowledged with %u of %u parts committed", op->id,
+                   op->parts_committed, op->parts);
+        return;
+    }
+    if ((op->kind == OP_SEND || op->kind == OP_BATCH) &&
+        (op->qoff != op->committed_qoff || op->pos != op->committed_pos)) {
+        world_fail("I7 operation %" PRIu64 ": acknowledged with offset %" PRIu64 " at %" PRIu64
+                   ", committed with %" PRIu64 " at %" PRIu64,
+                   op->id, op->qoff, op->pos, op->committed_qoff, op->committed_pos);
+    }
+}
+
+void history_check_end(void)
+{
+    for (uint64_t id = 1; id <= h.ops && world_failure() == NULL; id++) {
+        struct op *op = history_op(id);
+
+        if (op->outcome == OP_ACKED) {
+            history_acked(op);
+        } else if (op->parts_committed != 0 && op->parts_committed != op->parts) {
+            world_fail("batch: operation %" PRIu64 " was committed with %u of %u parts", id, op->parts_committed,
+                       op->parts);
+        } else if (op->outcome == OP_UNKNOWN && op->parts_committed == 0) {
+            mark(MARK_UNSURE_LOST);
+        }
+    }
+}
+
+/* ---- same index and term, same bytes ---- */
+
+static struct known *known_slot(uint64_t index, uint64_t term)
+{
+    uint64_t at = (index * 0x9E3779B97F4A7C15u ^ term * 0xBF58476D1CE4E5B9u) >> 20;
+
+    for (;; at++) {
+        struct known *known = &h.known[at & (h.known_cap - 1)];
+
+        if (known->index == 0 || (known->index == index && known->term == term)) {
+            return known;
+        }
+    }
+}
+
+static void grow_known(void)
+{
+    struct process *before = world_outside_begin();
+    struct known *old = h.known;
+    uint64_t n = h.known_cap;
+
+    h.known_cap = n == 0 ? 8192 : n * 2;
+    h.known = calloc(h.known_cap, sizeof(h.known[0]));
+    for (uint64_t i = 0; i < n; i++) {
+        if (old[i].index != 0) {
+            *known_slot(old[i].index, old[i].term) = old[i];
+        }
+    }
+    free(old);
+    world_outside_end(before);
+}
+
+bool history_same(const struct rlog_header *header)
+{
+    struct known *known;
+
+    if (h.known_n * 2 >= h.known_cap) {
+        grow_known();
+    }
+    known = known_slot(header->index, header->term);
+    if (known->index == 0) {
+        h.known_n++;
+        *known = (struct known){header->index, header->term, header->pos, header->crc,
+                                rlog_entry_bytes(header->payload_bytes)};
+    }
+    return known->pos == header->pos && known->crc == header->crc &&
+           known->bytes == rlog_entry_bytes(header->payload_bytes);
+}

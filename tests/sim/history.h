@@ -1,0 +1,99 @@
+/* What clients asked for and were told, and the log that must follow from it: every operation with its outcome, every
+ * entry that was ever committed, and what the committed entries make of queues and offsets. The world's memory; may
+ * be used from both sides. */
+#ifndef SIM_HISTORY_H
+#define SIM_HISTORY_H
+
+#include "raft-log/log/entry_codec.h"
+#include "tests/sim/world/world.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TOPICS 3
+#define QUEUES 4 /* of each topic */
+#define GROUPS 3
+#define OP_BODY_MAX (60u << 10)
+
+enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK };
+
+enum op_outcome {
+    OP_WAITING,
+    OP_ACKED,
+    OP_REFUSED, /* definitely: it must never be committed */
+    OP_UNKNOWN
+};
+
+struct node;
+struct client;
+
+struct op {
+    uint64_t id; /* 1, 2, ...; in the bodies and items */
+    enum op_kind kind;
+    enum op_outcome outcome;
+    int status; /* as the member answered */
+    uint32_t topic, queue, group;
+    uint32_t parts;      /* messages of a batch; 1 */
+    uint32_t body_bytes; /* of each */
+    uint64_t qoff, pos;  /* as acknowledged: of the first record */
+    /* as committed */
+    uint32_t parts_committed;
+    uint64_t index, committed_qoff, committed_pos;
+    /* on its way */
+    struct client *client;
+    struct node *node; /* the member that it was sent to */
+    uint64_t instance; /* of its process */
+    bool answered;     /* the answer is under way */
+    uint32_t leader;   /* whom the member takes for the leader */
+    uint64_t sent_ns;
+    struct world_event event;
+};
+
+/* An entry that was committed. */
+struct committed {
+    uint64_t term, pos;
+    uint32_t crc, payload_crc, bytes; /* of the header, of the payload; whole */
+    uint64_t seen_in; /* the term of the member that first knew it committed: not below the true one */
+};
+
+void history_reset(void);
+
+struct op *history_op_new(void);
+struct op *history_op(uint64_t id); /* NULL */
+uint64_t history_ops(void);
+
+uint64_t history_last(void);    /* index of the last committed entry; 0 */
+uint64_t history_end_pos(void); /* behind it */
+const struct committed *history_at(uint64_t index);
+uint64_t history_commands(void); /* committed entries that are no barriers or changes */
+uint64_t history_records(void);
+uint64_t history_queue_end(uint32_t topic, uint32_t queue);
+int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue); /* -1: none */
+
+/* Entry history_last() + 1 is committed: checks its records and items against the operations. @payload is that of
+ * @header. */
+void history_commit(const struct rlog_header *header, const uint8_t *payload, uint64_t seen_in);
+
+/* An operation was answered with success: it must be there, once, where the answer says. */
+void history_acked(struct op *op);
+/* At the end: every acknowledged one is there, no refused one is. */
+void history_check_end(void);
+
+/* The offset that an operation commits, which goes up and down with its number. */
+static inline int64_t history_offset_of_id(uint64_t id)
+{
+    return (int64_t)(id ^ 0x155555);
+}
+
+static inline uint64_t history_id_of_offset(int64_t offset)
+{
+    return (uint64_t)offset ^ 0x155555;
+}
+
+/* The body of message @part of an operation. */
+void history_body(const struct op *op, uint32_t part, uint8_t *to);
+
+/* Every entry that any member ever had: same index and term, same bytes. Returns whether this one agrees. */
+bool history_same(const struct rlog_header *header);
+
+#endif

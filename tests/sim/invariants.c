@@ -1,0 +1,568 @@
+#include "tests/sim/invariants.h"
+
+#include "raft-log/log/little.h"
+#include "raft-log/log/meta.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
+#include "tests/sim/marks.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TERMS_MAX 65536u /* elections of one run, and more */
+#define HASH_EVERY 16u   /* entries */
+#define READ_EVERY 16u   /* turns */
+
+static struct {
+    uint32_t leaders[TERMS_MAX]; /* by term */
+    struct state_at {
+        uint64_t index, hash;
+        uint32_t node;
+    } * states; /* by index / HASH_EVERY */
+    uint64_t states_cap;
+    struct rng rng;
+    uint32_t last_leader;
+} w;
+
+void invariants_reset(void)
+{
+    free(w.states);
+    memset(&w, 0, sizeof(w));
+    rng_seed(&w.rng, world_seed(), 5);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- platters ---- */
+
+/* @n bytes of the log at @pos as they lie on the platter; NULL: not all there. */
+static const uint8_t *platter_at(const struct node *node, uint64_t pos, uint64_t n)
+{
+    uint64_t first = pos - pos % cluster_plan->segment_bytes;
+    const uint8_t *bytes;
+    uint64_t size = 0;
+    char path[64];
+
+    snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, first);
+    bytes = disk_platter(machine_disk(node->machine), path, &size);
+    return bytes != NULL && pos - first + n <= size ? bytes + (pos - first) : NULL;
+}
+
+static bool entry_on_platter(const struct node *node, uint64_t pos, uint32_t crc)
+{
+    const uint8_t *at = platter_at(node, pos, RLOG_HEADER_BYTES);
+    struct rlog_header header;
+
+    if (at == NULL || rlog_le32_load(at + 4) != crc || rlog_header_decode(at, RLOG_HEADER_BYTES, &header) != 0 ||
+        header.pos != pos) {
+        return false;
+    }
+    at = platter_at(node, pos, rlog_entry_bytes(header.payload_bytes));
+    return at != NULL && rlog_entry_is_sound(&header, at);
+}
+
+/* A damaged disk did have it: that it lost something is the one fault that the others stand in for. */
+static bool majority_holds(uint64_t pos, uint32_t crc)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        n += nodes[i].damaged || entry_on_platter(&nodes[i], pos, crc);
+    }
+    return n >= cluster_majority();
+}
+
+/* Everything up to @index, as the member has it, lies on its own platter. */
+static bool own_platter_holds(struct node *node, uint64_t index)
+{
+    struct seen *seen = &node->seen;
+
+    while (seen->on_platter < index) {
+        uint64_t next = seen->on_platter + 1;
+
+        if (next > seen->last || (!node->damaged && !entry_on_platter(node, seen->poss[next], seen->crcs[next]))) {
+            return false;
+        }
+        seen->on_platter = next;
+    }
+    return true;
+}
+
+struct term_and_vote {
+    uint64_t term;
+    uint32_t vote;
+};
+
+/* What the weaker of the two copies on the platter says; where one was made bad, the stronger. */
+static struct term_and_vote platter_vote(const struct node *node)
+{
+    static const char *const paths[2] = {CLUSTER_LOG_DIR "/meta-0", CLUSTER_LOG_DIR "/meta-1"};
+    struct term_and_vote out = {node->meta_flipped ? 0 : UINT64_MAX, 0};
+
+    for (int k = 0; k < 2; k++) {
+        uint64_t size = 0, term = 0;
+        const uint8_t *at = disk_platter(machine_disk(node->machine), paths[k], &size);
+        bool good = at != NULL && size >= 64 && rlog_le32_load(at + 4) == mq_crc32c(0, at + 8, 56);
+
+        term = good ? rlog_le64_load(at + 24) : 0;
+        if (node->meta_flipped ? term >= out.term : term < out.term) {
+            out = (struct term_and_vote){term, good ? rlog_le32_load(at + 12) : 0};
+        }
+    }
+    return out;
+}
+
+/* ---- a member's log, as it was seen ---- */
+
+static void reserve_seen(struct seen *seen, uint64_t last)
+{
+    struct process *before;
+
+    if (last < seen->cap) {
+        return;
+    }
+    before = world_outside_begin();
+    seen->cap = seen->cap == 0 ? 8192 : seen->cap;
+    while (seen->cap <= last) {
+        seen->cap *= 2;
+    }
+    seen->crcs = realloc(seen->crcs, seen->cap * sizeof(seen->crcs[0]));
+    seen->poss = realloc(seen->poss, seen->cap * sizeof(seen->poss[0]));
+    world_outside_end(before);
+}
+
+/* The last index at which the log has what was seen there; the chain of checksums says the same of all before. */
+static uint64_t common_end(const struct commitlog *log, const struct seen *seen)
+{
+    uint64_t index = least(commitlog_last_index(log), seen->last);
+    struct commitlog_entry entry;
+
+    while (index > 0 && (commitlog_get(log, index, &entry) != 0 || entry.header.crc != seen->crcs[index])) {
+        index--;
+    }
+    return index;
+}
+
+static void note_truncated(struct node *node, uint64_t common, bool at_start)
+{
+    struct seen *seen = &node->seen;
+
+    for (uint64_t i = common + 1; i <= least(seen->last, history_last()); i++) {
+        bool was_promised = !at_start || i <= seen->on_platter;
+
+        if (was_promised && !node->damaged && seen->crcs[i] == history_at(i)->crc) {
+            world_fail("committed: member %u no longer has the committed entry %" PRIu64 " of term %" PRIu64,
+                       node->id, i, history_at(i)->term);
+        }
+    }
+    if (common < seen->last && !at_start) {
+        mark(MARK_TRUNCATED);
+        if (seen->last - common >= 2) {
+            mark(MARK_TRUNCATED_MANY);
+        }
+        if (seen->on_platter > common) {
+            mark(MARK_TRUNCATED_DURABLE);
+        }
+        world_tracef("member %u truncated %" PRIu64 " to %" PRIu64, node->id, common + 1, seen->last);
+    }
+    seen->last = common;
+    seen->on_platter = least(seen->on_platter, common);
+}
+
+static void note_new(struct node *node, const struct commitlog *log)
+{
+    struct seen *seen = &node->seen;
+    uint64_t last = commitlog_last_index(log);
+    struct commitlog_entry entry;
+
+    reserve_seen(seen, last);
+    for (uint64_t i = seen->last + 1; i <= last; i++) {
+        if (commitlog_get(log, i, &entry) != 0) {
+            world_fail("log-matching: member %u cannot read its entry %" PRIu64, node->id, i);
+        }
+        if (!history_same(&entry.header)) {
+            world_fail("log-matching: member %u has an entry %" PRIu64 " of term %" PRIu64
+                       " with other bytes than another member",
+                       node->id, i, entry.header.term);
+        }
+        if (entry.header.pos % cluster_plan->segment_bytes == 0 && i > 1) {
+            mark(MARK_SEGMENT_ROLLED);
+        }
+        seen->crcs[i] = entry.header.crc;
+        seen->poss[i] = entry.header.pos;
+    }
+    seen->last = last;
+    seen->last_term = commitlog_term_of(log, last);
+}
+
+static void look_at_log(struct node *node, const struct commitlog *log, bool at_start)
+{
+    struct seen *seen = &node->seen;
+    uint64_t last = commitlog_last_index(log);
+    uint64_t common;
+
+    if (!at_start && last == seen->last && commitlog_term_of(log, last) == seen->last_term) {
+        return;
+    }
+    common = common_end(log, seen);
+    if (common < seen->last) {
+        note_truncated(node, common, at_start);
+    }
+    note_new(node, log);
+}
+
+/* ---- commit and leadership ---- */
+
+static void look_at_commit(struct member_run *run)
+{
+    const struct driver *driver = &run->log->driver;
+    struct node *node = run->node;
+    struct seen *seen = &node->seen;
+    struct commitlog_entry entry;
+
+    if (driver->commit < seen->commit) {
+        world_fail("commit-falls: member %u from %" PRIu64 " to %" PRIu64, node->id, seen->commit, driver->commit);
+    }
+    while (seen->commit < least(driver->commit, seen->last)) {
+        uint64_t i = seen->commit + 1;
+
+        if (i <= history_last()) {
+            if (history_at(i)->crc != seen->crcs[i] || history_at(i)->pos != seen->poss[i]) {
+                world_fail("committed: member %u takes another entry %" PRIu64 " for committed than was committed",
+                           node->id, i);
+            }
+        } else {
+            uint64_t term = driver->core != NULL ? core_term(driver->core) : run->log->meta.term;
+
+            if (i > 1 && !majority_holds(seen->poss[i], seen->crcs[i])) {
+                world_fail("majority: member %u takes entry %" PRIu64
+                           " for committed, which is on fewer than %u disks",
+                           node->id, i, cluster_majority());
+            }
+            if (commitlog_get(run->log->commitlog, i, &entry) != 0) {
+                world_fail("committed: member %u cannot read the committed entry %" PRIu64, node->id, i);
+            }
+            history_commit(&entry.header, entry.bytes + RLOG_HEADER_BYTES, term);
+        }
+        seen->commit = i;
+    }
+    if (driver->applied_pos > history_end_pos()) {
+        world_fail("visible: member %u shows bytes up to %" PRIu64 ", committed are %" PRIu64, node->id,
+                   driver->applied_pos, history_end_pos());
+    }
+}
+
+static void check_complete(const struct node *node, uint64_t term)
+{
+    uint64_t i = history_last();
+
+    /* Committed in an earlier term for sure: the term in which it was first seen is not below the true one. */
+    while (i > 0 && history_at(i)->seen_in >= term) {
+        i--;
+    }
+    if (i > 0 && (node->seen.last < i || node->seen.crcs[i] != history_at(i)->crc)) {
+        world_fail("committed: member %u leads in term %" PRIu64 " without the committed entry %" PRIu64, node->id,
+                   term, i);
+    }
+}
+
+static void look_at_leadership(struct member_run *run)
+{
+    const struct core *core = run->log->driver.core;
+    struct node *node = run->node;
+    uint64_t term;
+
+    if (core == NULL || core_role(core) != RLOG_LEADING || core_term(core) == node->seen.leading_term) {
+        return;
+    }
+    term = core_term(core);
+    node->seen.leading_term = term;
+    if (term >= TERMS_MAX) {
+        world_fail("liveness: more than %u elections", TERMS_MAX);
+    }
+    if (w.leaders[term] != 0 && w.leaders[term] != node->id) {
+        world_fail("one-leader: members %u and %u both lead in term %" PRIu64, w.leaders[term], node->id, term);
+    }
+    w.leaders[term] = node->id;
+    world_tracef("member %u leads in term %" PRIu64 " last %" PRIu64 " committed %" PRIu64, node->id, term,
+                 node->seen.last, history_last());
+    check_complete(node, term);
+    if (w.last_leader != 0 && w.last_leader != node->id) {
+        mark(MARK_ELECTION);
+        if (node->seen.last > history_last() + 1) {
+            mark(MARK_LEADER_CHANGED_WITH_TAIL);
+        }
+    }
+    w.last_leader = node->id;
+}
+
+/* Tries to read what is not committed, as a consumer with a wrong idea would. */
+static void read_somewhere(struct member_run *run)
+{
+    uint64_t end = commitlog_end_pos(run->log->commitlog);
+    uint64_t pos = end < 4096 ? 0 : end - rng_between(&w.rng, 8, 4096);
+    const uint8_t *at;
+    struct net_ref *ref;
+
+    if (end < 8 || rlog_view(run->log, pos, 8, &at, &ref) != 0) {
+        return;
+    }
+    net_ref_release(ref);
+    if (pos + 8 > history_end_pos()) {
+        world_fail("visible: member %u shows position %" PRIu64 ", committed are %" PRIu64, run->node->id, pos,
+                   history_end_pos());
+    }
+}
+
+void invariants_look(struct member_run *run)
+{
+    struct node *node = run->node;
+
+    if (run->log == NULL || run->log->closing) {
+        return;
+    }
+    look_at_log(node, run->log->commitlog, false);
+    look_at_commit(run);
+    look_at_leadership(run);
+    if (++node->seen.turns % READ_EVERY == 0) {
+        read_somewhere(run);
+    }
+}
+
+void invariants_opened(struct member_run *run)
+{
+    struct node *node = run->node;
+    struct seen *seen = &node->seen;
+    uint64_t promised = node->damaged ? 0 : least(seen->on_platter, history_last());
+    const struct meta *meta = &run->log->meta;
+
+    if (meta->term < seen->promised_term || (meta->term == seen->vote_term && meta->vote != seen->vote)) {
+        world_fail("vote: member %u starts in term %" PRIu64 " with vote %u, and has spoken in term %" PRIu64
+                   ", voted for %u in term %" PRIu64,
+                   node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
+    }
+    seen->commit = seen->applied = seen->leading_term = 0;
+    if (commitlog_last_index(run->log->commitlog) < promised) {
+        world_fail("committed: member %u starts with %" PRIu64 " entries and had acknowledged %" PRIu64, node->id,
+                   commitlog_last_index(run->log->commitlog), promised);
+    }
+    look_at_log(node, run->log->commitlog, true);
+}
+
+/* ---- apply ---- */
+
+void invariants_apply(struct member_run *run, const struct rlog_entry *entry)
+{
+    struct node *node = run->node;
+    const struct committed *committed;
+
+    look_at_log(node, run->log->commitlog, false);
+    look_at_commit(run);
+    if (entry->index > history_last()) {
+        world_fail("applied: member %u applies entry %" PRIu64 ", committed are %" PRIu64, node->id, entry->index,
+                   history_last());
+    }
+    if (entry->index <= node->seen.applied) {
+        world_fail("applied: member %u applies entry %" PRIu64 " after entry %" PRIu64, node->id, entry->index,
+                   node->seen.applied);
+    }
+    committed = history_at(entry->index);
+    if (committed->term != entry->term || committed->pos + RLOG_HEADER_BYTES != entry->pos ||
+        (!node->damaged && mq_crc32c(0, entry->payload, entry->payload_bytes) != committed->payload_crc)) {
+        world_fail("committed: member %u applies an entry %" PRIu64 " with other bytes than were committed", node->id,
+                   entry->index);
+    }
+    if (!own_platter_holds(node, entry->index)) {
+        world_fail("applied: member %u applies entry %" PRIu64 ", which is not on its own disk", node->id,
+                   entry->index);
+    }
+    node->seen.applied = entry->index;
+}
+
+static void check_offsets(const struct member_run *run)
+{
+    for (uint32_t g = 0; g < GROUPS; g++) {
+        for (uint32_t t = 0; t < TOPICS; t++) {
+            for (uint32_t q = 0; q < QUEUES; q++) {
+                char group[16], topic[16];
+                int64_t is;
+
+                snprintf(group, sizeof(group), "g%u", g);
+                snprintf(topic, sizeof(topic), "t%u", t);
+                is = offset_table_get(&run->state.offsets, mq_str_of(group), mq_str_of(topic), (int32_t)q);
+                if (is != history_offset(g, t, q)) {
+                    world_fail("offsets: member %u has offset %" PRId64
+                               " of %s in %s %u, committed last was %" PRId64,
+                               run->node->id, is, group, topic, q, history_offset(g, t, q));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+static void reserve_states(uint64_t slot)
+{
+    struct process *before;
+    uint64_t cap = w.states_cap == 0 ? 1024 : w.states_cap * 2;
+
+    if (slot < w.states_cap) {
+        return;
+    }
+    before = world_outside_begin();
+    w.states = realloc(w.states, cap * sizeof(w.states[0]));
+    memset(w.states + w.states_cap, 0, (cap - w.states_cap) * sizeof(w.states[0]));
+    w.states_cap = cap;
+    world_outside_end(before);
+}
+
+void invariants_applied(struct member_run *run, const struct rlog_entry *entry)
+{
+    uint64_t slot = entry->index / HASH_EVERY;
+    struct state_at *at;
+    uint64_t hash;
+
+    if (entry->index % HASH_EVERY != 0) {
+        return;
+    }
+    reserve_states(slot + 1);
+    hash = state_hash(&run->state);
+    at = &w.states[slot];
+    if (at->index == 0) {
+        *at = (struct state_at){entry->index, hash, run->node->id};
+    }
+    if (at->hash != hash) {
+        world_fail("state: members %u and %u differ at index %" PRIu64, at->node, run->node->id, entry->index);
+    }
+    if (entry->index == history_last()) {
+        check_offsets(run);
+    }
+}
+
+/* ---- messages ---- */
+
+static void check_vote(struct node *node, uint64_t term, uint32_t vote)
+{
+    struct seen *seen = &node->seen;
+    struct term_and_vote durable = platter_vote(node);
+
+    if (seen->vote_term == term && seen->vote != vote) {
+        world_fail("vote: member %u votes for %u in term %" PRIu64 " after it voted for %u", node->id, vote, term,
+                   seen->vote);
+    }
+    if (durable.term < term || (durable.term == term && durable.vote != vote)) {
+        world_fail("promise: member %u votes for %u in term %" PRIu64 ", its disk says %u in term %" PRIu64, node->id,
+                   vote, term, durable.vote, durable.term);
+    }
+    if (term > seen->vote_term) {
+        seen->vote_term = term;
+        seen->vote = vote;
+    }
+}
+
+static void check_term(struct node *node, uint64_t term)
+{
+    if (term <= node->seen.promised_term) {
+        return;
+    }
+    if (platter_vote(node).term < term) {
+        world_fail("promise: member %u speaks in term %" PRIu64 ", its disk says term %" PRIu64, node->id, term,
+                   platter_vote(node).term);
+    }
+    node->seen.promised_term = term;
+}
+
+void invariants_send(struct member_run *run, const struct core_message *message)
+{
+    struct node *node = run->node;
+
+    look_at_log(node, run->log->commitlog, false);
+    switch (message->type) {
+    case CORE_VOTE:
+        if (!message->vote.pre_vote) {
+            check_term(node, message->term);
+            check_vote(node, message->term, node->id);
+        }
+        break;
+    case CORE_VOTE_RESULT:
+        if (message->vote_result.granted && !message->vote_result.pre_vote) {
+            check_term(node, message->term);
+            check_vote(node, message->term, message->peer);
+        }
+        break;
+    case CORE_APPEND:
+        check_term(node, message->term);
+        break;
+    case CORE_APPEND_RESULT:
+        if (message->append_result.rejected == 0) {
+            check_term(node, message->term);
+            if (!own_platter_holds(node, message->append_result.last_index)) {
+                world_fail("promise: member %u acknowledges entry %" PRIu64 ", entry %" PRIu64 " is not on its disk",
+                           node->id, message->append_result.last_index, node->seen.on_platter + 1);
+            }
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- ends ---- */
+
+void invariants_ended(struct node *node, enum process_end how, int code)
+{
+    bool excused = node->damaged || node->excused_ns >= world_now();
+
+    if (how == PROCESS_KILLED || how == PROCESS_LOST || (how == PROCESS_RETURNED && code == 0)) {
+        return;
+    }
+    if (!excused) {
+        world_fail("ended: member %u %s with code %d, its disk had no fault", node->id,
+                   how == PROCESS_EXITED ? "ended" : "refused to start", code);
+        return;
+    }
+    mark(how == PROCESS_EXITED ? MARK_WRITE_FAILED : MARK_REFUSED_ROT);
+}
+
+static void check_platters(const struct node *a, const struct node *b)
+{
+    uint64_t segment = cluster_plan->segment_bytes;
+
+    for (uint64_t pos = 0; pos < history_end_pos(); pos += segment) {
+        uint64_t n = least(segment, history_end_pos() - pos);
+        const uint8_t *at = platter_at(a, pos, n);
+        const uint8_t *other = platter_at(b, pos, n);
+
+        if (at == NULL || other == NULL || memcmp(at, other, n) != 0) {
+            world_fail("identical: the disks of members %u and %u differ between %" PRIu64 " and %" PRIu64, a->id,
+                       b->id, pos, pos + n);
+            return;
+        }
+    }
+}
+
+void invariants_equal(void)
+{
+    const struct node *first = NULL;
+
+    for (uint32_t i = 0; i < cluster_size() && world_failure() == NULL; i++) {
+        struct node *node = &nodes[i];
+
+        if (!cluster_is_up(node) || node->damaged) {
+            continue;
+        }
+        check_offsets(node->run);
+        if (first == NULL) {
+            first = node;
+            continue;
+        }
+        if (state_hash(&first->run->state) != state_hash(&node->run->state)) {
+            world_fail("state: members %u and %u differ in the end", first->id, node->id);
+        }
+        check_platters(first, node);
+    }
+}

@@ -1,0 +1,41 @@
+/* What must hold after every event, looked at from outside the members: their structs, their messages, their disks.
+ * A check that fails ends the run with the name of what was broken as the first word.
+ *
+ * one-leader        at most one leader in a term
+ * log-matching      same index and term, same bytes and position, on all members at any time (I3)
+ * committed         a committed entry never changes, and is in the log of every later leader
+ * majority          what is called committed lies on the platters of a majority (I1)
+ * commit-falls      the commit mark of a process never falls
+ * applied           nothing is applied that is not committed and on this member's disk (I2, I6)
+ * visible           nothing is readable that is not committed (I2)
+ * promise           no message goes out whose term, vote or entries its sender could forget in a power cut
+ * vote              no member votes twice in a term, or goes back behind a term it has spoken in
+ * state             equal states at equal indexes (I6)
+ * offsets           the state says what the committed entries say
+ * lost, I7, qoff, exactly-once, order, batch, refused-but-committed: history.c
+ * ended             a process ended that had no reason to
+ * identical         all members have the same bytes in the end
+ * liveness          a leader, and a committed proposal, in bounded time */
+#ifndef SIM_INVARIANTS_H
+#define SIM_INVARIANTS_H
+
+#include "tests/sim/cluster.h"
+
+void invariants_reset(void);
+
+/* Inside: the log was opened, nothing is applied yet. */
+void invariants_opened(struct member_run *run);
+/* Inside: something may have changed (the end of a turn, before a message, before an entry is applied). */
+void invariants_look(struct member_run *run);
+/* Inside: before and after fsm.apply. */
+void invariants_apply(struct member_run *run, const struct rlog_entry *entry);
+void invariants_applied(struct member_run *run, const struct rlog_entry *entry);
+/* Inside: before a message goes out. */
+void invariants_send(struct member_run *run, const struct core_message *message);
+/* Outside: a process ended. */
+void invariants_ended(struct node *node, enum process_end how, int code);
+
+/* Outside, all members at rest and level: states and platters are equal. */
+void invariants_equal(void);
+
+#endif

@@ -1,0 +1,96 @@
+#include "tests/sim/plan.h"
+
+#include "tests/sim/history.h"
+#include "tests/sim/nemesis.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void draw_group(struct plan *plan, struct rng *rng)
+{
+    static const uint32_t sizes[] = {3, 3, 3, 3, 3, 3, 5, 5, 4};
+    static const uint32_t elections[] = {150, 300, 300, 500, 1000};
+    static const uint32_t inflights[] = {4, 16, 64, 256, 256};
+
+    plan->nodes = sizes[rng_below(rng, 9)];
+    plan->election_ms = elections[rng_below(rng, 5)];
+    plan->heartbeat_ms = plan->election_ms / (uint32_t)rng_between(rng, 3, 8);
+    plan->segment_bytes = (UINT64_C(64) << 10) * rng_between(rng, 1, 4);
+    plan->inflight_entries_max = inflights[rng_below(rng, 5)];
+    plan->inflight_bytes_max = rng_below(rng, 3) == 0 ? 256u << 10 : 16u << 20;
+}
+
+static void draw_world(struct plan *plan, struct rng *rng)
+{
+    plan->sync_min_ns = rng_between(rng, 20 * NS_PER_US, 3 * NS_PER_MS);
+    plan->sync_max_ns = plan->sync_min_ns * rng_between(rng, 1, 6);
+    plan->disk_stall_ppm = rng_below(rng, 2) == 0 ? 0 : (uint32_t)rng_below(rng, 5000);
+    plan->disk_stall_max_ns = rng_between(rng, 10 * NS_PER_MS, 400 * NS_PER_MS);
+    plan->writeback_ppm = rng_below(rng, 2) == 0 ? 0 : (uint32_t)rng_below(rng, 300000);
+    plan->link_min_ns = rng_between(rng, 30 * NS_PER_US, 2 * NS_PER_MS);
+    plan->link_max_ns = plan->link_min_ns * rng_between(rng, 1, 8);
+    plan->link_stall_ppm = rng_below(rng, 2) == 0 ? 0 : (uint32_t)rng_below(rng, 10000);
+    plan->link_stall_max_ns = rng_between(rng, 10 * NS_PER_MS, 300 * NS_PER_MS);
+}
+
+static void draw_clients(struct plan *plan, struct rng *rng)
+{
+    static const uint32_t depths[] = {1, 1, 2, 8, 32};
+    uint32_t largest = (uint32_t)plan->segment_bytes / 8;
+
+    plan->clients = (uint32_t)rng_between(rng, 2, 8);
+    plan->depth = depths[rng_below(rng, 5)];
+    /* About 30 operations a second in all, more where faults take time from them. */
+    plan->think_ms = plan->clients * plan->depth * (uint32_t)rng_between(rng, 20, 30);
+    plan->body_max = (uint32_t)rng_between(rng, 64, largest < OP_BODY_MAX ? largest : OP_BODY_MAX);
+    plan->batch_max = (uint32_t)rng_between(rng, 2, 6);
+}
+
+static void draw_faults(struct plan *plan, struct rng *rng)
+{
+    uint32_t share = (uint32_t)rng_between(rng, 10, 60);
+    uint32_t n = 0;
+
+    while (n < 2) {
+        n = 0;
+        for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
+            plan->faults[kind] = fault_is_offered(kind) && rng_below(rng, 100) < share;
+            n += plan->faults[kind];
+        }
+    }
+    plan->fault_gap_ms = (uint32_t)rng_between(rng, 500, 5000);
+    plan->faults_ns = 110 * NS_PER_S;
+    plan->faults_min = 10;
+    plan->commits_min = 2000;
+}
+
+void plan_draw(struct plan *plan, uint64_t seed)
+{
+    struct rng rng;
+
+    memset(plan, 0, sizeof(*plan));
+    plan->seed = seed;
+    rng_seed(&rng, seed, 2);
+    draw_group(plan, &rng);
+    draw_world(plan, &rng);
+    draw_clients(plan, &rng);
+    draw_faults(plan, &rng);
+}
+
+void plan_print(const struct plan *plan)
+{
+    printf("seed %" PRIu64 ": %u members, election %u ms, heartbeat %u ms, segments of %" PRIu64
+           " KiB, in flight %u, sync %.2f to %.2f ms, links %.2f to %.2f ms, %u clients of depth %u, faults every %u "
+           "ms:",
+           plan->seed, plan->nodes, plan->election_ms, plan->heartbeat_ms, plan->segment_bytes >> 10,
+           plan->inflight_entries_max, (double)plan->sync_min_ns / 1e6, (double)plan->sync_max_ns / 1e6,
+           (double)plan->link_min_ns / 1e6, (double)plan->link_max_ns / 1e6, plan->clients, plan->depth,
+           plan->fault_gap_ms);
+    for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
+        if (plan->faults[kind]) {
+            printf(" %s", fault_name(kind));
+        }
+    }
+    printf("\n");
+}

@@ -1,0 +1,43 @@
+/* What a run is made of: everything that its seed draws before it begins. */
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NODES_MAX 5
+
+struct plan {
+    uint64_t seed;
+    uint32_t nodes; /* 3 or 5, rarely 4 */
+    uint32_t election_ms, heartbeat_ms;
+    uint64_t segment_bytes;
+    uint32_t inflight_entries_max;
+    uint64_t inflight_bytes_max;
+    /* disks and links, on a good day */
+    uint64_t sync_min_ns, sync_max_ns;
+    uint32_t disk_stall_ppm;
+    uint64_t disk_stall_max_ns;
+    uint32_t writeback_ppm;
+    uint64_t link_min_ns, link_max_ns;
+    uint32_t link_stall_ppm;
+    uint64_t link_stall_max_ns;
+    /* clients */
+    uint32_t clients;
+    uint32_t depth;    /* operations that a client has under way at most */
+    uint32_t think_ms; /* mean, between an outcome and the next operation */
+    uint32_t body_max; /* bytes of a message */
+    uint32_t batch_max;
+    /* faults */
+    bool faults[64]; /* by enum fault_kind: those that this seed uses */
+    uint32_t fault_gap_ms;
+    uint64_t faults_ns; /* how long the part with faults takes at least */
+    uint32_t faults_min;
+    uint64_t commits_min;
+};
+
+/* Draws everything from the seed. */
+void plan_draw(struct plan *plan, uint64_t seed);
+void plan_print(const struct plan *plan);
+
+#endif

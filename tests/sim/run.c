@@ -1,0 +1,202 @@
+/* A seed: the group is founded -> clients and faults -> everything is healed -> a leader, a commit, all members level
+ * and equal, every outcome accounted for. */
+#include "tests/sim/run.h"
+
+#include "tests/sim/invariants.h"
+#include "tests/sim/nemesis.h"
+#include "tests/sim/workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FOUNDING_NS (30 * NS_PER_S)
+#define LEADER_NS (10 * NS_PER_S)
+#define COMMIT_NS (10 * NS_PER_S)
+#define MORE_NS (240 * NS_PER_S)
+#define LEVEL_NS (60 * NS_PER_S)
+#define STEP_NS (NS_PER_S)
+
+bool run_for(uint64_t ns)
+{
+    return world_run_until(world_now() + ns);
+}
+
+bool run_until(bool (*is)(void *data), void *data, uint64_t ns, const char *what)
+{
+    uint64_t end = world_now() + ns;
+
+    while (!is(data)) {
+        if (world_now() >= end) {
+            world_fail("liveness: not in %" PRIu64 " ms: %s", ns / NS_PER_MS, what);
+            return false;
+        }
+        if (!run_for(10 * NS_PER_MS)) {
+            return false;
+        }
+    }
+    return world_failure() == NULL;
+}
+
+static bool has_leader(void *data)
+{
+    (void)data;
+    return cluster_leader() != NULL;
+}
+
+bool run_until_leader(uint64_t ns)
+{
+    return run_until(has_leader, NULL, ns, "a leader that may write");
+}
+
+struct probe {
+    struct op *op;
+    uint64_t since_ns;
+};
+
+static bool is_committed(void *data)
+{
+    struct probe *probe = data;
+    struct node *leader = cluster_leader();
+
+    if (probe->op != NULL && probe->op->outcome == OP_ACKED) {
+        return true;
+    }
+    if (leader != NULL &&
+        (probe->op == NULL || probe->op->outcome != OP_WAITING || world_now() - probe->since_ns > 2 * NS_PER_S)) {
+        *probe = (struct probe){workload_probe(leader), world_now()};
+    }
+    return false;
+}
+
+bool run_until_committed(uint64_t ns)
+{
+    struct probe probe = {0};
+
+    return run_until(is_committed, &probe, ns, "an acknowledged message");
+}
+
+static bool is_level(void *data)
+{
+    uint32_t up = 0;
+
+    (void)data;
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        const struct node *node = &nodes[i];
+        const struct driver *driver;
+
+        if (node->damaged) {
+            continue;
+        }
+        if (!cluster_is_up(node)) {
+            return false;
+        }
+        driver = &node->run->log->driver;
+        if (driver->applied != history_last() || commitlog_durable_index(driver->options.log) != history_last()) {
+            return false;
+        }
+        up++;
+    }
+    return up >= cluster_majority();
+}
+
+bool run_until_level(uint64_t ns)
+{
+    /* What is not sure to be committed gets an end by a message behind it. */
+    if (!run_until(is_level, NULL, ns, "all members level")) {
+        return false;
+    }
+    invariants_equal();
+    return world_failure() == NULL;
+}
+
+static bool is_quiet(void *data)
+{
+    (void)data;
+    return workload_under_way() == 0;
+}
+
+static bool has_commits(void *data)
+{
+    const struct plan *plan = data;
+
+    return history_commands() >= plan->commits_min;
+}
+
+static void seed_script(void)
+{
+    const struct plan *plan = cluster_plan;
+    uint64_t end = world_now() + plan->faults_ns;
+
+    workload_open(plan);
+    nemesis_open(plan);
+    while (world_now() < end || nemesis_faults() < plan->faults_min) {
+        if (!run_for(STEP_NS)) {
+            return;
+        }
+    }
+    nemesis_heal();
+    if (run_until_leader(LEADER_NS) && run_until_committed(COMMIT_NS) &&
+        run_until(has_commits, (void *)plan, MORE_NS, "as many commits as the plan wants")) {
+        workload_stop();
+        if (run_until(is_quiet, NULL, LEVEL_NS, "all operations ended") && run_until_committed(COMMIT_NS) &&
+            run_until_level(LEVEL_NS)) {
+            history_check_end();
+        }
+    }
+}
+
+static void note_disks(void)
+{
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        const struct disk_stats *stats = disk_stats(machine_disk(nodes[i].machine));
+
+        if (stats->sectors_lost != 0) {
+            mark(MARK_SECTORS_LOST);
+        }
+        if (stats->sectors_kept != 0) {
+            mark(MARK_SECTORS_KEPT);
+        }
+        if (stats->names_lost != 0) {
+            mark(MARK_NAMES_LOST);
+        }
+    }
+}
+
+void run_plan(const struct plan *plan, void (*script)(void), struct run_result *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->seed = plan->seed;
+    world_open(plan->seed);
+    history_reset();
+    invariants_reset();
+    marks_reset();
+    cluster_open(plan);
+    if (run_until_leader(FOUNDING_NS)) {
+        script();
+    }
+    note_disks();
+    out->ok = world_failure() == NULL;
+    snprintf(out->failure, sizeof(out->failure), "%s", out->ok ? "" : world_failure());
+    out->trace_hash = world_trace_hash();
+    out->events = world_events();
+    out->simulated_ns = world_now();
+    out->commits = history_commands();
+    out->faults = nemesis_faults();
+    out->acked = workload_acked();
+    for (uint32_t i = 0; i < MARKS; i++) {
+        out->marks[i] = mark_count(i);
+    }
+    nemesis_close();
+    workload_close();
+    cluster_close();
+    world_close();
+}
+
+void run_seed(uint64_t seed, struct run_result *out)
+{
+    struct plan plan;
+
+    plan_draw(&plan, seed);
+    run_plan(&plan, seed_script, out);
+}

@@ -1,0 +1,109 @@
+/* Scripts about disks and power. */
+#include "tests/sim/scenarios/scenarios.h"
+#include "tests/sim/scenarios/script.h"
+
+#include "tests/sim/history.h"
+
+#include <inttypes.h>
+
+static bool other_leads(void *data)
+{
+    const struct node *leader = cluster_leader();
+
+    return leader != NULL && leader != data;
+}
+
+/* The leader's disk ends no sync any more. It may go on a while, as the others are a majority, but it must give way.
+ */
+void scenario_slow_leader_disk(void)
+{
+    struct three n;
+
+    workload_open(cluster_plan);
+    if (!run_for(2 * NS_PER_S) || !run_until_leader(5 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    disk_manner(machine_disk(n.l->machine))->hung = true;
+    if (!run_until(other_leads, n.l, 20 * NS_PER_S, "another leader than the one whose disk hangs") ||
+        !run_until_committed(5 * NS_PER_S) || !run_for(5 * NS_PER_S)) {
+        return;
+    }
+    disk_manner(machine_disk(n.l->machine))->hung = false;
+    workload_stop();
+    script_end();
+}
+
+/* G is away; L and F acknowledge; F loses power and comes back; L is away, G is back: F and G must still have all. */
+void scenario_rejoin_after_power_cut(void)
+{
+    struct three n;
+
+    for (uint32_t round = 0; round < 5; round++) {
+        if (!run_until_leader(10 * NS_PER_S) || !script_three(&n)) {
+            return;
+        }
+        process_pause(n.g->process);
+        if (!script_send(n.l, 100, NS_PER_MS)) {
+            return;
+        }
+        machine_power_off(n.f->machine);
+        cluster_power_on(n.f);
+        process_pause(n.l->process);
+        process_resume(n.g->process);
+        if (!run_until(other_leads, n.l, 30 * NS_PER_S, "a leader of the two that are left") ||
+            !run_for(2 * NS_PER_S)) {
+            return;
+        }
+        process_resume(n.l->process);
+        if (!run_until_committed(20 * NS_PER_S) || !run_until_level(30 * NS_PER_S)) {
+            return;
+        }
+    }
+    script_end();
+}
+
+void scenario_restarts(void)
+{
+    workload_open(cluster_plan);
+    for (uint32_t round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < cluster_size(); i++) {
+            if (round % 2 == 0) {
+                cluster_stop_in_order(&nodes[i]);
+            } else if (nodes[i].process != NULL) {
+                process_kill(nodes[i].process);
+            }
+        }
+        if (!run_for(NS_PER_S)) {
+            return;
+        }
+    }
+    if (run_until_leader(10 * NS_PER_S) && run_for(2 * NS_PER_S)) {
+        workload_stop();
+        script_end();
+    }
+}
+
+/* Sends are refused or end unknown while there is no space; nothing acknowledged is lost; space heals it. */
+void scenario_disks_full(void)
+{
+    workload_open(cluster_plan);
+    if (!run_for(3 * NS_PER_S)) {
+        return;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        struct disk *disk = machine_disk(nodes[i].machine);
+
+        cluster_excuse(&nodes[i], UINT64_MAX);
+        disk_set_capacity(disk, disk_used(disk) + 64u * 1024 * i);
+    }
+    if (!run_for(20 * NS_PER_S)) {
+        return;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        disk_set_capacity(machine_disk(nodes[i].machine), 0);
+    }
+    if (run_until_committed(15 * NS_PER_S)) {
+        workload_stop();
+        script_end();
+    }
+}

@@ -1,0 +1,80 @@
+#include "tests/sim/scenarios/scenarios.h"
+
+#include "tests/sim/world/world.h"
+
+/* Entries of many KiB, so that bytes are what fills a pipe. */
+static void many_in_flight(struct plan *plan)
+{
+    plan->inflight_entries_max = 256;
+    plan->clients = 8;
+    plan->depth = 64;
+    plan->think_ms = 0;
+    plan->body_max = 64;
+    plan->batch_max = 2;
+    plan->sync_min_ns = NS_PER_MS;
+    plan->sync_max_ns = 2 * NS_PER_MS;
+    plan->link_min_ns = plan->link_max_ns = 2 * NS_PER_MS;
+}
+
+/* A leader that is alone takes hundreds of entries before it notices. */
+static void many_old_entries(struct plan *plan)
+{
+    plan->election_ms = 1500;
+    plan->heartbeat_ms = 200;
+    plan->inflight_entries_max = 1000;
+}
+
+const struct scenario scenarios[] = {
+    {"figure-8", "an entry of an earlier term is not committed by counting its replicas", scenario_figure_8, 0,
+     many_old_entries},
+    {"pipelining", "commits go on while proposals arrive faster than answers", scenario_pipelining, 0,
+     many_in_flight},
+    {"stale-notice", "entries become durable while others are written in their place", scenario_stale_notice, 0,
+     NULL},
+    {"slow-leader-disk", "a leader whose disk hangs gives way", scenario_slow_leader_disk, 0, NULL},
+    {"one-way-flapping", "a member that hears the others now and then disturbs nobody for good",
+     scenario_one_way_flapping, 0, NULL},
+    {"power-cut-in-turn", "acknowledged by two, one loses power, the other two go on",
+     scenario_rejoin_after_power_cut, 0, NULL},
+    {"isolated-leader", "a leader cut off with its clients", scenario_isolated_leader, 0, NULL},
+    {"restarts", "all members restarted twenty times under load", scenario_restarts, 0, NULL},
+    {"disks-full", "all disks full, then space again", scenario_disks_full, 0, NULL},
+    {NULL, NULL, NULL, 0, NULL},
+};
+
+static void quiet_plan(struct plan *plan)
+{
+    *plan = (struct plan){
+        .seed = 1,
+        .nodes = 3,
+        .election_ms = 300,
+        .heartbeat_ms = 50,
+        .segment_bytes = 256u << 10,
+        .inflight_entries_max = 64,
+        .inflight_bytes_max = 16u << 20,
+        .sync_min_ns = 200 * NS_PER_US,
+        .sync_max_ns = NS_PER_MS,
+        .link_min_ns = 100 * NS_PER_US,
+        .link_max_ns = 300 * NS_PER_US,
+        .clients = 4,
+        .depth = 2,
+        .think_ms = 50,
+        .body_max = 1024,
+        .batch_max = 4,
+    };
+}
+
+void scenario_run(const struct scenario *scenario, struct run_result *out)
+{
+    struct plan plan;
+
+    if (scenario->script == NULL) {
+        run_seed(scenario->seed, out);
+        return;
+    }
+    quiet_plan(&plan);
+    if (scenario->change != NULL) {
+        scenario->change(&plan);
+    }
+    run_plan(&plan, scenario->script, out);
+}

@@ -1,0 +1,26 @@
+/* Clients that send, commit offsets, change topics and take locks, at whoever leads. */
+#ifndef SIM_WORKLOAD_H
+#define SIM_WORKLOAD_H
+
+#include "tests/sim/cluster.h"
+
+/* Clients begin now. */
+void workload_open(const struct plan *plan);
+/* No further operations; what is under way ends. */
+void workload_stop(void);
+uint32_t workload_under_way(void);
+void workload_close(void);
+
+uint64_t workload_acked(void);
+
+/* One message from outside the clients, to @node. Its outcome is in the operation. */
+struct op *workload_probe(struct node *node);
+/* A send of @body_bytes to @node that a scenario asks for. */
+struct op *workload_send(struct node *node, uint32_t body_bytes);
+
+/* From the cluster. The member has an answer (op->status); inside, mostly. */
+void workload_answered(struct op *op);
+/* The member's process is gone: what it was asked and did not answer is unknown. */
+void workload_ended(struct node *node);
+
+#endif
