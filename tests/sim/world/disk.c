@@ -13,22 +13,29 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+void *__real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t from);
+int __real_munmap(void *at, size_t bytes);
 
 #define SECTOR 512u
 #define FILES_MAX 512
 #define FDS_MAX 512
 #define FD_FIRST 20000 /* no other descriptor looks like one of a disk */
 #define IMAGE_MIN 4096u
+#define IMAGE_MAPPED_MIN (1u << 20)
 #define HUNG_LOOK_NS (5 * NS_PER_MS)
 #define RUN_MAX 16u /* sectors that a power failure treats alike */
 
 struct file {
+    struct node node;      /* in disk->files */
     uint8_t *cache, *plat; /* owned, cap bytes each; zeros behind the sizes */
     uint32_t *first_dirty; /* owned, by sector: the write that made it differ from the platter; 0: none */
     size_t cap;
     uint64_t size, plat_size;
     uint32_t writes;             /* so far */
     uint32_t dirty_lo, dirty_hi; /* sectors outside [lo, hi) are clean */
+    bool map_written;            /* mapped for writing: what differs from the platter must be looked for */
     bool stale;                  /* clean sectors may differ from the platter: a sync failed or went astray */
     uint32_t maps, fds, names;   /* that keep it */
     struct process *mapped_by, *locked_by;
@@ -58,12 +65,14 @@ struct open_file {
     struct file *file;       /* NULL: a directory */
     struct process *process; /* NULL: free or of the world */
     bool used;
+    uint64_t pos; /* of read and write */
 };
 
 struct disk {
     struct rlog_disk table;
     char *name; /* owned */
     struct disk_manner manner;
+    struct node files; /* all that someone keeps */
     struct names now, durable;
     struct change *changes, **last_change; /* unsynced, oldest first */
     char *dirs[FILES_MAX];                 /* owned */
@@ -86,6 +95,35 @@ static struct disk *of(const struct rlog_disk *table)
 
 /* ---- images ---- */
 
+/* Large ones come from the system, which makes pages of zeros only where they are touched. */
+static uint8_t *new_image(size_t cap)
+{
+    void *at;
+
+    if (cap < IMAGE_MAPPED_MIN) {
+        return world_alloc(cap);
+    }
+    at = __real_mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    MQ_ASSERT(at != MAP_FAILED);
+    return at;
+}
+
+static void free_image(uint8_t *image, size_t cap)
+{
+    if (cap < IMAGE_MAPPED_MIN) {
+        free(image);
+    } else {
+        __real_munmap(image, cap);
+    }
+}
+
+static void free_images(struct file *file)
+{
+    free_image(file->cache, file->cap);
+    free_image(file->plat, file->cap);
+    free(file->first_dirty);
+}
+
 static void grow(struct file *file, uint64_t bytes)
 {
     size_t cap = file->cap != 0 ? file->cap : IMAGE_MIN;
@@ -99,29 +137,35 @@ static void grow(struct file *file, uint64_t bytes)
         return;
     }
     MQ_ASSERT(file->maps == 0); /* a mapped file has its full length */
-    cache = world_alloc(cap);
-    plat = world_alloc(cap);
+    cache = new_image(cap);
+    plat = new_image(cap);
     first_dirty = world_alloc(cap / SECTOR * sizeof(first_dirty[0]));
     if (file->cap != 0) {
         memcpy(cache, file->cache, file->cap);
         memcpy(plat, file->plat, file->cap);
         memcpy(first_dirty, file->first_dirty, file->cap / SECTOR * sizeof(first_dirty[0]));
+        free_images(file);
     }
-    free(file->cache);
-    free(file->plat);
-    free(file->first_dirty);
     file->cache = cache;
     file->plat = plat;
     file->first_dirty = first_dirty;
     file->cap = cap;
 }
 
+static struct file *new_file(struct disk *disk, uint64_t bytes)
+{
+    struct file *file = world_alloc(sizeof(*file));
+
+    list_append(&disk->files, &file->node);
+    grow(file, bytes);
+    return file;
+}
+
 static void drop_file(struct file *file)
 {
     if (file->names == 0 && file->fds == 0 && file->maps == 0) {
-        free(file->cache);
-        free(file->plat);
-        free(file->first_dirty);
+        list_remove(&file->node);
+        free_images(file);
         free(file);
     }
 }
@@ -142,6 +186,19 @@ static void mark_dirty(struct file *file, uint64_t at, uint64_t n)
     } else {
         file->dirty_lo = from < file->dirty_lo ? from : file->dirty_lo;
         file->dirty_hi = to > file->dirty_hi ? to : file->dirty_hi;
+    }
+}
+
+/* Finds what was written through a map. */
+static void look_for_dirty(struct file *file)
+{
+    uint32_t n = (uint32_t)((file->size + SECTOR - 1) / SECTOR);
+
+    for (uint32_t s = 0; file->map_written && s < n; s++) {
+        if (file->first_dirty[s] == 0 &&
+            memcmp(file->cache + (size_t)s * SECTOR, file->plat + (size_t)s * SECTOR, SECTOR) != 0) {
+            mark_dirty(file, (uint64_t)s * SECTOR, 1);
+        }
     }
 }
 
@@ -371,7 +428,7 @@ static int new_fd(struct disk *disk, struct file *file)
 {
     for (int i = 0; i < FDS_MAX; i++) {
         if (!disk->fds[i].used) {
-            disk->fds[i] = (struct open_file){file, process_current(), true};
+            disk->fds[i] = (struct open_file){.file = file, .process = process_current(), .used = true};
             if (file != NULL) {
                 file->fds++;
             }
@@ -419,9 +476,8 @@ static int sim_open(const struct rlog_disk *table, const char *path, int flags, 
         return name != NULL ? -ENOTDIR : -ENOENT;
     }
     if (name == NULL) {
-        struct file *file = world_alloc(sizeof(*file));
+        struct file *file = new_file(disk, 1);
 
-        grow(file, 1);
         add_change(disk, CREATED, path, NULL, file);
         name = find(&disk->now, path);
     } else if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
@@ -529,10 +585,12 @@ static int sim_fdatasync(const struct rlog_disk *table, int fd)
 {
     struct disk *disk = of(table);
     struct file *file = fd_at(disk, fd)->file;
-    uint32_t until = file->writes;
     uint64_t size = file->size;
+    uint32_t until;
     int rc;
 
+    look_for_dirty(file);
+    until = file->writes;
     world_trace("sync", (uint64_t)fd, file->dirty_hi - file->dirty_lo);
     sync_time(disk);
     rc = due_failure(disk, DISK_SYNC);
@@ -567,12 +625,59 @@ static int sim_fallocate(const struct rlog_disk *table, int fd, uint64_t bytes)
     return rc;
 }
 
+/* @path with @from, a directory above it, replaced by @to; the caller frees it. */
+static char *moved_path(const char *path, const char *from, const char *to)
+{
+    size_t n = strlen(from), m = strlen(to);
+    char *moved = world_alloc(m + strlen(path) - n + 1);
+
+    memcpy(moved, to, m);
+    memcpy(moved + m, path + n, strlen(path) - n + 1);
+    return moved;
+}
+
+static bool is_below(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* File by file, so that a power failure may find some moved and some not: less than a journal promises. */
+static int rename_dir(struct disk *disk, const char *from, const char *to)
+{
+    for (size_t i = 0; i < disk->n_dirs; i++) {
+        if (is_below(disk->dirs[i], from)) {
+            char *moved = moved_path(disk->dirs[i], from, to);
+
+            free(disk->dirs[i]);
+            disk->dirs[i] = moved;
+        }
+    }
+    for (size_t i = 0; i < disk->now.n;) {
+        const struct name *name = &disk->now.at[i];
+        char *moved;
+
+        if (!is_below(name->path, from)) {
+            i++;
+            continue;
+        }
+        moved = moved_path(name->path, from, to);
+        add_change(disk, RENAMED, name->path, moved, name->file); /* another name takes this place */
+        free(moved);
+    }
+    return 0;
+}
+
 static int sim_rename(const struct rlog_disk *table, const char *from, const char *to)
 {
     struct disk *disk = of(table);
     struct name *name = find(&disk->now, from);
 
     take_time(disk->manner.write_min_ns, disk->manner.write_max_ns);
+    if (is_dir(disk, from)) {
+        return rename_dir(disk, from, to);
+    }
     if (name == NULL) {
         return -ENOENT;
     }
@@ -625,20 +730,12 @@ static int sim_unmap(const struct rlog_disk *table, const uint8_t *at, size_t by
     struct disk *disk = of(table);
 
     (void)bytes;
-    for (int i = 0; i < FDS_MAX; i++) {
-        struct file *file = disk->fds[i].file;
-
-        if (file != NULL && file->cache == at && file->maps > 0) {
-            file->maps--;
-            drop_file(file);
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < disk->now.n; i++) {
-        struct file *file = disk->now.at[i].file;
+    for (struct node *node = disk->files.next; node != &disk->files; node = node->next) {
+        struct file *file = (struct file *)node;
 
         if (file->cache == at && file->maps > 0) {
             file->maps--;
+            drop_file(file);
             return 0;
         }
     }
@@ -756,6 +853,104 @@ static int sim_advise(const struct rlog_disk *table, const uint8_t *at, size_t b
     return 0;
 }
 
+/* ---- for posix.c ---- */
+
+bool disk_owns_fd(int fd)
+{
+    return fd >= FD_FIRST && fd < FD_FIRST + FDS_MAX;
+}
+
+uint64_t *disk_fd_pos(struct disk *disk, int fd)
+{
+    return &fd_at(disk, fd)->pos;
+}
+
+int disk_fd_size(struct disk *disk, int fd, uint64_t *bytes)
+{
+    const struct file *file = fd_at(disk, fd)->file;
+
+    *bytes = file != NULL ? file->size : 0;
+    return file != NULL ? 0 : -EISDIR;
+}
+
+int disk_fd_resize(struct disk *disk, int fd, uint64_t bytes)
+{
+    resize(fd_at(disk, fd)->file, bytes);
+    return 0;
+}
+
+void *disk_fd_map(struct disk *disk, int fd, size_t bytes)
+{
+    struct file *file = fd_at(disk, fd)->file;
+    const uint8_t *at;
+
+    sim_map(&disk->table, fd, bytes, &at);
+    file->map_written = true;
+    return file->cache;
+}
+
+int disk_stat(const struct disk *disk, const char *path, uint64_t *bytes)
+{
+    const struct name *name = find((struct names *)&disk->now, path);
+
+    if (name != NULL) {
+        *bytes = name->file->size;
+        return 0;
+    }
+    return is_dir(disk, path) ? -EISDIR : -ENOENT;
+}
+
+void disk_remove_dir(struct disk *disk, const char *path)
+{
+    for (size_t i = 0; i < disk->n_dirs;) {
+        if (is_below(disk->dirs[i], path)) {
+            free(disk->dirs[i]);
+            disk->dirs[i] = disk->dirs[--disk->n_dirs];
+        } else {
+            i++;
+        }
+    }
+    for (size_t i = 0; i < disk->now.n;) {
+        const struct name *name = &disk->now.at[i];
+
+        if (is_below(name->path, path)) {
+            add_change(disk, UNLINKED, name->path, NULL, name->file);
+        } else {
+            i++;
+        }
+    }
+}
+
+int disk_settle_names(struct disk *disk)
+{
+    int rc;
+
+    sync_time(disk);
+    rc = due_failure(disk, DISK_SYNC);
+    if (rc == 0) {
+        settle(disk, NULL, NULL, NULL);
+    }
+    return rc;
+}
+
+int disk_sync_all(struct disk *disk)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < disk->now.n; i++) {
+        int fd = new_fd(disk, disk->now.at[i].file);
+
+        rc = fd < 0 ? fd : sim_fdatasync(&disk->table, fd);
+        if (fd >= 0) {
+            close_fd(disk, fd - FD_FIRST);
+        }
+    }
+    if (rc == 0) {
+        settle(disk, NULL, NULL, NULL);
+    }
+    return rc;
+}
+
 /* ---- power ---- */
 
 struct fate {
@@ -789,8 +984,10 @@ static void file_power_off(struct disk *disk, struct file *file)
 {
     struct fate fate = draw_fate();
     uint64_t old_size = file->size;
-    uint32_t s = file->dirty_lo;
+    uint32_t s;
 
+    look_for_dirty(file);
+    s = file->dirty_lo;
     while (s < file->dirty_hi) {
         uint32_t run = (uint32_t)rng_between(world_rng(), 1, RUN_MAX);
         bool kept = is_kept(&fate);
@@ -846,24 +1043,22 @@ void disk_power_off(struct disk *disk)
     }
 }
 
-static void drop_maps(struct file *file, const struct process *process)
-{
-    if (file != NULL && file->mapped_by == process) {
-        file->maps = 0;
-        file->mapped_by = NULL;
-    }
-}
-
 /* Its maps and descriptors are gone; locks with them. */
 void disk_process_gone(struct disk *disk, struct process *process)
 {
-    for (size_t i = 0; i < disk->now.n; i++) {
-        drop_maps(disk->now.at[i].file, process);
-    }
     for (int i = 0; i < FDS_MAX; i++) {
         if (disk->fds[i].used && disk->fds[i].process == process) {
-            drop_maps(disk->fds[i].file, process);
             close_fd(disk, i);
+        }
+    }
+    for (struct node *node = disk->files.next, *next; node != &disk->files; node = next) {
+        struct file *file = (struct file *)node;
+
+        next = node->next;
+        if (file->mapped_by == process) {
+            file->maps = 0;
+            file->mapped_by = NULL;
+            drop_file(file);
         }
     }
 }
@@ -896,6 +1091,7 @@ struct disk *disk_new(const char *name)
     };
     disk->name = world_strdup(name);
     disk->last_change = &disk->changes;
+    list_init(&disk->files);
     return disk;
 }
 
@@ -929,9 +1125,8 @@ void disk_copy(struct disk *to, struct disk *from)
     }
     for (size_t i = 0; i < from->now.n; i++) {
         const struct file *original = from->now.at[i].file;
-        struct file *file = world_alloc(sizeof(*file));
+        struct file *file = new_file(to, original->size + 1);
 
-        grow(file, original->size + 1);
         memcpy(file->cache, original->cache, original->size);
         memcpy(file->plat, original->cache, original->size);
         file->size = file->plat_size = original->size;

@@ -49,8 +49,8 @@ int disk_flip(struct disk *disk, const char *path, uint64_t at, uint8_t mask);
 void disk_each(struct disk *disk, void (*each)(void *data, const char *path, uint64_t bytes), void *data);
 /* What the cache shows of a file; borrowed until the next call on the disk. NULL: no such file. */
 const uint8_t *disk_file(struct disk *disk, const char *path, uint64_t *bytes);
-/* What of a file would be there for sure if the power went now: found by the name that a power failure leaves, without
- * what was not synced. Borrowed until the next call on the disk. NULL: no such file. */
+/* What of a file would be there for sure if the power went now: found by the name that a power failure leaves,
+ * without what was not synced. Borrowed until the next call on the disk. NULL: no such file. */
 const uint8_t *disk_platter(struct disk *disk, const char *path, uint64_t *bytes);
 /* Removes everything: the node comes back with an empty disk. No process of the machine may run. */
 void disk_wipe(struct disk *disk);

@@ -152,6 +152,17 @@ void disk_free(struct disk *disk);
 void disk_power_off(struct disk *disk);
 void disk_process_gone(struct disk *disk, struct process *process);
 
+/* What posix.c needs beyond the table. All return 0 or more, or -errno. */
+bool disk_owns_fd(int fd);
+uint64_t *disk_fd_pos(struct disk *disk, int fd);
+int disk_fd_size(struct disk *disk, int fd, uint64_t *bytes); /* -EISDIR */
+int disk_fd_resize(struct disk *disk, int fd, uint64_t bytes);
+void *disk_fd_map(struct disk *disk, int fd, size_t bytes);                /* for writing, too */
+int disk_stat(const struct disk *disk, const char *path, uint64_t *bytes); /* -EISDIR for a directory, -ENOENT */
+void disk_remove_dir(struct disk *disk, const char *path);
+int disk_settle_names(struct disk *disk);
+int disk_sync_all(struct disk *disk);
+
 void net_open(void);
 void net_close(void);
 void net_machine_new(struct machine *machine);

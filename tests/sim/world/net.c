@@ -60,7 +60,7 @@ struct sock {
     bool wants_room;     /* a send was refused */
     bool unacked;        /* something arrived, but the way back was cut */
     uint64_t last_at_ns; /* arrival of the last chunk */
-    struct world_event arrive, timeout, connect;
+    struct world_event arrive, timeout, connect, reset;
     uint32_t tries;
     struct sock *queue_first, **queue_last, *queue_next; /* of a listener: connections to accept */
     void (*changed)(void *data);
@@ -220,34 +220,22 @@ static void break_sock(struct sock *sock, int error)
     tell(sock);
 }
 
-struct reset {
-    struct world_event event;
-    struct sock *sock;
-};
-
 static void on_reset(struct world_event *event)
 {
-    struct reset *reset = (struct reset *)event;
+    struct sock *sock = OF_EVENT(event, reset);
 
-    if (reset->sock->state == OPEN) {
-        stats.resets++;
-    }
-    break_sock(reset->sock, -ECONNRESET);
-    free(reset);
+    stats.resets += sock->state == OPEN;
+    break_sock(sock, -ECONNRESET);
 }
 
 /* A reset goes from @from's machine to @to; a cut link swallows it. */
 static void send_reset(struct sock *from, struct sock *to)
 {
     const struct link *link = &from->machine->links[to->machine->number];
-    struct reset *reset;
 
-    if (link->cut || to->forgotten) {
-        return;
+    if (!link->cut && !to->forgotten) {
+        world_at(&to->reset, world_now() + latency(link), on_reset);
     }
-    reset = world_alloc(sizeof(*reset));
-    reset->sock = to;
-    world_at(&reset->event, world_now() + latency(link), on_reset);
 }
 
 /* ---- sending ---- */

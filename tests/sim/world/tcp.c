@@ -494,12 +494,10 @@ int uv_tcp_getsockname(const uv_tcp_t *handle, struct sockaddr *name, int *bytes
 
 /* ---- the calls themselves ---- */
 
-int __real_close(int fd);
 int __wrap_socket(int family, int type, int protocol);
 int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t n);
 int __wrap_listen(int fd, int backlog);
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t n);
-int __wrap_close(int fd);
 int __wrap_shutdown(int fd, int how);
 ssize_t __wrap_recv(int fd, void *to, size_t n, int flags);
 int __wrap_getsockname(int fd, struct sockaddr *name, socklen_t *n);
@@ -554,17 +552,6 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
         sock_set_linger0(sock, linger->l_onoff != 0 && linger->l_linger == 0);
     }
-    return 0;
-}
-
-int __wrap_close(int fd)
-{
-    struct sock *sock = sock_by_fd(fd);
-
-    if (sock == NULL) {
-        return process_current() == NULL ? __real_close(fd) : answer(-EBADF);
-    }
-    sock_close(sock);
     return 0;
 }
 
