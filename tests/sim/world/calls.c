@@ -107,12 +107,26 @@ void __wrap__exit(int code)
     process_exit(code);
 }
 
+#define ABORT_CODE 134 /* as a shell tells it */
+
+/* What is said before the end of a process. */
+static char last_error[200];
+static bool (*may_abort)(const struct process *process);
+
+void world_on_abort(bool (*cb)(const struct process *process))
+{
+    may_abort = cb;
+}
+
 void __wrap_abort(void)
 {
     if (process_current() == NULL) {
         __real_abort();
     }
-    world_fail("abort in %s", process_name(process_current()));
+    if (may_abort != NULL && may_abort(process_current())) {
+        process_exit(ABORT_CODE);
+    }
+    world_fail("abort in %s: %s", process_name(process_current()), last_error);
     __real_abort(); /* not reached */
 }
 
@@ -152,6 +166,9 @@ put_line(enum mq_log_level level, const char *area, const char *fmt, va_list arg
         on_line(fmt);
     }
     vsnprintf(text, sizeof(text), fmt, args);
+    if (level == MQ_LOG_ERROR) {
+        snprintf(last_error, sizeof(last_error), "%.190s", text);
+    }
     world_tracef("%s %c %s: %s", process != NULL ? process_name(process) : "-", letters[level], area, text);
 }
 

@@ -65,6 +65,7 @@ struct open_file {
     struct file *file;       /* NULL: a directory */
     struct process *process; /* NULL: free or of the world */
     bool used;
+    bool foreign; /* opened by other means than the table */
     uint64_t pos; /* of read and write */
 };
 
@@ -361,6 +362,9 @@ static void settle(struct disk *disk, const char *dir, bool (*keep)(void *data),
 
 static bool is_dir(const struct disk *disk, const char *path)
 {
+    if (strcmp(path, "/") == 0 || strcmp(path, ".") == 0) {
+        return true;
+    }
     for (size_t i = 0; i < disk->n_dirs; i++) {
         if (strcmp(disk->dirs[i], path) == 0) {
             return true;
@@ -378,8 +382,17 @@ static void take_time(uint64_t low, uint64_t high)
     }
 }
 
-static int due_failure(struct disk *disk, enum disk_call call)
+/* Whether faults that are ordered pass this file by. */
+static bool is_spared(const struct disk *disk, const struct open_file *open)
 {
+    return open->foreign && !disk->manner.all_files;
+}
+
+static int due_failure(struct disk *disk, const struct open_file *open, enum disk_call call)
+{
+    if (open != NULL && is_spared(disk, open)) {
+        return 0;
+    }
     if (++disk->calls[call] != disk->fail[call].at) {
         return 0;
     }
@@ -501,7 +514,7 @@ static ssize_t sim_pread(const struct rlog_disk *table, int fd, void *to, size_t
 {
     struct disk *disk = of(table);
     const struct file *file = fd_at(disk, fd)->file;
-    int rc = due_failure(disk, DISK_READ);
+    int rc = due_failure(disk, fd_at(disk, fd), DISK_READ);
 
     if (rc != 0 || file == NULL) {
         return rc != 0 ? rc : -EISDIR;
@@ -536,14 +549,15 @@ static ssize_t sim_pwritev(const struct rlog_disk *table, int fd, const struct i
 {
     struct disk *disk = of(table);
     struct file *file = fd_at(disk, fd)->file;
-    int rc = due_failure(disk, DISK_WRITE);
+    int rc = due_failure(disk, fd_at(disk, fd), DISK_WRITE);
     size_t bytes = 0, first;
 
     for (int i = 0; i < n; i++) {
         bytes += vec[i].iov_len;
     }
     world_trace("write", at, bytes);
-    if (rc == 0 && !has_room(disk, at + bytes > file->size ? at + bytes - file->size : 0)) {
+    if (rc == 0 && !is_spared(disk, fd_at(disk, fd)) &&
+        !has_room(disk, at + bytes > file->size ? at + bytes - file->size : 0)) {
         rc = -ENOSPC;
     }
     if (rc != 0 || bytes == 0) {
@@ -593,7 +607,7 @@ static int sim_fdatasync(const struct rlog_disk *table, int fd)
     until = file->writes;
     world_trace("sync", (uint64_t)fd, file->dirty_hi - file->dirty_lo);
     sync_time(disk);
-    rc = due_failure(disk, DISK_SYNC);
+    rc = due_failure(disk, fd_at(disk, fd), DISK_SYNC);
     if (rc != 0) {
         lose_dirty(disk, file);
         return rc;
@@ -612,10 +626,11 @@ static int sim_fallocate(const struct rlog_disk *table, int fd, uint64_t bytes)
 {
     struct disk *disk = of(table);
     struct file *file = fd_at(disk, fd)->file;
-    int rc = due_failure(disk, DISK_WRITE);
+    int rc = due_failure(disk, fd_at(disk, fd), DISK_WRITE);
 
     take_time(disk->manner.write_min_ns, disk->manner.write_max_ns);
-    if (rc == 0 && !has_room(disk, bytes > file->size ? bytes - file->size : 0)) {
+    if (rc == 0 && !is_spared(disk, fd_at(disk, fd)) &&
+        !has_room(disk, bytes > file->size ? bytes - file->size : 0)) {
         rc = -ENOSPC;
     }
     if (rc == 0 && bytes > file->size) {
@@ -707,7 +722,7 @@ static int sim_sync_dir(const struct rlog_disk *table, const char *path)
         return -ENOENT;
     }
     sync_time(disk);
-    rc = due_failure(disk, DISK_SYNC);
+    rc = due_failure(disk, NULL, DISK_SYNC);
     if (rc == 0) {
         settle(disk, path, NULL, NULL);
     }
@@ -860,6 +875,11 @@ bool disk_owns_fd(int fd)
     return fd >= FD_FIRST && fd < FD_FIRST + FDS_MAX;
 }
 
+void disk_fd_set_foreign(struct disk *disk, int fd)
+{
+    fd_at(disk, fd)->foreign = true;
+}
+
 uint64_t *disk_fd_pos(struct disk *disk, int fd)
 {
     return &fd_at(disk, fd)->pos;
@@ -923,14 +943,9 @@ void disk_remove_dir(struct disk *disk, const char *path)
 
 int disk_settle_names(struct disk *disk)
 {
-    int rc;
-
     sync_time(disk);
-    rc = due_failure(disk, DISK_SYNC);
-    if (rc == 0) {
-        settle(disk, NULL, NULL, NULL);
-    }
-    return rc;
+    settle(disk, NULL, NULL, NULL);
+    return 0;
 }
 
 int disk_sync_all(struct disk *disk)

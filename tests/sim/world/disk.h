@@ -24,6 +24,7 @@ struct disk_manner {
     uint32_t writeback_ppm; /* chance that a write makes the kernel write earlier unsynced sectors of the file */
     uint32_t misdirect_ppm; /* chance that one sector of a sync goes to another place of the file */
     bool hung;              /* syncs do not end until this is false again */
+    bool all_files;         /* disk_fail_in and the capacity count for files outside the log, too */
 };
 
 struct disk_manner *disk_manner(struct disk *disk);

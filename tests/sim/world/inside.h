@@ -154,6 +154,7 @@ void disk_process_gone(struct disk *disk, struct process *process);
 
 /* What posix.c needs beyond the table. All return 0 or more, or -errno. */
 bool disk_owns_fd(int fd);
+void disk_fd_set_foreign(struct disk *disk, int fd); /* opened by other means than the table */
 uint64_t *disk_fd_pos(struct disk *disk, int fd);
 int disk_fd_size(struct disk *disk, int fd, uint64_t *bytes); /* -EISDIR */
 int disk_fd_resize(struct disk *disk, int fd, uint64_t bytes);

@@ -88,7 +88,7 @@ int __wrap_open(const char *path, int flags, ...)
 {
     struct disk *disk = disk_now();
     va_list args;
-    int mode;
+    int mode, fd;
 
     va_start(args, flags);
     mode = (flags & O_CREAT) != 0 ? va_arg(args, int) : 0;
@@ -96,7 +96,11 @@ int __wrap_open(const char *path, int flags, ...)
     if (disk == NULL) {
         return __real_open(path, flags, mode);
     }
-    return (int)answer(disk_table(disk)->open(disk_table(disk), path, flags & ~O_CLOEXEC, mode));
+    fd = disk_table(disk)->open(disk_table(disk), path, flags & ~O_CLOEXEC, mode);
+    if (fd >= 0) {
+        disk_fd_set_foreign(disk, fd);
+    }
+    return (int)answer(fd);
 }
 
 int __wrap_close(int fd)

@@ -72,6 +72,11 @@ uint64_t world_events(void); /* fired so far */
 void world_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const char *world_failure(void); /* NULL: none */
 
+struct process;
+/* Asked when production code calls abort: true and the process ends with code 134, instead of the run. NULL: never.
+ * Stays over world_open. */
+void world_on_abort(bool (*cb)(const struct process *process));
+
 /* ---- trace ---- */
 
 /* One thing that happened, with the time and the process. @what is a literal. Goes into the hash, the ring and, with
