@@ -171,7 +171,27 @@ static int read_copy(const struct meta *meta, int k, struct meta_record *out, st
     return rc;
 }
 
-/* Takes the newer good copy and makes the other one equal to it. */
+/* Writes both copies as they were read, @first first. What was read may be in memory only: after a sync that failed,
+ * which ended the process, the page is shown as it should be, and its next sync has nothing to do. */
+static int store_again(struct meta *meta, int first, struct mq_buf *problem)
+{
+    int rc = 0;
+
+    for (int i = 0; i < 2 && rc >= 0; i++) {
+        int k = i == 0 ? first : 1 - first;
+
+        rc = store_copy(meta, k);
+        if (rc == 0) {
+            rc = meta->disk->sync_dir(meta->disk, meta->dir);
+        }
+        if (rc < 0) {
+            mq_buf_printf(problem, "%s/%s: %s", meta->dir, COPIES[k], mq_strerror(rc));
+        }
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* Takes the newer good copy and makes both equal to it, on the disk. */
 static int load_copies(struct meta *meta, struct mq_buf *problem)
 {
     struct meta_record copies[2] = {{0}};
@@ -203,17 +223,7 @@ static int load_copies(struct meta *meta, struct mq_buf *problem)
         mq_log_warn("meta", "%s/%s is bad or missing and is written anew from %s", meta->dir, COPIES[other],
                     COPIES[best]);
     }
-    if (rc[other] != 0 || copies[other].sequence != meta->sequence) {
-        rc[other] = store_copy(meta, other);
-        if (rc[other] == 0) {
-            rc[other] = meta->disk->sync_dir(meta->disk, meta->dir);
-        }
-        if (rc[other] < 0) {
-            mq_buf_printf(problem, "%s/%s: %s", meta->dir, COPIES[other], mq_strerror(rc[other]));
-            return rc[other];
-        }
-    }
-    return 0;
+    return store_again(meta, other, problem);
 }
 
 /* --- identity ----------------------------------------------------------------------------------------------- */
