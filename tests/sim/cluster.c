@@ -134,6 +134,7 @@ static int run_member(struct member_run *run, struct mq_buf *problem)
     run->send = run->log->env.send;
     run->log->env.send = watch_send;
     invariants_opened(run);
+    run->node->tail_torn = false;
     rc = sequencer_new(&run->loop, &run->store, &run->sequencer);
     if (rc != 0) {
         return rc;
@@ -216,8 +217,9 @@ static void on_end(void *data, struct process *process, enum process_end how, in
     world_tracef("member %u ended: %d code %d", node->id, how, code);
     node->process = NULL;
     node->run = NULL;
+    node->tail_torn |= how == PROCESS_LOST || (how == PROCESS_EXITED && code != 0);
     invariants_ended(node, how, code);
-    node->refusals = how == PROCESS_RETURNED && code == EXIT_REFUSED ? node->refusals + 1 : 0;
+    node->refusals = how == PROCESS_RETURNED && code != 0 ? node->refusals + 1 : 0;
     workload_ended(node);
     if (!node->stays_down) {
         uint64_t wait =
@@ -300,9 +302,16 @@ void cluster_good_links(void)
     }
 }
 
+/* A member whose disk is full may find no other end. */
+static bool on_abort(const struct process *process)
+{
+    return cluster_of_machine(process_machine(process))->full_ns >= world_now();
+}
+
 void cluster_open(const struct plan *plan)
 {
     cluster_plan = plan;
+    world_on_abort(on_abort);
     rng_seed(&rng, plan->seed, 3);
     memset(nodes, 0, sizeof(nodes));
     for (uint32_t i = 0; i < plan->nodes; i++) {
@@ -347,6 +356,16 @@ uint32_t cluster_majority(void)
 struct node *cluster_of_machine(const struct machine *machine)
 {
     return &nodes[machine_number(machine)];
+}
+
+bool cluster_is_lost(void)
+{
+    uint32_t out = 0;
+
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        out += nodes[i].damaged;
+    }
+    return out > cluster_size() - cluster_majority();
 }
 
 bool cluster_is_up(const struct node *node)

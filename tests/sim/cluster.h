@@ -51,6 +51,8 @@ struct node {
     bool stays_down;         /* the supervisor leaves it alone */
     bool damaged;        /* its disk lost something for good: it may refuse to start, and counts for the minority */
     bool meta_flipped;   /* one copy of its term and vote was made bad */
+    uint64_t full_ns;    /* until then its disk may be full */
+    bool tail_torn;      /* since its last start that went well, unsynced writes may have been lost */
     uint64_t excused_ns; /* until then its process may end by itself: its disk was made to fail */
     uint32_t refusals;   /* in a row: starts that ended before the log was open */
     struct world_event restart;
@@ -71,6 +73,8 @@ struct node *cluster_of_machine(const struct machine *machine);
 /* The member that leads in the highest term and may write, as its process says; NULL: none. */
 struct node *cluster_leader(void);
 bool cluster_is_up(const struct node *node);
+/* More members are out for good than the group can bear. */
+bool cluster_is_lost(void);
 
 /* Starts the member now, if it is down and has power. */
 void cluster_start(struct node *node);

@@ -520,6 +520,12 @@ void invariants_ended(struct node *node, enum process_end how, int code)
     if (how == PROCESS_KILLED || how == PROCESS_LOST || (how == PROCESS_RETURNED && code == 0)) {
         return;
     }
+    if (how == PROCESS_RETURNED && node->tail_torn) {
+        /* Unsynced writes that survived out of order look like rot: the member asks for its operator. */
+        mark(MARK_REFUSED_ROT);
+        node->damaged = node->stays_down = true;
+        return;
+    }
     if (!excused) {
         world_fail("ended: member %u %s with code %d, its disk had no fault", node->id,
                    how == PROCESS_EXITED ? "ended" : "refused to start", code);

@@ -38,7 +38,7 @@ struct options {
 
 struct sum {
     const struct options *options;
-    uint64_t passed, failed, simulated_ns, events, commits, faults;
+    uint64_t passed, failed, lost, simulated_ns, events, commits, faults;
     uint64_t seeds_with[MARKS];
     struct timeval start;
     struct run_result failures[TOLD_MAX];
@@ -71,6 +71,7 @@ static void on_result(void *data, const struct run_result *result)
                result->events);
     }
     if (result->ok) {
+        sum->lost += result->lost;
         sum->passed++;
         return;
     }
@@ -94,6 +95,35 @@ static void on_progress(void *data)
     fflush(stdout);
 }
 
+/* Lines of the trace that say nothing without all the others. */
+static bool is_small_talk(const char *line)
+{
+    static const char *const words[] = {" arrive ", " stream ", " fin ",     " connect", " reset ",
+                                        " peer:",   " peers:",  " refused ", " sync ",   " write "};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (strstr(line, words[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The last lines that matter. */
+static void print_shortened(FILE *from)
+{
+    static char lines[TRACE_LINES][256];
+    uint64_t n = 0;
+
+    rewind(from);
+    while (fgets(lines[n % TRACE_LINES], sizeof(lines[0]), from) != NULL) {
+        n += !is_small_talk(lines[n % TRACE_LINES]);
+    }
+    for (uint64_t i = n > TRACE_LINES ? n - TRACE_LINES : 0; i < n; i++) {
+        fputs(lines[i % TRACE_LINES], stdout);
+    }
+}
+
 /* Runs a failed seed again, in a process of its own, and shows how it ended. */
 static void show(const struct run_result *failed)
 {
@@ -105,14 +135,19 @@ static void show(const struct run_result *failed)
     if (pid == 0) {
         struct run_result again;
         struct plan plan;
+        FILE *trace = tmpfile();
 
         plan_draw(&plan, failed->seed);
         printf("\n");
         plan_print(&plan);
+        world_trace_to(trace);
         run_seed(failed->seed, &again);
+        world_trace_to(NULL);
         printf("  %s\n  at %.6f s, event %" PRIu64 ", hash %016" PRIx64 "; the last lines and events:\n",
                again.failure, (double)again.simulated_ns / 1e9, again.events, again.trace_hash);
-        world_trace_print(stdout, TRACE_LINES);
+        if (trace != NULL) {
+            print_shortened(trace);
+        }
         fflush(stdout);
         _exit(0);
     }
@@ -173,10 +208,11 @@ static int cmd_run(const struct options *options)
             sum.failed += never;
         }
         printf("%" PRIu64 " seeds in %.1f s: %.1f seeds/s, %.0f times real time, %.2f million events/s\n"
-               "per seed: %.0f s simulated, %.0f committed entries, %.1f faults\n",
+               "per seed: %.0f s simulated, %.0f committed entries, %.1f faults; %" PRIu64
+               " ended early for want of a majority of whole disks\n",
                options->seeds, s, (double)options->seeds / s, (double)sum.simulated_ns / 1e9 / s,
                (double)sum.events / s / 1e6, (double)sum.simulated_ns / 1e9 / (double)options->seeds,
-               (double)sum.commits / (double)options->seeds, (double)sum.faults / (double)options->seeds);
+               (double)sum.commits / (double)options->seeds, (double)sum.faults / (double)options->seeds, sum.lost);
         printf("sim: %" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed);
     }
     return sum.failed != 0;

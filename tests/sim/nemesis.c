@@ -409,12 +409,14 @@ static bool full_begin(struct fault *fault)
     disk = machine_disk(fault->node->machine);
     cluster_excuse(fault->node, UINT64_MAX);
     disk_set_capacity(disk, disk_used(disk) + rng_below(&rng, 2 * plan->segment_bytes));
+    fault->node->full_ns = UINT64_MAX;
     return true;
 }
 
 static void full_end(struct fault *fault)
 {
     disk_set_capacity(machine_disk(fault->node->machine), 0);
+    fault->node->full_ns = world_now() + NS_PER_S;
 }
 
 static bool meta_flip_begin(struct fault *fault)

@@ -42,7 +42,7 @@ static void draw_clients(struct plan *plan, struct rng *rng)
     plan->clients = (uint32_t)rng_between(rng, 2, 8);
     plan->depth = depths[rng_below(rng, 5)];
     /* About 30 operations a second in all, more where faults take time from them. */
-    plan->think_ms = plan->clients * plan->depth * (uint32_t)rng_between(rng, 20, 30);
+    plan->think_ms = plan->clients * (uint32_t)rng_between(rng, 20, 30);
     plan->body_max = (uint32_t)rng_between(rng, 64, largest < OP_BODY_MAX ? largest : OP_BODY_MAX);
     plan->batch_max = (uint32_t)rng_between(rng, 2, 6);
 }

@@ -27,6 +27,9 @@ bool run_until(bool (*is)(void *data), void *data, uint64_t ns, const char *what
     uint64_t end = world_now() + ns;
 
     while (!is(data)) {
+        if (cluster_is_lost()) {
+            return false;
+        }
         if (world_now() >= end) {
             world_fail("liveness: not in %" PRIu64 " ms: %s", ns / NS_PER_MS, what);
             return false;
@@ -131,7 +134,7 @@ static void seed_script(void)
     workload_open(plan);
     nemesis_open(plan);
     while (world_now() < end || nemesis_faults() < plan->faults_min) {
-        if (!run_for(STEP_NS)) {
+        if (!run_for(STEP_NS) || cluster_is_lost()) {
             return;
         }
     }
@@ -163,6 +166,29 @@ static void note_disks(void)
     }
 }
 
+/* Behind a failure: what each member was about. */
+static void trace_members(void)
+{
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        const struct node *node = &nodes[i];
+        const struct driver *driver;
+
+        if (!cluster_is_up(node)) {
+            world_tracef("member %u: down%s", node->id, node->damaged ? ", its disk lost something" : "");
+            continue;
+        }
+        driver = &node->run->log->driver;
+        world_tracef("member %u: role %d term %" PRIu64 " leader %u last %" PRIu64 " of term %" PRIu64
+                     " durable %" PRIu64 " commit %" PRIu64 " applied %" PRIu64 "%s",
+                     node->id, driver->core != NULL ? (int)core_role(driver->core) : -1,
+                     driver->core != NULL ? core_term(driver->core) : 0,
+                     driver->core != NULL ? core_leader(driver->core) : 0, node->seen.last, node->seen.last_term,
+                     commitlog_durable_index(driver->options.log), driver->commit, driver->applied,
+                     process_paused(node->process) ? ", paused" : "");
+    }
+    world_tracef("committed %" PRIu64, history_last());
+}
+
 void run_plan(const struct plan *plan, void (*script)(void), struct run_result *out)
 {
     memset(out, 0, sizeof(*out));
@@ -177,7 +203,11 @@ void run_plan(const struct plan *plan, void (*script)(void), struct run_result *
     }
     note_disks();
     out->ok = world_failure() == NULL;
+    if (!out->ok) {
+        trace_members();
+    }
     snprintf(out->failure, sizeof(out->failure), "%s", out->ok ? "" : world_failure());
+    out->lost = cluster_is_lost();
     out->trace_hash = world_trace_hash();
     out->events = world_events();
     out->simulated_ns = world_now();

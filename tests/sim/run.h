@@ -10,6 +10,7 @@
 struct run_result {
     uint64_t seed;
     bool ok;
+    bool lost;                  /* more members than a minority were out for good: nothing can be said of the rest */
     char failure[RUN_TEXT_MAX]; /* its first word names what was broken */
     uint64_t trace_hash, events, simulated_ns, commits, faults, acked;
     uint64_t marks[MARKS];

@@ -4,6 +4,7 @@
 
 #include "tests/sim/history.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 static bool other_leads(void *data)
@@ -94,6 +95,7 @@ void scenario_disks_full(void)
         struct disk *disk = machine_disk(nodes[i].machine);
 
         cluster_excuse(&nodes[i], UINT64_MAX);
+        nodes[i].full_ns = UINT64_MAX;
         disk_set_capacity(disk, disk_used(disk) + 64u * 1024 * i);
     }
     if (!run_for(20 * NS_PER_S)) {
@@ -101,9 +103,39 @@ void scenario_disks_full(void)
     }
     for (uint32_t i = 0; i < cluster_size(); i++) {
         disk_set_capacity(machine_disk(nodes[i].machine), 0);
+        nodes[i].full_ns = world_now();
     }
     if (run_until_committed(15 * NS_PER_S)) {
         workload_stop();
         script_end();
     }
+}
+
+/* The sync of a vote fails, the process ends and starts again: what it then reads may be in the page cache alone. It
+ * must not speak in that term before its disk has it. */
+void scenario_failed_vote_sync(void)
+{
+    struct three n;
+
+    for (uint32_t round = 0; round < 12; round++) {
+        struct node *node;
+
+        if (!run_until_leader(10 * NS_PER_S) || !script_three(&n)) {
+            return;
+        }
+        node = round % 2 == 0 ? n.f : n.g;
+        cluster_excuse(node, UINT64_MAX);
+        disk_fail_in(machine_disk(node->machine), DISK_SYNC, 1 + round / 2 % 3, -EIO);
+        process_kill(n.l->process);
+        if (!run_for(2 * NS_PER_S)) {
+            return;
+        }
+        disk_fail_in(machine_disk(node->machine), DISK_SYNC, 0, 0);
+        machine_power_off(node->machine);
+        cluster_power_on(node);
+        if (!run_for(NS_PER_S)) {
+            return;
+        }
+    }
+    script_end();
 }

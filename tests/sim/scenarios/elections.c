@@ -69,7 +69,7 @@ void scenario_figure_8(void)
 void scenario_pipelining(void)
 {
     workload_open(cluster_plan);
-    for (uint32_t s = 0; s < 10; s++) {
+    for (uint32_t s = 0; s < 6; s++) {
         uint64_t before = history_commands();
 
         if (!run_for(NS_PER_S)) {

@@ -7,7 +7,7 @@ static void many_in_flight(struct plan *plan)
 {
     plan->inflight_entries_max = 256;
     plan->clients = 8;
-    plan->depth = 64;
+    plan->depth = 12;
     plan->think_ms = 0;
     plan->body_max = 64;
     plan->batch_max = 2;
@@ -39,6 +39,8 @@ const struct scenario scenarios[] = {
     {"isolated-leader", "a leader cut off with its clients", scenario_isolated_leader, 0, NULL},
     {"restarts", "all members restarted twenty times under load", scenario_restarts, 0, NULL},
     {"disks-full", "all disks full, then space again", scenario_disks_full, 0, NULL},
+    {"failed-vote-sync", "a vote whose sync failed is not believed after a restart", scenario_failed_vote_sync, 0,
+     NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 

@@ -25,5 +25,6 @@ void scenario_rejoin_after_power_cut(void);
 void scenario_isolated_leader(void);
 void scenario_restarts(void);
 void scenario_disks_full(void);
+void scenario_failed_vote_sync(void);
 
 #endif

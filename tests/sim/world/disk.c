@@ -19,25 +19,24 @@ void *__real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t fro
 int __real_munmap(void *at, size_t bytes);
 
 #define SECTOR 512u
-#define FILES_MAX 512
+#define FILES_MAX 1024
 #define FDS_MAX 512
 #define FD_FIRST 20000 /* no other descriptor looks like one of a disk */
-#define IMAGE_MIN 4096u
-#define IMAGE_MAPPED_MIN (1u << 20)
+#define IMAGE_MIN (64u << 10)
 #define HUNG_LOOK_NS (5 * NS_PER_MS)
 #define RUN_MAX 16u /* sectors that a power failure treats alike */
 
 struct file {
     struct node node;      /* in disk->files */
-    uint8_t *cache, *plat; /* owned, cap bytes each; zeros behind the sizes */
+    uint8_t *cache, *plat; /* owned, cap bytes each; zeros behind size_max */
     uint32_t *first_dirty; /* owned, by sector: the write that made it differ from the platter; 0: none */
     size_t cap;
-    uint64_t size, plat_size;
-    uint32_t writes;             /* so far */
-    uint32_t dirty_lo, dirty_hi; /* sectors outside [lo, hi) are clean */
-    bool map_written;            /* mapped for writing: what differs from the platter must be looked for */
-    bool stale;                  /* clean sectors may differ from the platter: a sync failed or went astray */
-    uint32_t maps, fds, names;   /* that keep it */
+    uint64_t size, plat_size, size_max; /* size_max: the largest size so far; zeros behind it */
+    uint32_t writes;                    /* so far */
+    uint32_t dirty_lo, dirty_hi;        /* sectors outside [lo, hi) are clean */
+    bool map_written;                   /* mapped for writing: what differs from the platter must be looked for */
+    bool stale;                         /* clean sectors may differ from the platter: a sync failed or went astray */
+    uint32_t maps, fds, names;          /* that keep it */
     struct process *mapped_by, *locked_by;
     int lock_fd;
 };
@@ -96,61 +95,74 @@ static struct disk *of(const struct rlog_disk *table)
 
 /* ---- images ---- */
 
-/* Large ones come from the system, which makes pages of zeros only where they are touched. */
+/* Images are kept for the next file: making one of fresh pages costs more than most of what is done with it. */
+static void *spare_images[64]; /* by the logarithm of their size; all zeros but the link at the front */
+
 static uint8_t *new_image(size_t cap)
 {
-    void *at;
+    void **spare = &spare_images[__builtin_ctzl(cap)];
+    void *at = *spare;
 
-    if (cap < IMAGE_MAPPED_MIN) {
-        return world_alloc(cap);
+    if (at != NULL) {
+        *spare = *(void **)at;
+        memset(at, 0, sizeof(void *));
+        return at;
     }
     at = __real_mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     MQ_ASSERT(at != MAP_FAILED);
     return at;
 }
 
-static void free_image(uint8_t *image, size_t cap)
+/* Bytes from @used on were never touched. */
+static void free_image(void *image, size_t cap, size_t used)
 {
-    if (cap < IMAGE_MAPPED_MIN) {
-        free(image);
-    } else {
-        __real_munmap(image, cap);
-    }
+    void **spare = &spare_images[__builtin_ctzl(cap)];
+
+    memset(image, 0, used);
+    *(void **)image = *spare;
+    *spare = image;
+}
+
+static size_t dirty_cap(size_t cap)
+{
+    return cap / SECTOR * sizeof(uint32_t);
 }
 
 static void free_images(struct file *file)
 {
-    free_image(file->cache, file->cap);
-    free_image(file->plat, file->cap);
-    free(file->first_dirty);
+    free_image(file->cache, file->cap, file->size_max);
+    free_image(file->plat, file->cap, file->size_max);
+    free_image(file->first_dirty, dirty_cap(file->cap), (file->size_max / SECTOR + 1) * sizeof(uint32_t));
 }
 
+static void set_size(struct file *file, uint64_t bytes)
+{
+    file->size = bytes;
+    file->size_max = bytes > file->size_max ? bytes : file->size_max;
+}
+
+/* Makes room for @bytes. */
 static void grow(struct file *file, uint64_t bytes)
 {
-    size_t cap = file->cap != 0 ? file->cap : IMAGE_MIN;
-    uint8_t *cache, *plat;
-    uint32_t *first_dirty;
+    struct file old = *file;
 
-    while (cap < bytes) {
-        cap *= 2;
+    file->cap = old.cap != 0 ? old.cap : IMAGE_MIN;
+    while (file->cap < bytes) {
+        file->cap *= 2;
     }
-    if (cap == file->cap) {
+    if (file->cap == old.cap) {
         return;
     }
     MQ_ASSERT(file->maps == 0); /* a mapped file has its full length */
-    cache = new_image(cap);
-    plat = new_image(cap);
-    first_dirty = world_alloc(cap / SECTOR * sizeof(first_dirty[0]));
-    if (file->cap != 0) {
-        memcpy(cache, file->cache, file->cap);
-        memcpy(plat, file->plat, file->cap);
-        memcpy(first_dirty, file->first_dirty, file->cap / SECTOR * sizeof(first_dirty[0]));
-        free_images(file);
+    file->cache = new_image(file->cap);
+    file->plat = new_image(file->cap);
+    file->first_dirty = (uint32_t *)(void *)new_image(dirty_cap(file->cap));
+    if (old.cap != 0) {
+        memcpy(file->cache, old.cache, old.size_max);
+        memcpy(file->plat, old.plat, old.size_max);
+        memcpy(file->first_dirty, old.first_dirty, (old.size_max + SECTOR - 1) / SECTOR * sizeof(uint32_t));
+        free_images(&old);
     }
-    file->cache = cache;
-    file->plat = plat;
-    file->first_dirty = first_dirty;
-    file->cap = cap;
 }
 
 static struct file *new_file(struct disk *disk, uint64_t bytes)
@@ -472,7 +484,7 @@ static void resize(struct file *file, uint64_t bytes)
         memset(file->cache + bytes, 0, file->size - bytes);
         mark_dirty(file, bytes, file->size - bytes);
     }
-    file->size = bytes;
+    set_size(file, bytes);
 }
 
 static int sim_open(const struct rlog_disk *table, const char *path, int flags, int mode)
@@ -567,7 +579,7 @@ static ssize_t sim_pwritev(const struct rlog_disk *table, int fd, const struct i
         write_back(disk, file);
     }
     grow(file, at + bytes);
-    file->size = at + bytes > file->size ? at + bytes : file->size;
+    set_size(file, at + bytes > file->size ? at + bytes : file->size);
     first = bytes > 4096 ? (size_t)rng_below(world_rng(), bytes / 4096 + 1) * 4096 : bytes;
     copy_vec(file->cache + at, vec, 0, first);
     mark_dirty(file, at, first);
@@ -635,7 +647,7 @@ static int sim_fallocate(const struct rlog_disk *table, int fd, uint64_t bytes)
     }
     if (rc == 0 && bytes > file->size) {
         grow(file, bytes);
-        file->size = bytes;
+        set_size(file, bytes);
     }
     return rc;
 }
@@ -1144,7 +1156,8 @@ void disk_copy(struct disk *to, struct disk *from)
 
         memcpy(file->cache, original->cache, original->size);
         memcpy(file->plat, original->cache, original->size);
-        file->size = file->plat_size = original->size;
+        set_size(file, original->size);
+        file->plat_size = original->size;
         set_name(&to->now, from->now.at[i].path, file);
         set_name(&to->durable, from->now.at[i].path, file);
     }

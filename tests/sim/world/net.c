@@ -62,12 +62,14 @@ struct sock {
     uint64_t last_at_ns; /* arrival of the last chunk */
     struct world_event arrive, timeout, connect, reset;
     uint32_t tries;
+    struct sock *next_listener;
     struct sock *queue_first, **queue_last, *queue_next; /* of a listener: connections to accept */
     void (*changed)(void *data);
     void *changed_data;
 };
 
 static struct sock *socks, **last_sock = &socks;
+static struct sock *listeners;
 static uint32_t n_socks;
 static size_t send_buffer = BUFFER_BYTES, receive_buffer = BUFFER_BYTES;
 static struct net_stats stats;
@@ -528,8 +530,8 @@ int sock_name(const struct sock *sock, bool peer, uint32_t *ip, uint16_t *port)
 
 static struct sock *listener_at(const struct machine *machine, uint16_t port)
 {
-    for (struct sock *sock = socks; sock != NULL; sock = sock->next) {
-        if (sock->state == LISTENING && sock->machine == machine && sock->port == port) {
+    for (struct sock *sock = listeners; sock != NULL; sock = sock->next_listener) {
+        if (sock->machine == machine && sock->port == port) {
             return sock;
         }
     }
@@ -554,6 +556,8 @@ int sock_listen(struct sock *sock)
         return -EADDRINUSE;
     }
     sock->state = LISTENING;
+    sock->next_listener = listeners;
+    listeners = sock;
     return 0;
 }
 
@@ -647,8 +651,19 @@ int sock_accept(struct sock *listener, struct sock **out)
 
 /* ---- closing ---- */
 
+static void forget_listener(struct sock *sock)
+{
+    struct sock **at = &listeners;
+
+    while (*at != sock) {
+        at = &(*at)->next_listener;
+    }
+    *at = sock->next_listener;
+}
+
 static void close_listener(struct sock *sock)
 {
+    forget_listener(sock);
     sock->state = CLOSED;
     while (sock->queue_first != NULL) {
         struct sock *waiting = sock->queue_first;
@@ -758,6 +773,9 @@ void net_machine_off(struct machine *machine)
         sock->out_fin = false;
         world_cancel(&sock->timeout);
         world_cancel(&sock->connect);
+        if (sock->state == LISTENING) {
+            forget_listener(sock);
+        }
         sock->queue_first = NULL;
         sock->state = sock->state == OPEN ? OPEN : CLOSED;
     }
@@ -791,5 +809,6 @@ void net_close(void)
         free(sock);
     }
     last_sock = &socks;
+    listeners = NULL;
     n_socks = 0;
 }
