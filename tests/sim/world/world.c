@@ -249,13 +249,18 @@ void world_trace_bytes(const void *bytes, size_t n)
 {
     size_t step = n > TRACE_ALL_BYTES ? n / TRACE_WORDS : sizeof(uint64_t);
     const uint8_t *at = bytes;
+    const size_t all = n;
     uint64_t word;
 
     for (size_t left = n; left >= sizeof(word); left -= step < left ? step : left, at += step) {
         memcpy(&word, at, sizeof(word));
         mix_in(word);
     }
-    mix_in(n);
+    word = 0;
+    n = n < sizeof(word) ? n : sizeof(word);
+    memcpy(&word, (const uint8_t *)bytes + all - n, n); /* the end */
+    mix_in(word);
+    mix_in(all);
 }
 
 static void print_line(FILE *to, const struct line *line)
