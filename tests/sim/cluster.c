@@ -316,7 +316,7 @@ void cluster_open(const struct plan *plan)
     memset(nodes, 0, sizeof(nodes));
     for (uint32_t i = 0; i < plan->nodes; i++) {
         struct node *node = &nodes[i];
-        char name[16], address[16];
+        char name[16], address[24];
 
         snprintf(name, sizeof(name), "m%u", i + 1);
         snprintf(address, sizeof(address), "10.0.0.%u", i + 1);

@@ -337,7 +337,7 @@ void invariants_opened(struct member_run *run)
 {
     struct node *node = run->node;
     struct seen *seen = &node->seen;
-    uint64_t promised = node->damaged ? 0 : least(seen->on_platter, history_last());
+    uint64_t promised = least(seen->on_platter, history_last());
     const struct meta *meta = &run->log->meta;
 
     if (meta->term < seen->promised_term || (meta->term == seen->vote_term && meta->vote != seen->vote)) {

@@ -5,6 +5,8 @@
  *   sim mutants [--seeds N] [NAME...]    a build with -DRAFTMQ_DEFECTS=ON
  *   sim list
  *
+ * With defects built in, run and scenarios take --defect NAME.
+ *
  * --seed S is the first seed and alone means that one only; --trace shows everything that happens; --hashes prints
  * one line per seed that must be the same everywhere. */
 #include "remoting/base/assert.h"
@@ -401,6 +403,13 @@ static bool parse(int argc, char **argv, struct options *options)
             options->trace = true;
         } else if (strcmp(argv[i], "--hashes") == 0) {
             options->hashes = true;
+#ifdef RAFTMQ_DEFECTS
+        } else if (strcmp(argv[i], "--defect") == 0 && i + 1 < argc) {
+            mq_defect = mq_defect_find(argv[++i]);
+            if (mq_defect == MQ_DEFECT_NONE) {
+                return false;
+            }
+#endif
         } else if (wants && i + 1 < argc) {
             value = strtoull(argv[i + 1], &end, 10);
             if (*end != '\0' || end == argv[i + 1]) {
