@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESTART_MIN_NS (20 * NS_PER_MS)
+#define RESTART_MIN_NS (NS_PER_MS)
 #define RESTART_MAX_NS (400 * NS_PER_MS)
 #define EXIT_REFUSED 3 /* of member_main: the log was not opened */
 #define EXIT_CLOSED 0
@@ -222,8 +222,8 @@ static void on_end(void *data, struct process *process, enum process_end how, in
     node->refusals = how == PROCESS_RETURNED && code != 0 ? node->refusals + 1 : 0;
     workload_ended(node);
     if (!node->stays_down) {
-        uint64_t wait =
-            rng_between(&rng, RESTART_MIN_NS, RESTART_MAX_NS) * (1 + (node->refusals < 8 ? node->refusals : 8));
+        uint64_t most = rng_below(&rng, 3) == 0 ? RESTART_MIN_NS : RESTART_MAX_NS;
+        uint64_t wait = rng_between(&rng, RESTART_MIN_NS, most) * (1 + (node->refusals < 8 ? node->refusals : 8));
 
         world_at(&node->restart, world_now() + wait, on_restart);
     }

@@ -5,6 +5,7 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
 #include "tests/sim/marks.h"
+#include "tests/sim/nemesis.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -161,6 +162,7 @@ static void note_truncated(struct node *node, uint64_t common, bool at_start)
     }
     if (common < seen->last && !at_start) {
         mark(MARK_TRUNCATED);
+        nemesis_moment(node, MOMENT_TRUNCATE);
         if (seen->last - common >= 2) {
             mark(MARK_TRUNCATED_MANY);
         }
@@ -291,6 +293,7 @@ static void look_at_leadership(struct member_run *run)
     world_tracef("member %u leads in term %" PRIu64 " last %" PRIu64 " committed %" PRIu64, node->id, term,
                  node->seen.last, history_last());
     check_complete(node, term);
+    nemesis_moment(node, MOMENT_LEAD);
     if (w.last_leader != 0 && w.last_leader != node->id) {
         mark(MARK_ELECTION);
         if (node->seen.last > history_last() + 1) {
@@ -351,6 +354,7 @@ void invariants_opened(struct member_run *run)
                    commitlog_last_index(run->log->commitlog), promised);
     }
     look_at_log(node, run->log->commitlog, true);
+    nemesis_moment(node, MOMENT_OPENED);
 }
 
 /* ---- apply ---- */
@@ -486,12 +490,14 @@ void invariants_send(struct member_run *run, const struct core_message *message)
         if (!message->vote.pre_vote) {
             check_term(node, message->term);
             check_vote(node, message->term, node->id);
+            nemesis_moment(node, MOMENT_STAND);
         }
         break;
     case CORE_VOTE_RESULT:
         if (message->vote_result.granted && !message->vote_result.pre_vote) {
             check_term(node, message->term);
             check_vote(node, message->term, message->peer);
+            nemesis_moment(node, MOMENT_VOTE);
         }
         break;
     case CORE_APPEND:
@@ -504,6 +510,7 @@ void invariants_send(struct member_run *run, const struct core_message *message)
                 world_fail("promise: member %u acknowledges entry %" PRIu64 ", entry %" PRIu64 " is not on its disk",
                            node->id, message->append_result.last_index, node->seen.on_platter + 1);
             }
+            nemesis_moment(node, MOMENT_ACK);
         }
         break;
     default:

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,6 +54,19 @@ static double seconds_since(const struct timeval *start)
 
     gettimeofday(&now, NULL);
     return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_usec - start->tv_usec) / 1e6;
+}
+
+/* Of this process and of the workers that have ended: other programs may share the processors. */
+static double cpu_seconds(void)
+{
+    struct rusage own, children;
+
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    return (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec + children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
+           (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec + children.ru_utime.tv_usec +
+                    children.ru_stime.tv_usec) /
+               1e6;
 }
 
 /* ---- run ---- */
@@ -177,7 +191,7 @@ static int cmd_run(const struct options *options)
     struct workers_options workers = {options->jobs, options->first, options->seeds, false,
                                       NULL,          on_result,      on_progress,    &sum};
     uint32_t never;
-    double s;
+    double s, cpu;
     int rc;
 
     gettimeofday(&sum.start, NULL);
@@ -203,18 +217,22 @@ static int cmd_run(const struct options *options)
         }
     }
     s = seconds_since(&sum.start);
+    cpu = cpu_seconds();
     if (!options->hashes) {
         never = print_marks(&sum);
         if (options->seeds >= MARKS_SEEDS && never != 0) {
             printf("FAIL %u marks never occurred in %" PRIu64 " seeds\n", never, options->seeds);
             sum.failed += never;
         }
-        printf("%" PRIu64 " seeds in %.1f s: %.1f seeds/s, %.0f times real time, %.2f million events/s\n"
+        printf("%" PRIu64
+               " seeds in %.1f s: %.1f seeds/s, %.0f times real time; %.1f s of processor time, %.0f times real "
+               "time on one processor, %.2f million events/s\n"
                "per seed: %.0f s simulated, %.0f committed entries, %.1f faults; %" PRIu64
                " ended early for want of a majority of whole disks\n",
-               options->seeds, s, (double)options->seeds / s, (double)sum.simulated_ns / 1e9 / s,
-               (double)sum.events / s / 1e6, (double)sum.simulated_ns / 1e9 / (double)options->seeds,
-               (double)sum.commits / (double)options->seeds, (double)sum.faults / (double)options->seeds, sum.lost);
+               options->seeds, s, (double)options->seeds / s, (double)sum.simulated_ns / 1e9 / s, cpu,
+               (double)sum.simulated_ns / 1e9 / cpu, (double)sum.events / cpu / 1e6,
+               (double)sum.simulated_ns / 1e9 / (double)options->seeds, (double)sum.commits / (double)options->seeds,
+               (double)sum.faults / (double)options->seeds, sum.lost);
         printf("sim: %" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed);
     }
     return sum.failed != 0;

@@ -159,6 +159,55 @@ static bool restart_begin(struct fault *fault)
     return true;
 }
 
+/* The process is killed, or its machine loses power, right behind the step that was chosen. */
+static struct {
+    bool set, power;
+    enum moment moment;
+    uint32_t left;
+    struct node *node;
+    struct world_event event;
+} trap;
+
+static bool at_moment_begin(struct fault *fault)
+{
+    (void)fault;
+    if (trap.set || trap.event.slot != 0) {
+        return false;
+    }
+    trap.set = true;
+    trap.power = rng_below(&rng, 3) == 0;
+    trap.moment = (enum moment)rng_below(&rng, MOMENTS);
+    trap.left = trap.moment == MOMENT_ACK ? (uint32_t)rng_between(&rng, 1, 200) : (uint32_t)rng_between(&rng, 1, 3);
+    return true;
+}
+
+static void on_trap(struct world_event *event)
+{
+    struct node *node = trap.node;
+
+    (void)event;
+    if (node->process == NULL || !process_alive(node->process)) {
+        return;
+    }
+    mark(MARK_AT_MOMENT);
+    world_tracef("fault: member %u at moment %d", node->id, trap.moment);
+    if (trap.power) {
+        machine_power_off(node->machine);
+        cluster_power_on(node);
+    } else {
+        do_kill(node);
+    }
+}
+
+void nemesis_moment(struct node *node, enum moment moment)
+{
+    if (trap.set && trap.moment == moment && --trap.left == 0) {
+        trap.set = false;
+        trap.node = node;
+        world_at(&trap.event, world_now(), on_trap);
+    }
+}
+
 static bool slow_processor_begin(struct fault *fault)
 {
     fault->node = any_up();
@@ -501,6 +550,7 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_POWER_ALL] = {"power-all", MARK_POWER_ALL, 100, 2000, power_all_begin, NULL, power_all_end},
     [FAULT_PAUSE] = {"pause", MARK_PAUSE, 20, 6000, pause_begin, NULL, pause_end},
     [FAULT_RESTART] = {"restart", MARK_RESTART, 0, 0, restart_begin},
+    [FAULT_AT_MOMENT] = {"at-moment", MARK_TRAP_SET, 0, 0, at_moment_begin},
     [FAULT_PARTITION] = {"partition", MARK_PARTITION, 100, 8000, partition_begin, NULL, all_links_end},
     [FAULT_LEADER_CUT_OFF] = {"leader-cut-off", MARK_LEADER_CUT_OFF, 100, 8000, leader_cut_begin, NULL,
                               leader_cut_end},
@@ -624,6 +674,8 @@ uint32_t nemesis_faults(void)
 void nemesis_heal(void)
 {
     healing = true;
+    trap.set = false;
+    world_cancel(&trap.event);
     world_cancel(&next);
     for (uint32_t i = 0; i < UNDER_WAY_MAX; i++) {
         if (faults[i].end_ns != 0) {
@@ -650,6 +702,8 @@ void nemesis_heal(void)
 void nemesis_close(void)
 {
     world_cancel(&next);
+    trap.set = false;
+    world_cancel(&trap.event);
     for (uint32_t i = 0; i < UNDER_WAY_MAX; i++) {
         world_cancel(&faults[i].event);
     }

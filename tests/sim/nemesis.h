@@ -13,6 +13,7 @@ enum fault_kind {
     FAULT_POWER_ALL,
     FAULT_PAUSE,
     FAULT_RESTART,
+    FAULT_AT_MOMENT,
     FAULT_PARTITION,
     FAULT_LEADER_CUT_OFF,
     FAULT_ONE_WAY,
@@ -37,6 +38,12 @@ enum fault_kind {
 /* Whether what this kind needs is there in this build. */
 bool fault_is_offered(enum fault_kind kind);
 const char *fault_name(enum fault_kind kind);
+
+/* Steps of a member at which a fault may be set to strike. */
+enum moment { MOMENT_VOTE, MOMENT_STAND, MOMENT_ACK, MOMENT_LEAD, MOMENT_TRUNCATE, MOMENT_OPENED, MOMENTS };
+
+/* From the checks, inside: @node does this now. */
+void nemesis_moment(struct node *node, enum moment moment);
 
 /* Faults begin now. */
 void nemesis_open(const struct plan *plan);

@@ -41,8 +41,8 @@ static void draw_clients(struct plan *plan, struct rng *rng)
 
     plan->clients = (uint32_t)rng_between(rng, 2, 8);
     plan->depth = depths[rng_below(rng, 5)];
-    /* About 30 operations a second in all, more where faults take time from them. */
-    plan->think_ms = plan->clients * (uint32_t)rng_between(rng, 20, 30);
+    /* About 24 operations a second in all, less where faults take time from them. */
+    plan->think_ms = plan->clients * (uint32_t)rng_between(rng, 35, 50);
     plan->body_max = (uint32_t)rng_between(rng, 64, largest < OP_BODY_MAX ? largest : OP_BODY_MAX);
     plan->batch_max = (uint32_t)rng_between(rng, 2, 6);
 }
@@ -60,7 +60,7 @@ static void draw_faults(struct plan *plan, struct rng *rng)
         }
     }
     plan->fault_gap_ms = (uint32_t)rng_between(rng, 500, 5000);
-    plan->faults_ns = 110 * NS_PER_S;
+    plan->faults_ns = 115 * NS_PER_S;
     plan->faults_min = 10;
     plan->commits_min = 2000;
 }
