@@ -73,14 +73,19 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
     }
     front = padded(PEER_HEAD_BYTES + frame.header_bytes);
     frame.bytes = front + frame.raw_bytes;
+    frame.header = at + PEER_HEAD_BYTES;
+    frame.raw = at + front;
+    if (n < front) {
+        out->bytes = front;
+        return MQ_EAGAIN;
+    }
+    /* Before anybody waits for raw bytes whose number may be wrong: they would swallow the frames behind. */
+    if (mq_crc32c(mq_crc32c(0, at, 16), frame.header, frame.header_bytes) != load32(at + 16)) {
+        return MQ_ECORRUPT;
+    }
     if (n < frame.bytes) {
         out->bytes = frame.bytes;
         return MQ_EAGAIN;
-    }
-    frame.header = at + PEER_HEAD_BYTES;
-    frame.raw = at + front;
-    if (mq_crc32c(mq_crc32c(0, at, 16), frame.header, frame.header_bytes) != load32(at + 16)) {
-        return MQ_ECORRUPT;
     }
     *out = frame;
     return 0;

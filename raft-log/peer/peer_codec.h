@@ -83,8 +83,8 @@ struct peer_frame {
 };
 
 /* Looks at the @n bytes at @at. @raw_max: raw bytes this connection may send. Returns 0; MQ_EAGAIN with out->bytes
- * set to what is needed (PEER_HEAD_BYTES, or the whole frame); MQ_EVERSION (another version of the protocol);
- * MQ_EBADMSG; MQ_ETOOBIG; MQ_ECORRUPT (the checksum does not hold). */
+ * set to what is needed (PEER_HEAD_BYTES, all before the raw bytes, or the whole frame); MQ_EVERSION (another version
+ * of the protocol); MQ_EBADMSG; MQ_ETOOBIG; MQ_ECORRUPT (the checksum does not hold). */
 int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer_frame *out);
 
 /* Each returns 0 or MQ_EBADMSG, with @out untouched. */

@@ -169,6 +169,23 @@ static void decode_refuses_what_is_no_frame(void **state)
     }
 }
 
+/* Else a length that was damaged on its way would swallow the frames behind it. */
+static void a_damaged_length_is_seen_before_the_entries_have_come(void **state)
+{
+    struct mq_buf bytes = {0};
+    struct peer_frame frame;
+    size_t front;
+
+    (void)state;
+    assert_int_equal(peer_message_encode(&APPEND, 512, &bytes), 0);
+    front = bytes.len;
+    assert_int_equal(peer_frame_decode(bytes.base, front, 1u << 20, &frame), MQ_EAGAIN);
+    assert_int_equal(frame.bytes, front + 512);
+    bytes.base[14] = 8; /* half a megabyte of entries */
+    assert_int_equal(peer_frame_decode(bytes.base, front, 1u << 20, &frame), MQ_ECORRUPT);
+    mq_buf_free(&bytes);
+}
+
 static void entries_must_fill_their_frame(void **state)
 {
     struct rlog_header header = {.type = RLOG_COMMAND, .payload_bytes = 10, .index = 2, .term = 1};
@@ -195,10 +212,14 @@ static void entries_must_fill_their_frame(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_frame_has_its_golden_bytes),         cmocka_unit_test(every_message_comes_back),
-        cmocka_unit_test(a_claim_comes_back_and_is_no_message), cmocka_unit_test(hello_and_founding_come_back),
-        cmocka_unit_test(a_frame_says_how_many_bytes_it_needs), cmocka_unit_test(decode_refuses_what_is_no_frame),
+        cmocka_unit_test(a_frame_has_its_golden_bytes),
+        cmocka_unit_test(every_message_comes_back),
+        cmocka_unit_test(a_claim_comes_back_and_is_no_message),
+        cmocka_unit_test(hello_and_founding_come_back),
+        cmocka_unit_test(a_frame_says_how_many_bytes_it_needs),
+        cmocka_unit_test(decode_refuses_what_is_no_frame),
         cmocka_unit_test(entries_must_fill_their_frame),
+        cmocka_unit_test(a_damaged_length_is_seen_before_the_entries_have_come),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
