@@ -13,6 +13,7 @@
 #include "remoting/base/log.h"
 #include "tests/sim/invariants.h"
 #include "tests/sim/marks.h"
+#include "tests/sim/nemesis.h"
 #include "tests/sim/workload.h"
 
 #include <inttypes.h>
@@ -302,6 +303,29 @@ void cluster_good_links(void)
     }
 }
 
+/* How a log line of production code begins, and what it says about the run. */
+static const struct {
+    const char *start;
+    enum mark mark;
+} told[] = {
+    {"finishing an interrupted truncation", MARK_CUT_FINISHED},
+    {"cut a torn tail", MARK_TORN_CUT},
+    {"a write has not ended", MARK_SILENT},
+    {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},
+};
+
+static void on_line(const char *fmt)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+        if (strncmp(fmt, told[i].start, strlen(told[i].start)) == 0) {
+            mark(told[i].mark);
+        }
+    }
+    if (process_current() != NULL && strncmp(fmt, "truncate from", strlen("truncate from")) == 0) {
+        nemesis_moment(cluster_of_machine(process_machine(process_current())), MOMENT_TRUNCATE);
+    }
+}
+
 /* A member whose disk is full may find no other end. */
 static bool on_abort(const struct process *process)
 {
@@ -312,6 +336,7 @@ void cluster_open(const struct plan *plan)
 {
     cluster_plan = plan;
     world_on_abort(on_abort);
+    world_on_line(on_line);
     rng_seed(&rng, plan->seed, 3);
     memset(nodes, 0, sizeof(nodes));
     for (uint32_t i = 0; i < plan->nodes; i++) {

@@ -204,7 +204,9 @@ void nemesis_moment(struct node *node, enum moment moment)
     if (trap.set && trap.moment == moment && --trap.left == 0) {
         trap.set = false;
         trap.node = node;
-        world_at(&trap.event, world_now(), on_trap);
+        /* At once, or while the step's writes are on their way. */
+        world_at(&trap.event, world_now() + (rng_below(&rng, 2) == 0 ? 0 : rng_below(&rng, 6 * plan->sync_max_ns)),
+                 on_trap);
     }
 }
 
