@@ -328,7 +328,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     if (rc != 0) {
         return rc;
     }
-    rc = commit_mark_open(&log->mark, &rlog_disk_real, o->dir, log->meta.incarnation, problem);
+    rc = commit_mark_open(&log->mark, o->disk, o->dir, log->meta.incarnation, problem);
     if (rc != 0) {
         goto err_after_meta;
     }
