@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATES 40000u
+#define STATES 25000u
 #define STATES_OF_HISTORY 200u
 #define FAILURES_SHOWN 5u
 #define SECTOR 512u

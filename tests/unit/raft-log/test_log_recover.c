@@ -607,6 +607,30 @@ static void end_whose_sync_failed_is_not_believed(void **state)
     done_with(&f, disk);
 }
 
+/* --- rot behind our back ------------------------------------------------------------------------------------ */
+
+static void read_what_has_rotted(void *data)
+{
+    struct log_fixture f;
+    struct mem_disk *disk = with_entries(&f, PAYLOAD);
+    struct commitlog_entry entry;
+
+    (void)data;
+    log_fixture_open(&f);
+    file(disk, FIRST)[420] ^= 1;
+    (void)commitlog_get(f.log, 3, &entry);
+}
+
+static void entry_that_rots_while_the_log_is_open_ends_the_process(void **state)
+{
+    struct mq_buf lines = {0};
+
+    (void)state;
+    assert_int_equal(log_run_child(read_what_has_rotted, NULL, &lines), 1);
+    assert_non_null(memmem(lines.base, lines.len, "reading an entry failed for log/00000000000000000000", 51));
+    mq_buf_free(&lines);
+}
+
 /* --- failing calls ------------------------------------------------------------------------------------------ */
 
 enum damage { NONE, TORN, ROTTEN, DAMAGES };
@@ -689,6 +713,7 @@ int main(void)
         cmocka_unit_test(segments_that_do_not_fit_together_are_refused),
         cmocka_unit_test(entry_that_a_killed_process_did_not_sync_is_durable_after_open),
         cmocka_unit_test(end_whose_sync_failed_is_not_believed),
+        cmocka_unit_test(entry_that_rots_while_the_log_is_open_ends_the_process),
         cmocka_unit_test(every_failing_call_of_an_open_is_reported_and_does_no_harm),
     };
 
