@@ -70,8 +70,6 @@ static int reserve_stand_ins(struct driver *driver, uint32_t n)
     return 0;
 }
 
-/* ---- carrying out an update ---- */
-
 /* Gives the writer what was appended. */
 static void kick(struct driver *driver)
 {
@@ -103,12 +101,47 @@ static void write_own_barrier(struct driver *driver)
     MQ_ASSERT(rc == 0);
 }
 
+/* ---- who belongs to the group ---- */
+
+static void note_change(struct driver *driver, uint64_t index, const uint8_t *payload, uint32_t n)
+{
+    struct membership got;
+    int rc = membership_decode(payload, n, &got);
+
+    MQ_ASSERT(rc == 0); /* the core has decoded it */
+    driver->former = driver->current;
+    driver->former_index = driver->current_index;
+    driver->current = got;
+    driver->current_index = index;
+    driver->members_due = true;
+}
+
+static void forget_change(struct driver *driver, uint64_t index)
+{
+    if (driver->current_index >= index) {
+        driver->current = driver->former;
+        driver->current_index = driver->former_index;
+        driver->members_due = true;
+    }
+}
+
+const struct membership *driver_applied_membership(const struct driver *driver, uint64_t *index)
+{
+    bool applied = driver->current_index <= driver->applied;
+
+    *index = applied ? driver->current_index : driver->former_index;
+    return applied ? &driver->current : &driver->former;
+}
+
+/* ---- carrying out an update ---- */
+
 static void truncate_log(struct driver *driver, uint64_t index)
 {
     uint64_t last = commitlog_last_index(driver->options.log);
 
     MQ_ASSERT(index > driver->commit && index > driver->applied); /* I1 */
     commitlog_truncate(driver->options.log, index);
+    forget_change(driver, index);
     if (RAFTMQ_DEFECT(STALE_NOTICE)) {
         driver->durable_index = last;
     } else if (driver->durable_index >= index) {
@@ -140,6 +173,9 @@ static void write_entries(struct driver *driver, const struct core_update *updat
 
         if (rc != 0) {
             die("an entry that was checked does not fit the log", entry->header.index);
+        }
+        if (entry->header.type == RLOG_CHANGE) {
+            note_change(driver, entry->header.index, entry->bytes + RLOG_HEADER_BYTES, entry->header.payload_bytes);
         }
     }
     kick(driver);
@@ -204,6 +240,9 @@ static void arm(struct driver *driver)
     uint64_t at = core_timeout_at(driver->core);
     uint64_t now;
 
+    if (driver->transfer != NULL && driver->transfer_end_ms < at) {
+        at = driver->transfer_end_ms;
+    }
     if (driver->wake_ms != 0 && driver->wake_ms <= at) {
         return;
     }
@@ -238,6 +277,7 @@ static void apply_change(struct driver *driver, uint64_t index, const uint8_t *p
     }
     carry_out(driver, &update, &NO_ORIGIN);
     driver->again = true;
+    driver->members_due = true;
 }
 
 static void apply_one(struct driver *driver)
@@ -337,6 +377,14 @@ static void tell_room(struct driver *driver)
     driver->room_due = false;
 }
 
+static void tell_members(struct driver *driver)
+{
+    if (driver->members_due && !driver->closing) {
+        driver->members_due = false;
+        driver->options.env->members(driver->options.env);
+    }
+}
+
 /* Everything that follows from steps and may call the owner. Callbacks that come back here only ask for another
  * round. */
 static void settle(struct driver *driver)
@@ -352,6 +400,8 @@ static void settle(struct driver *driver)
         role_settle(driver);
         apply_slice(driver);
         role_settle(driver); /* the barrier may have been applied */
+        transfer_settle(driver);
+        tell_members(driver);
         tell_room(driver);
     }
     driver->settling = false;
@@ -362,33 +412,133 @@ static void settle(struct driver *driver)
 
 /* ---- events ---- */
 
-/* Fills the stand-ins of the whole log. CHANGE payloads are copied to @changes. Returns 0 or MQ_ENOMEM. */
-static int load_stand_ins(struct driver *driver, struct core_entry *list, uint64_t n, struct mq_buf *changes,
-                          uint64_t *last_change)
+/* What the core is told of the log. CHANGE payloads are copied to @changes, where the stand-ins' and the base's point
+ * in the end. */
+struct image {
+    struct core_base base;
+    struct core_entry *list; /* owned */
+    uint64_t n;
+    uint64_t last_change; /* the last one that is applied, behind the base; 0: none */
+    struct mq_buf changes;
+};
+
+/* Copies a membership. The place is an offset until all are there: the buffer may still move. */
+static int keep_change(struct image *image, const uint8_t *change, uint32_t bytes, const uint8_t **at)
+{
+    *at = (const uint8_t *)(uintptr_t)image->changes.len;
+    return mq_buf_put(&image->changes, change, bytes);
+}
+
+/* The core's base is the log's, unless the membership as of that is not known: entries put before it may not tell.
+ * Then it is the last CHANGE entry that is known to be committed, and the core does not know of what lies before. */
+static int load_base(const struct driver *driver, struct image *image)
+{
+    struct commitlog *log = driver->options.log;
+    struct commitlog_entry entry;
+    struct rlog_base base;
+
+    commitlog_base_get(log, &base);
+    if (base.index == 0) {
+        return 0;
+    }
+    image->base = (struct core_base){.index = base.index, .term = base.term, .change_index = base.change_index};
+    if (base.change_bytes == 0 || base.change_index > base.index) {
+        uint64_t index = commitlog_change_before(log, driver->applied);
+
+        if (index == 0 || commitlog_get(log, index, &entry) != 0) {
+            return MQ_ECORRUPT;
+        }
+        image->base = (struct core_base){.index = index, .term = entry.header.term, .change_index = index};
+        base.change = entry.bytes + RLOG_HEADER_BYTES;
+        base.change_bytes = entry.header.payload_bytes;
+    }
+    image->base.change_bytes = base.change_bytes;
+    return keep_change(image, base.change, base.change_bytes, &image->base.change);
+}
+
+static int load_entries(const struct driver *driver, struct image *image)
 {
     struct commitlog_entry entry;
+    int rc = 0;
 
-    for (uint64_t i = 0; i < n; i++) {
-        int rc = commitlog_get(driver->options.log, i + 1, &entry);
+    for (uint64_t i = 0; i < image->n && rc == 0; i++) {
+        struct core_entry *stand_in = &image->list[i];
 
+        rc = commitlog_get(driver->options.log, image->base.index + 1 + i, &entry);
         MQ_ASSERT(rc == 0);
-        list[i] = (struct core_entry){.term = entry.header.term, .type = entry.header.type};
-        if (entry.header.type != RLOG_CHANGE) {
-            continue;
+        *stand_in = (struct core_entry){.term = entry.header.term, .type = entry.header.type};
+        if (stand_in->type == RLOG_CHANGE) {
+            stand_in->change_bytes = entry.header.payload_bytes;
+            rc = keep_change(image, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, &stand_in->change);
+            image->last_change = entry.header.index <= driver->applied ? entry.header.index : image->last_change;
         }
-        /* An offset until all are there: the buffer may still move. */
-        list[i].change = (const uint8_t *)(uintptr_t)changes->len;
-        list[i].change_bytes = entry.header.payload_bytes;
-        rc = mq_buf_put(changes, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes);
-        if (rc != 0) {
-            return rc;
-        }
-        *last_change = i + 1 <= driver->applied ? i + 1 : *last_change;
     }
-    for (uint64_t i = 0; i < n; i++) {
-        if (list[i].type == RLOG_CHANGE) {
-            list[i].change = changes->base + (uintptr_t)list[i].change;
+    return rc;
+}
+
+static int load_image(const struct driver *driver, struct image *image)
+{
+    int rc = load_base(driver, image);
+
+    if (rc == 0) {
+        image->n = commitlog_last_index(driver->options.log) - image->base.index;
+        image->list = mq_calloc(image->n + 1, sizeof(image->list[0]));
+        rc = image->list != NULL ? load_entries(driver, image) : MQ_ENOMEM;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    if (image->base.change_bytes > 0) {
+        image->base.change = image->changes.base + (uintptr_t)image->base.change;
+    }
+    for (uint64_t i = 0; i < image->n; i++) {
+        if (image->list[i].type == RLOG_CHANGE) {
+            image->list[i].change = image->changes.base + (uintptr_t)image->list[i].change;
         }
+    }
+    return 0;
+}
+
+static void note_changes(struct driver *driver, const struct image *image)
+{
+    if (image->base.index > 0) {
+        note_change(driver, image->base.change_index, image->base.change, image->base.change_bytes);
+    }
+    for (uint64_t i = 0; i < image->n; i++) {
+        if (image->list[i].type == RLOG_CHANGE) {
+            note_change(driver, image->base.index + 1 + i, image->list[i].change, image->list[i].change_bytes);
+        }
+    }
+}
+
+/* The first steps of a core that was made. */
+static int start_core(struct driver *driver, const struct image *image)
+{
+    const struct driver_options *o = &driver->options;
+    struct core_log log = {
+        .term = o->meta->term,
+        .vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote,
+        .commit = driver->commit > image->base.index ? driver->commit : image->base.index,
+        .base = image->base,
+        .entries = image->list,
+        .n = image->n,
+    };
+    struct core_update update;
+    int rc = core_start(driver->core, now_of(driver), &log, &update);
+
+    if (rc != 0) {
+        return rc;
+    }
+    driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;
+    note_changes(driver, image);
+    carry_out(driver, &update, &NO_ORIGIN);
+    if (image->last_change > 1) { /* entry 1 is known to be committed */
+        const struct core_entry *entry = &image->list[image->last_change - image->base.index - 1];
+
+        rc = core_change_applied(driver->core, now_of(driver), image->last_change, entry->change, entry->change_bytes,
+                                 &update);
+        MQ_ASSERT(rc == 0);
+        carry_out(driver, &update, &NO_ORIGIN);
     }
     return 0;
 }
@@ -396,52 +546,28 @@ static int load_stand_ins(struct driver *driver, struct core_entry *list, uint64
 int driver_start(struct driver *driver)
 {
     const struct driver_options *o = &driver->options;
-    struct core_options options = {o->self, o->election_ms, o->heartbeat_ms, o->seed};
-    uint64_t n = commitlog_last_index(o->log);
-    struct core_entry *list = mq_calloc(n, sizeof(list[0]));
-    struct mq_buf changes = {0};
-    struct core_update update;
-    uint64_t last_change = 0;
-    int rc = list != NULL ? 0 : MQ_ENOMEM;
+    struct core_options options = {o->self, o->election_ms, o->heartbeat_ms, o->seed, o->meta->incarnation};
+    struct image image = {0};
+    int rc;
 
-    MQ_ASSERT(driver->core == NULL && n > 0 && commitlog_durable_index(o->log) == n);
-    if (rc == 0) {
-        rc = load_stand_ins(driver, list, n, &changes, &last_change);
-    }
+    MQ_ASSERT(driver->core == NULL && commitlog_durable_index(o->log) == commitlog_last_index(o->log));
+    rc = load_image(driver, &image);
     if (rc == 0) {
         rc = core_new(&options, &driver->core);
     }
     if (rc == 0) {
         core_set_claim(driver->core, o->meta->claim.term, o->meta->claim.index);
+        rc = start_core(driver, &image);
     }
     if (rc == 0) {
-        struct core_log log = {
-            .term = o->meta->term,
-            .vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote,
-            .commit = driver->commit,
-            .entries = list,
-            .n = n,
-        };
-
-        rc = core_start(driver->core, now_of(driver), &log, &update);
-    }
-    if (rc == 0) {
-        driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;
-        carry_out(driver, &update, &NO_ORIGIN);
-        if (last_change > 1) { /* entry 1 is known to be committed */
-            rc = core_change_applied(driver->core, now_of(driver), last_change, list[last_change - 1].change,
-                                     list[last_change - 1].change_bytes, &update);
-            MQ_ASSERT(rc == 0);
-            carry_out(driver, &update, &NO_ORIGIN);
-        }
         arm(driver);
         o->env->soon(o->env); /* the owner hears of its role from a later turn */
     } else {
         core_free(driver->core);
         driver->core = NULL;
     }
-    mq_buf_free(&changes);
-    mq_free(list);
+    mq_buf_free(&image.changes);
+    mq_free(image.list);
     return rc;
 }
 
@@ -449,6 +575,7 @@ void driver_stop(struct driver *driver)
 {
     driver->closing = true;
     propose_fail_all(driver);
+    transfer_fail(driver);
 }
 
 /* The end of a log, as far as the next entry tells whether it belongs there. */
@@ -593,6 +720,7 @@ void driver_timeout(struct driver *driver)
         return;
     }
     if (now >= core_timeout_at(driver->core)) {
+        core_set_outside(driver->core, driver->outside);
         rc = core_timeout(driver->core, now, &update);
         MQ_ASSERT(rc == 0);
         carry_out(driver, &update, &NO_ORIGIN);
@@ -634,10 +762,48 @@ int driver_append(struct driver *driver, uint8_t type, struct rlog_blob *blob, i
     if (rc != 0) {
         return rc;
     }
+    if (type == RLOG_CHANGE) {
+        entry.change = rlog_blob_payload(blob); /* the log holds it until it is durable */
+        entry.change_bytes = header.payload_bytes;
+        note_change(driver, header.index, entry.change, entry.change_bytes);
+    }
     kick(driver);
     rc = core_submit(driver->core, now_of(driver), &entry, &update);
     MQ_ASSERT(rc == 0); /* a leader that may submit does not refuse */
     carry_out(driver, &update, &APPENDED);
     arm(driver);
     return 0;
+}
+
+int driver_change(struct driver *driver, const struct membership *to)
+{
+    struct mq_buf payload = {0};
+    struct rlog_blob *blob;
+    int rc = membership_encode(to, &payload);
+
+    MQ_ASSERT(core_can_change(driver->core));
+    if (rc == 0) {
+        rc = blob_pool_take(driver->options.blobs, NULL, (uint32_t)payload.len, &blob);
+    }
+    if (rc == 0) {
+        memcpy(rlog_blob_payload(blob), payload.base, payload.len);
+        blob->payload_bytes = (uint32_t)payload.len;
+        rc = driver_append(driver, RLOG_CHANGE, blob, driver->options.env->wall_ms(driver->options.env), 0, 0);
+        if (rc != 0) {
+            net_ref_release(&blob->ref);
+        }
+    }
+    mq_buf_free(&payload);
+    return rc;
+}
+
+int driver_hand_over(struct driver *driver, uint32_t target)
+{
+    struct core_update update;
+    int rc = core_transfer(driver->core, now_of(driver), target, &update);
+
+    if (rc == 0) {
+        carry_out(driver, &update, &NO_ORIGIN);
+    }
+    return rc;
 }

@@ -4,11 +4,12 @@
  * Every event (a message, a notice from the disk, a time-out, a proposal) is one step of the core, whose update is
  * carried out before the next step: term and vote durable; truncation; entries to the log and to the writer;
  * messages. Only then, outside of any step, comes what may call the owner back: role (role.c), apply, callbacks of
- * proposals, room. Callbacks may propose. */
+ * proposals, news of the membership, transfer (transfer.c), room. Callbacks may propose. */
 #ifndef RLOG_DRIVER_H
 #define RLOG_DRIVER_H
 
 #include "raft-log/core/core.h"
+#include "raft-log/core/member.h"
 #include "raft-log/include/raftlog/raftlog.h"
 #include "raft-log/log/blob.h"
 #include "raft-log/log/commitlog.h"
@@ -24,6 +25,8 @@ struct rlog_env {
     void (*soon)(struct rlog_env *env);
     /* Sends to message->peer or drops. Never calls the driver. */
     void (*send)(struct rlog_env *env, const struct core_message *message);
+    /* The membership, what of it is applied, or our role changed. Outside of any step; may call the driver. */
+    void (*members)(struct rlog_env *env);
 };
 
 struct driver_options {
@@ -55,6 +58,18 @@ struct driver {
     uint64_t disk_ms;                     /* when the writer began or last ended something */
     bool silent;                          /* leading with a disk that hangs */
 
+    /* Who belongs to the group: the last CHANGE entry of the log, applied or not, and the one before, which holds
+     * when that is replaced. Index 0: none yet. */
+    struct membership current, former;
+    uint64_t current_index, former_index;
+    bool members_due; /* env->members waits for its turn */
+    bool outside;     /* the group goes on without this directory: it stands for no election */
+
+    /* transfer.c */
+    struct rlog_transfer *transfer; /* running; NULL */
+    uint64_t transfer_term, transfer_half_ms, transfer_end_ms;
+    bool transfer_told; /* the core hands over */
+
     /* role.c */
     struct rlog_role role; /* as told to the owner */
     enum rlog_role_kind core_role_seen;
@@ -80,7 +95,7 @@ void driver_fini(struct driver *driver);
  * second with the index applied last. */
 void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t index, uint64_t last), void *data);
 
-/* Takes part: the log holds at least entry 1. Returns 0, or a negative code. */
+/* Takes part, also with an empty log, which a leader is to fill. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);
 
 /* Nothing is applied, told or sent from now on; outstanding proposals get MQ_EUNSURE here. */
@@ -99,12 +114,26 @@ void driver_continue(struct driver *driver);
 int driver_append(struct driver *driver, uint8_t type, struct rlog_blob *blob, int64_t wall_ms, uint32_t records,
                   uint32_t items);
 
+/* Appends a CHANGE entry; @to differs from the present membership by one member. Writable leader whose
+ * core_can_change. Returns 0 or MQ_ENOMEM. */
+int driver_change(struct driver *driver, const struct membership *to);
+
+/* The core tells @target to take over. Returns 0 or a negative code. */
+int driver_hand_over(struct driver *driver, uint32_t target);
+
+/* The membership as applied here, and the index of its entry (0: none). */
+const struct membership *driver_applied_membership(const struct driver *driver, uint64_t *index);
+
 /* Everything below is safe to read here: committed and durable on this node. */
 uint64_t driver_apply_limit(const struct driver *driver);
 
 /* role.c: tells the owner what changed; answers proposals when leadership is gone; makes the barrier of a new
  * leadership. */
 void role_settle(struct driver *driver);
+
+/* transfer.c: goes on with handing over leadership. */
+void transfer_settle(struct driver *driver);
+void transfer_fail(struct driver *driver);
 
 /* propose.c */
 void propose_applied(struct driver *driver, uint64_t index, uint32_t entry_bytes);

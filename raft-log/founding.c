@@ -28,64 +28,39 @@ static uint32_t slot_of(const struct founding *founding, uint32_t id)
     return i;
 }
 
-static bool same_ids(const struct rlog_options *o, const struct membership *membership)
-{
-    if (membership->n != o->n_members) {
-        return false;
-    }
-    for (uint32_t i = 0; i < o->n_members; i++) {
-        if (membership_find(membership, o->members[i].id) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- what is on disk ---- */
 
-static void print_ids(const struct membership *membership, struct mq_buf *out)
+/* The first membership that is here: that of entry 1, or the one that the log begins behind. */
+static int read_first_membership(const struct rlog *log, struct membership *out)
 {
-    for (uint32_t i = 0; i < membership->n; i++) {
-        mq_buf_printf(out, "%s%" PRIu32, i > 0 ? " " : "", membership->members[i].id);
-    }
-}
+    struct commitlog_entry entry;
+    struct rlog_base base;
 
-static int check_founded(const struct founding *founding, const struct membership *membership, struct mq_buf *problem)
-{
-    const struct rlog_options *o = options_of(founding);
-    const struct member *self = membership_find(membership, o->self);
+    commitlog_base_get(log->commitlog, &base);
+    if (base.index > 0 && base.change_bytes > 0) {
+        return membership_decode(base.change, base.change_bytes, out);
+    }
+    if (commitlog_get(log->commitlog, base.index + 1, &entry) != 0 || entry.header.type != RLOG_CHANGE) {
+        uint64_t index = commitlog_change_before(log->commitlog, commitlog_last_index(log->commitlog));
 
-    if (strcmp(membership->group, o->group) != 0) {
-        mq_buf_printf(problem, "%s: belongs to group %s, not to %s", o->dir, membership->group, o->group);
-        return MQ_EVERSION;
+        if (base.index == 0 || index == 0 || commitlog_get(log->commitlog, index, &entry) != 0) {
+            return MQ_ECORRUPT;
+        }
     }
-    if (!same_ids(o, membership)) {
-        mq_buf_printf(problem, "%s: group %s was founded with the members ", o->dir, o->group);
-        print_ids(membership, problem);
-        mq_buf_printf(problem, ", the configuration names others; only their addresses may change");
-        return MQ_EVERSION;
-    }
-    if (self->incarnation != founding->log->meta.incarnation) {
-        mq_buf_printf(problem,
-                      "%s: its log was written by another directory of member %" PRIu32 " (incarnation %" PRIx64
-                      ", identity says %" PRIx64 "): files of two directories are mixed",
-                      o->dir, o->self, self->incarnation, founding->log->meta.incarnation);
-        return MQ_EVERSION;
-    }
-    return 0;
+    return membership_decode(entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, out);
 }
 
 int founding_open(struct founding *founding, struct rlog *log, struct mq_buf *problem)
 {
     uint64_t last = commitlog_last_index(log->commitlog);
     uint64_t last_term = commitlog_term_of(log->commitlog, last);
-    struct commitlog_entry entry;
+    struct membership known;
 
     memset(founding, 0, sizeof(*founding));
     founding->log = log;
     if (last == 0) {
         founding->state = FOUNDING_WAITING;
-        if (log->meta.term > 1 && log->meta.claim.index == 0) {
+        if (log->meta.term > 1 && log->meta.claim.index == 0 && !log->meta.joining) {
             mq_buf_printf(problem,
                           "%s: the log is missing, but this member has taken part up to term %" PRIu64
                           "; restore the directory as a whole",
@@ -101,12 +76,19 @@ int founding_open(struct founding *founding, struct rlog *log, struct mq_buf *pr
                       log->options.dir, log->meta.term, last_term);
         return MQ_ECORRUPT;
     }
-    if (commitlog_get(log->commitlog, 1, &entry) != 0 || entry.header.type != RLOG_CHANGE ||
-        membership_decode(entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, &founding->membership) != 0) {
-        mq_buf_printf(problem, "%s: entry 1 does not say who the members are", log->options.dir);
+    if (read_first_membership(log, &known) != 0) {
+        mq_buf_printf(problem, "%s: the log does not say who the members are", log->options.dir);
         return MQ_ECORRUPT;
     }
-    return check_founded(founding, &founding->membership, problem);
+    if (commitlog_first_index(log->commitlog) == 1) {
+        founding->membership = known;
+    }
+    if (strcmp(known.group, log->options.group) != 0) {
+        mq_buf_printf(problem, "%s: belongs to group %s, not to %s", log->options.dir, known.group,
+                      log->options.group);
+        return MQ_EVERSION;
+    }
+    return 0;
 }
 
 /* ---- agreeing ---- */
@@ -146,7 +128,9 @@ static void broadcast(struct founding *founding)
 
     own_view(founding, &say.membership);
     for (uint32_t i = 0; i < peers->n; i++) {
-        peers_send_founding(&peers->list[i], &say);
+        if (peers->list[i].id != 0) {
+            peers_send_founding(&peers->list[i], &say);
+        }
     }
 }
 
@@ -225,11 +209,13 @@ static void say_outside(const struct founding *founding)
 {
     const struct rlog_options *o = options_of(founding);
 
-    mq_log_error("founding",
-                 "group %s exists and was founded with another directory of member %" PRIu32
-                 " than %s, which is empty: this node neither votes nor stores anything, because what it had "
-                 "acknowledged is gone. Restore the directory of this member",
-                 o->group, o->self, o->dir);
+    mq_log_error(
+        "founding",
+        "group %s exists, and %s, which is empty, is not the directory of its member %" PRIu32
+        ": this node neither votes nor stores anything, because what that one had acknowledged is not here. "
+        "Restore the directory of this member, or have this one taken in: raftmq group replace, or add if %" PRIu32
+        " is a new member",
+        o->group, o->dir, o->self, o->self);
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -264,16 +250,33 @@ void founding_start(struct founding *founding)
     found_if_agreed(founding); /* a group of one */
 }
 
+/* A member of a group that goes on: a leader brings everything. */
+static void join_empty(struct founding *founding, struct peer *peer, const struct peer_founding *said)
+{
+    mq_log_info("founding", "group %s has taken this directory in: its log comes from the leader",
+                options_of(founding)->group);
+    meta_begin_joining(&founding->log->meta);
+    founding->state = FOUNDING_DONE;
+    uv_timer_stop(&founding->tick);
+    rlog_take_part(founding->log);
+    members_heard(&founding->log->changes, peer, said);
+}
+
 /* Someone says that the group exists. */
-static void join(struct founding *founding, const struct peer *peer, const struct membership *membership)
+static void join(struct founding *founding, struct peer *peer, const struct peer_founding *said)
 {
     const struct rlog_options *o = options_of(founding);
-    const struct member *self = membership_find(membership, o->self);
+    uint64_t incarnation = founding->log->meta.incarnation;
 
-    if (strcmp(membership->group, o->group) == 0 && same_ids(o, membership) &&
-        self->incarnation == founding->log->meta.incarnation) {
+    if (said->membership.n > 0 && strcmp(said->membership.group, o->group) == 0 &&
+        membership_has(&said->membership, o->self, incarnation) && !founding->log->meta.joining) {
         mq_log_info("founding", "group %s was founded with this directory, says member %" PRIu32, o->group, peer->id);
-        write_founding(founding, membership);
+        write_founding(founding, &said->membership);
+        return;
+    }
+    if (said->current.n > 0 && strcmp(said->current.group, o->group) == 0 &&
+        membership_has(&said->current, o->self, incarnation)) {
+        join_empty(founding, peer, said);
         return;
     }
     if (founding->state != FOUNDING_OUTSIDE) {
@@ -289,8 +292,10 @@ void founding_heard(struct founding *founding, struct peer *peer, uint64_t incar
     const struct member *itself = membership_find(&said->membership, peer->id);
 
     if (founding->state == FOUNDING_DONE) {
-        if (!said->founded) {
-            peers_send_founding(peer, &(struct peer_founding){true, founding->membership});
+        if (said->founded) {
+            members_heard(&founding->log->changes, peer, said);
+        } else {
+            members_reached(&founding->log->changes, peer);
         }
         return;
     }
@@ -298,7 +303,7 @@ void founding_heard(struct founding *founding, struct peer *peer, uint64_t incar
         return;
     }
     if (said->founded) {
-        join(founding, peer, &said->membership);
+        join(founding, peer, said);
         return;
     }
     if (itself == NULL || itself->incarnation != incarnation) {
@@ -315,8 +320,12 @@ void founding_reached(struct founding *founding, struct peer *peer)
 {
     struct peer_founding say = {.founded = false};
 
-    if (founding->state == FOUNDING_DONE || founding->state == FOUNDING_WRITING) {
-        return; /* a peer that needs to know how the group was founded asks */
+    if (founding->state == FOUNDING_DONE) {
+        members_reached(&founding->log->changes, peer);
+        return;
+    }
+    if (founding->state == FOUNDING_WRITING) {
+        return;
     }
     own_view(founding, &say.membership);
     peers_send_founding(peer, &say);

@@ -21,7 +21,7 @@ int rlog_can_propose(const struct rlog *log)
     const struct driver *driver = &log->driver;
 
     if (driver->closing || driver->role.kind != RLOG_WRITABLE || !core_can_submit(driver->core) ||
-        core_term(driver->core) != driver->role.term) {
+        driver->transfer != NULL || core_term(driver->core) != driver->role.term) {
         return MQ_ENOTLEADER;
     }
     return has_room(driver) ? 0 : MQ_EBUSY;

@@ -104,7 +104,7 @@ void repair_heard(struct repair *repair, struct peer *peer, const struct peer_cl
     if (repair->log->driver.core == NULL) {
         return; /* what it holds is not settled yet */
     }
-    repair->reports[peer - peers->list] = (struct repair_report){mq_clock_mono_ms(), *said};
+    repair->reports[peer - peers->list] = (struct repair_report){peer->id, mq_clock_mono_ms(), *said};
     if (said->ask) {
         say(repair, peer, false);
     }
@@ -114,21 +114,21 @@ void repair_heard(struct repair *repair, struct peer *peer, const struct peer_cl
  * false if one has not said it, with its number in @missing. */
 static bool survey(const struct repair *repair, struct end *best, uint64_t *committed, uint32_t *missing)
 {
-    const struct membership *voters = &repair->log->founding.membership;
+    const struct membership *members = members_newest(&repair->log->changes);
     struct peers *peers = repair->log->peers;
     uint64_t now = mq_clock_mono_ms();
 
     *best = own_end(repair);
     *committed = meta_of(repair)->claim.committed;
-    for (uint32_t i = 0; i < voters->n; i++) {
-        uint32_t id = voters->members[i].id;
+    for (uint32_t i = 0; i < members->n; i++) {
+        uint32_t id = members->members[i].id;
         struct peer *peer = peers_find(peers, id);
         const struct repair_report *report = peer != NULL ? &repair->reports[peer - peers->list] : NULL;
 
-        if (id == repair->log->options.self) {
+        if (id == repair->log->options.self || members->members[i].role != MEMBER_VOTER) {
             continue;
         }
-        if (report == NULL || !is_fresh(report, now)) {
+        if (report == NULL || report->id != id || !is_fresh(report, now)) {
             *missing = id;
             return false;
         }
@@ -207,7 +207,9 @@ static void on_tick(uv_timer_t *tick)
     }
     say_line(repair, heard_all, &best, committed, missing);
     for (uint32_t i = 0; i < peers->n; i++) {
-        say(repair, &peers->list[i], true);
+        if (peers->list[i].id != 0) {
+            say(repair, &peers->list[i], true);
+        }
     }
 }
 

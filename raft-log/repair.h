@@ -17,14 +17,15 @@
 struct rlog;
 
 struct repair_report {
+    uint32_t id;       /* who said it: a place of the peers' list may change hands */
     uint64_t heard_ms; /* monotonic; 0: never */
     struct peer_claim said;
 };
 
 struct repair {
-    struct rlog *log;                               /* borrowed: the owner */
-    uv_timer_t tick;                                /* while a claim is open */
-    struct repair_report reports[RLOG_MEMBERS_MAX]; /* in the order of the peers */
+    struct rlog *log;                        /* borrowed: the owner */
+    uv_timer_t tick;                         /* while a claim is open */
+    struct repair_report reports[PEERS_MAX]; /* in the order of the peers */
     uint64_t next_line_ms;
 };
 

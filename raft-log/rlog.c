@@ -93,6 +93,11 @@ static void env_send(struct rlog_env *env, const struct core_message *message)
     }
 }
 
+static void env_members(struct rlog_env *env)
+{
+    members_changed(&container_of(env, struct rlog, env)->changes);
+}
+
 static uint32_t random_seed(void)
 {
     uint32_t seed;
@@ -275,7 +280,8 @@ static void init_handles(struct rlog *log)
     uv_check_init(uv, &log->check);
     uv_timer_init(uv, &log->founding.tick);
     repair_init(&log->repair, log);
-    log->open_handles = 5;
+    uv_timer_init(uv, &log->changes.tick);
+    log->open_handles = 6;
 }
 
 static void on_progress(void *data, uint64_t index, uint64_t last)
@@ -301,7 +307,7 @@ static void init_driver(struct rlog *log)
         .inflight_bytes_max = log->options.inflight_bytes_max,
     };
 
-    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at, env_soon, env_send};
+    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at, env_soon, env_send, env_members};
     driver_init(&log->driver, &options);
 }
 
@@ -379,6 +385,7 @@ int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct 
         return rc;
     }
     blob_pool_init(&log->blobs);
+    members_init(&log->changes, log);
     init_handles(log);
     init_driver(log);
     commit_mark_start(&log->mark, &loop->uv, on_mark, log);
@@ -404,10 +411,10 @@ void rlog_take_part(struct rlog *log)
 {
     int rc;
 
-    peers_set_membership(log->peers, &log->founding.membership);
     rc = driver_start(&log->driver);
     MQ_ASSERT(rc == 0); /* only memory can be missing */
     repair_start(&log->repair);
+    members_start(&log->changes);
 }
 
 int rlog_start(struct rlog *log, struct mq_buf *problem)
@@ -481,6 +488,7 @@ static void on_mark_closed(void *data)
     close_handle(log, (uv_handle_t *)&log->idle);
     close_handle(log, (uv_handle_t *)&log->check);
     close_handle(log, (uv_handle_t *)&log->founding.tick);
+    close_handle(log, (uv_handle_t *)&log->changes.tick);
     close_handle(log, (uv_handle_t *)&log->repair.tick);
 }
 
@@ -498,6 +506,7 @@ static void on_close_turn(uv_check_t *check)
 
     uv_idle_stop(&log->idle);
     uv_check_stop(&log->check);
+    members_stop(&log->changes);
     driver_stop(&log->driver);
     if (log->peers != NULL) {
         peers_close(log->peers, on_peers_closed);
@@ -536,10 +545,22 @@ bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes)
     return commitlog_is_cold(log->commitlog, pos, bytes);
 }
 
+static enum rlog_member_role role_of(const struct rlog *log, uint32_t id, uint64_t incarnation)
+{
+    static const enum rlog_member_role roles[] = {RLOG_VOTER, RLOG_LEARNER, RLOG_JOINING};
+    const struct member *member = membership_find(&log->driver.current, id);
+
+    if (member == NULL || (incarnation != 0 && incarnation != member->incarnation)) {
+        return RLOG_STRANGER;
+    }
+    return roles[member->role];
+}
+
 static void peer_status(const struct rlog *log, const struct peer *peer, struct rlog_peer_status *out)
 {
     *out = (struct rlog_peer_status){
         .id = peer->id,
+        .role = role_of(log, peer->id, peer_incarnation(peer)),
         .address = peer->address,
         .connected = peer_is_up(peer, PEER_CONTROL),
         .last_heard_ms = peer->last_heard_ms,
@@ -577,12 +598,17 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .mapped_bytes = stats.mapped_bytes,
         .opened_ms = log->opened_ms,
         .replayed_entries = log->replayed,
+        .own_role = role_of(log, log->options.self, log->meta.incarnation),
+        .outside = log->changes.outside || log->founding.state == FOUNDING_OUTSIDE,
+        .change_index = driver->current_index,
+        .change_running = members_running(&log->changes),
     };
     if (log->peers == NULL) {
         return;
     }
-    out->n_peers = log->peers->n;
     for (uint32_t i = 0; i < log->peers->n; i++) {
-        peer_status(log, &log->peers->list[i], &out->peers[i]);
+        if (log->peers->list[i].id != 0) {
+            peer_status(log, &log->peers->list[i], &out->peers[out->n_peers++]);
+        }
     }
 }

@@ -8,6 +8,7 @@
 #include "raft-log/log/commit_mark.h"
 #include "raft-log/log/commitlog.h"
 #include "raft-log/log/meta.h"
+#include "raft-log/members.h"
 #include "raft-log/peer/peers.h"
 #include "raft-log/repair.h"
 
@@ -23,6 +24,7 @@ struct rlog {
     struct driver driver;
     struct founding founding;
     struct repair repair;
+    struct members changes;
     struct peers *peers; /* NULL until rlog_start */
     struct rlog_env env;
     /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it
@@ -38,7 +40,7 @@ struct rlog {
     void *closed_data;
 };
 
-/* Entry 1 is on disk: the core starts. */
+/* Entry 1 is on disk, or a leader is to bring it: the core starts. */
 void rlog_take_part(struct rlog *log);
 
 #endif

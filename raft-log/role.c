@@ -64,6 +64,7 @@ static void tell(struct driver *driver, const struct rlog_role *role)
                     role->term, role->leader, commitlog_last_index(driver->options.log));
     }
     driver->again = true;
+    driver->members_due = true;
     driver->room_due |= role->kind == RLOG_WRITABLE;
     driver->options.fsm->role(driver->options.fsm, role);
 }

@@ -56,8 +56,8 @@ void core_free(struct core *core)
     free(core);
 }
 
-/* The newest membership that @log holds. */
-static int newest_configuration(const struct core_log *log, struct raft_configuration *out)
+/* The newest membership that @log holds, if there is one. */
+static int newest_configuration(const struct core *core, const struct core_log *log, struct raft_configuration *out)
 {
     const uint8_t *change = log->base.change;
     uint32_t bytes = log->base.change_bytes;
@@ -69,7 +69,11 @@ static int newest_configuration(const struct core_log *log, struct raft_configur
             break;
         }
     }
-    return core_configuration(change, bytes, out);
+    if (change == NULL) {
+        raft_configuration_init(out);
+        return 0;
+    }
+    return core_configuration(core, change, bytes, out);
 }
 
 static int check_log(const struct core_log *log)
@@ -80,7 +84,7 @@ static int check_log(const struct core_log *log)
         return MQ_EINVAL;
     }
     if (base->index == 0) {
-        return log->n > 0 && log->entries[0].type == RLOG_CHANGE ? 0 : MQ_EINVAL;
+        return log->n == 0 || log->entries[0].type == RLOG_CHANGE ? 0 : MQ_EINVAL;
     }
     return base->term > 0 && base->term <= log->term && base->change_index > 0 && base->change_index <= base->index
                ? 0
@@ -94,19 +98,19 @@ static int load_entries(struct core *core, const struct core_log *log, struct ra
 
     term_table_reset(&core->terms, log->base.index, log->base.term);
     for (size_t i = 0; i < log->n && rc == 0; i++) {
-        rc = core_stand_in(&log->entries[i], &list[i]);
+        rc = core_stand_in(core, &log->entries[i], &list[i]);
         term_table_append(&core->terms, log->entries[i].term);
     }
     return rc;
 }
 
 /* The base as the library wants it; its configuration goes to the step. Returns 0 or MQ_EBADMSG. */
-static int load_base(const struct core_base *base, struct raft_snapshot_metadata *out)
+static int load_base(const struct core *core, const struct core_base *base, struct raft_snapshot_metadata *out)
 {
     out->index = base->index;
     out->term = base->term;
     out->configuration_index = base->change_index;
-    return core_configuration(base->change, base->change_bytes, &out->configuration);
+    return core_configuration(core, base->change, base->change_bytes, &out->configuration);
 }
 
 /* The step itself. All that could fail has been decoded before. */
@@ -146,14 +150,14 @@ int core_start(struct core *core, uint64_t now_ms, const struct core_log *log, s
 
     MQ_ASSERT(core->terms.last_index == 0); /* the first event */
     *update = (struct core_update){0};
-    if (rc != 0 || newest_configuration(log, &newest) != 0) {
+    if (rc != 0 || newest_configuration(core, log, &newest) != 0) {
         return MQ_EINVAL;
     }
     event.start.n_entries = (unsigned)log->n;
     event.start.entries = raft_calloc(log->n, sizeof(event.start.entries[0]));
     rc = load_entries(core, log, event.start.entries);
     if (rc == 0 && log->base.index > 0) {
-        rc = load_base(&log->base, &metadata);
+        rc = load_base(core, &log->base, &metadata);
         event.start.metadata = &metadata;
     }
     if (rc == 0) {
@@ -190,12 +194,17 @@ bool core_is_lone(const struct core *core)
 
 bool core_may_stand(const struct core *core)
 {
-    return !core->passive && !core_claim_open(core);
+    return !core->passive && !core->outside && !core_claim_open(core);
 }
 
 void core_set_passive(struct core *core, bool passive)
 {
     core->passive = passive;
+}
+
+void core_set_outside(struct core *core, bool outside)
+{
+    core->outside = outside;
 }
 
 bool core_claim_open(const struct core *core)
@@ -231,7 +240,7 @@ int core_submit(struct core *core, uint64_t now_ms, const struct core_entry *ent
 
     *update = (struct core_update){0};
     MQ_ASSERT(entry->term == core_term(core));
-    rc = core_stand_in(entry, &raft);
+    rc = core_stand_in(core, entry, &raft);
     if (rc != 0) {
         return rc;
     }
@@ -351,7 +360,7 @@ int core_change_applied(struct core *core, uint64_t now_ms, uint64_t index, cons
     int rc;
 
     *update = (struct core_update){0};
-    rc = core_configuration(change, change_bytes, &event.configuration.conf); /* taken by the step */
+    rc = core_configuration(core, change, change_bytes, &event.configuration.conf); /* taken by the step */
     if (rc != 0) {
         return rc;
     }
@@ -421,6 +430,21 @@ uint32_t core_leader(const struct core *core)
         return (uint32_t)core->raft.follower_state.current_leader.id;
     }
     return 0;
+}
+
+uint64_t core_heard_ms(const struct core *core, uint32_t peer)
+{
+    for (uint32_t i = 0; i < core->n_contacts && core_role(core) == RLOG_LEADING; i++) {
+        if (core->contacts[i].peer == peer) {
+            return core->contacts[i].at_ms;
+        }
+    }
+    return 0;
+}
+
+bool core_can_change(const struct core *core)
+{
+    return core_can_submit(core) && core->raft.configuration_uncommitted_index == 0;
 }
 
 uint64_t core_match(const struct core *core, uint32_t peer)

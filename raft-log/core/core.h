@@ -94,24 +94,27 @@ struct core_update {
 struct core_options {
     uint32_t self;
     uint32_t election_ms, heartbeat_ms;
-    uint32_t seed; /* of the election timeouts */
+    uint32_t seed;        /* of the election timeouts */
+    uint64_t incarnation; /* of our directory: where a membership names another one, this node has no say; 0: any */
 };
 
 /* Makes a core. Returns 0 or MQ_ENOMEM. */
 int core_new(const struct core_options *options, struct core **out);
 void core_free(struct core *core);
 
-/* What is on disk when a core starts. */
+/* What is on disk when a core starts. Without base and entries: a new member, who learns everything from a leader and
+ * has no say until then. */
 struct core_log {
     uint64_t term;
     uint32_t vote;
     uint64_t commit; /* known to be committed; 0 where nothing is */
     struct core_base base;
     const struct core_entry *entries; /* borrowed for the call: all entries behind the base */
-    size_t n;                         /* may be 0 behind a base; without one entry 1 is there and is a CHANGE */
+    size_t n;                         /* without a base the first one is a CHANGE */
 };
 
-/* First event. Returns 0, or MQ_EINVAL (no membership is known). A lone voter leads when it returns, in a new term.
+/* First event. Returns 0, or MQ_EINVAL (a membership cannot be read). A lone voter leads when it returns, in a new
+ * term.
  */
 int core_start(struct core *core, uint64_t now_ms, const struct core_log *log, struct core_update *update);
 
@@ -136,6 +139,9 @@ int core_persisted(struct core *core, uint64_t now_ms, uint64_t index, uint64_t 
 /* A committed CHANGE entry is being applied. */
 int core_change_applied(struct core *core, uint64_t now_ms, uint64_t index, const uint8_t *change,
                         uint32_t change_bytes, struct core_update *update);
+/* The same for a node that the group goes on without: it knows that it is no member any more. */
+void core_set_outside(struct core *core, bool outside);
+
 /* The log begins behind a higher base now, which is committed and applied here. Returns 0, or MQ_EINVAL (not above
  * the present base, not below the commit index, another term than the entry has). */
 int core_trimmed(struct core *core, uint64_t now_ms, const struct core_base *base, struct core_update *update);
@@ -151,6 +157,9 @@ int core_install(struct core *core, uint64_t now_ms, uint32_t leader, uint64_t t
 int core_installed(struct core *core, uint64_t now_ms, struct core_update *update);
 bool core_installing(const struct core *core);
 
+/* Whether a CHANGE entry may be submitted: one at a time, by a leader. */
+bool core_can_change(const struct core *core);
+
 /* Starts to hand leadership to @peer (0: the most up to date). */
 int core_transfer(struct core *core, uint64_t now_ms, uint32_t peer, struct core_update *update);
 
@@ -163,5 +172,7 @@ uint64_t core_base_index(const struct core *core);           /* 0: the log begin
 uint64_t core_timeout_at(const struct core *core);           /* monotonic ms of the next core_timeout */
 uint32_t core_leader(const struct core *core);               /* 0 unknown */
 uint64_t core_match(const struct core *core, uint32_t peer); /* leader only, else 0 */
+/* When @peer last answered this leadership; 0: it has not. Leader only, else 0. */
+uint64_t core_heard_ms(const struct core *core, uint32_t peer);
 
 #endif

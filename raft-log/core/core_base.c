@@ -17,7 +17,7 @@ int core_trimmed(struct core *core, uint64_t now_ms, const struct core_base *bas
         return MQ_EINVAL;
     }
     /* Taken by the step. */
-    rc = core_configuration(base->change, base->change_bytes, &event.snapshot.metadata.configuration);
+    rc = core_configuration(core, base->change, base->change_bytes, &event.snapshot.metadata.configuration);
     if (rc != 0) {
         return MQ_EINVAL;
     }
@@ -57,7 +57,7 @@ int core_install(struct core *core, uint64_t now_ms, uint32_t leader, uint64_t t
         return MQ_ECORRUPT;
     }
     /* Ours again through the step's update. */
-    rc = core_configuration(snapshot->change, snapshot->change_bytes, &message.install_snapshot.conf);
+    rc = core_configuration(core, snapshot->change, snapshot->change_bytes, &message.install_snapshot.conf);
     if (rc != 0) {
         return rc;
     }

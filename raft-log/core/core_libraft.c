@@ -23,6 +23,9 @@
  * heartbeats are out of step.
  * - A follower that does not stand for election when its time is up (no voter, passive, still writing) forgets its
  * leader. The library keeps it, and refuses its vote to everybody for as long as it believes to have a leader.
+ * - A node that is no voter as far as it knows votes all the same when a candidate asks it: it may not have heard
+ * that it was made one, and a group of two could never elect again if that entry did not reach it. The library
+ * refuses.
  * - A lone voter becomes leader in a new term. The library lets it lead in the term that it is in, in which another
  * node, removed since, may have led and written.
  *
@@ -103,7 +106,17 @@ static enum raft_entry_type to_raft_type(uint8_t type)
     return type == RLOG_CHANGE ? RAFT_CHANGE : type == RLOG_BARRIER ? RAFT_BARRIER : RAFT_COMMAND;
 }
 
-int core_configuration(const uint8_t *change, uint32_t n, struct raft_configuration *out)
+/* Where the membership names another directory in our place, we have no say. */
+static int to_raft_role(const struct core *core, const struct member *member)
+{
+    if (member->id == core->options.self && core->options.incarnation != 0 &&
+        member->incarnation != core->options.incarnation) {
+        return RAFT_STANDBY;
+    }
+    return member->role == MEMBER_VOTER ? RAFT_VOTER : RAFT_STANDBY;
+}
+
+int core_configuration(const struct core *core, const uint8_t *change, uint32_t n, struct raft_configuration *out)
 {
     struct membership membership;
     char address[16];
@@ -114,15 +127,17 @@ int core_configuration(const uint8_t *change, uint32_t n, struct raft_configurat
         return rc;
     }
     for (uint32_t i = 0; i < membership.n; i++) {
+        const struct member *member = &membership.members[i];
+
         /* The library wants addresses to differ and never uses them. */
-        (void)snprintf(address, sizeof(address), "%" PRIu32, membership.members[i].id);
-        rc = raft_configuration_add(out, membership.members[i].id, address, RAFT_VOTER);
+        (void)snprintf(address, sizeof(address), "%" PRIu32, member->id);
+        rc = raft_configuration_add(out, member->id, address, to_raft_role(core, member));
         MQ_ASSERT(rc == 0);
     }
     return 0;
 }
 
-int core_stand_in(const struct core_entry *from, struct raft_entry *to)
+int core_stand_in(const struct core *core, const struct core_entry *from, struct raft_entry *to)
 {
     struct raft_configuration conf;
     int rc;
@@ -131,7 +146,7 @@ int core_stand_in(const struct core_entry *from, struct raft_entry *to)
     if (from->type != RLOG_CHANGE) {
         return 0;
     }
-    rc = core_configuration(from->change, from->change_bytes, &conf);
+    rc = core_configuration(core, from->change, from->change_bytes, &conf);
     if (rc != 0) {
         return rc;
     }

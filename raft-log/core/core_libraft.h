@@ -27,7 +27,7 @@ struct core {
     uint32_t n_contacts;
     struct raft_snapshot_metadata snapshot; /* being installed; owns its configuration */
     uint64_t claim_term, claim_index;       /* 0: none */
-    bool passive;
+    bool passive, outside;
     /* As last reported, to see changes. */
     enum rlog_role_kind role;
     uint64_t role_term;
@@ -48,11 +48,11 @@ static inline struct raft_event core_event(enum raft_event_type type, uint64_t n
 
 /* Our encoded membership as the library's configuration, to be closed with raft_configuration_close. Returns 0 or
  * MQ_EBADMSG. */
-int core_configuration(const uint8_t *change, uint32_t n, struct raft_configuration *out);
+int core_configuration(const struct core *core, const uint8_t *change, uint32_t n, struct raft_configuration *out);
 
 /* The library's stand-in for @from. A CHANGE entry's buffer is to be freed with raft_free after the step. Returns 0
  * or MQ_EBADMSG. */
-int core_stand_in(const struct core_entry *from, struct raft_entry *to);
+int core_stand_in(const struct core *core, const struct core_entry *from, struct raft_entry *to);
 
 /* Whether this node may stand for election, as far as we have a say. */
 bool core_may_stand(const struct core *core);

@@ -59,7 +59,7 @@ static int receive_part(struct core *core, uint64_t now_ms, const struct core_me
     append->n_entries = n;
     append->entries = n > 0 ? core->entries : NULL;
     for (uint32_t i = 0; i < n && rc == 0; i++) {
-        rc = core_stand_in(&message->append.entries[skip + i], &core->entries[i]);
+        rc = core_stand_in(core, &message->append.entries[skip + i], &core->entries[i]);
     }
     if (rc == 0) {
         rc = core_step_message(core, now_ms, &raft, update);
@@ -202,11 +202,28 @@ static int receive_append(struct core *core, uint64_t now_ms, const struct core_
     return 0;
 }
 
+static struct raft_server *configuration_has(struct core *core, uint32_t id)
+{
+    struct raft_configuration *conf = &core->raft.configuration;
+
+    for (unsigned i = 0; i < conf->n; i++) {
+        if (conf->servers[i].id == id) {
+            return &conf->servers[i];
+        }
+    }
+    return NULL;
+}
+
 static void note_contact(struct core *core, uint64_t now_ms, uint32_t peer)
 {
     uint32_t i;
 
     for (i = 0; i < core->n_contacts && core->contacts[i].peer != peer; i++) {
+    }
+    for (uint32_t k = 0; i == RLOG_MEMBERS_MAX && k < core->n_contacts; k++) {
+        if (configuration_has(core, core->contacts[k].peer) == NULL) {
+            i = k; /* it was removed */
+        }
     }
     if (i == RLOG_MEMBERS_MAX) {
         return;
@@ -273,10 +290,20 @@ static bool is_below_claim(const struct core *core, const struct core_message *m
             (message->vote.last_term == core->claim_term && message->vote.last_index < core->claim_index));
 }
 
+/* Our own line in the configuration, where we do not vote. */
+static struct raft_server *standing_by(struct core *core)
+{
+    struct raft_server *own = configuration_has(core, core->options.self);
+
+    return own != NULL && own->role == RAFT_STANDBY ? own : NULL;
+}
+
 static int receive_vote(struct core *core, uint64_t now_ms, const struct core_message *message,
                         struct core_update *update)
 {
     struct raft_message raft = {.type = RAFT_REQUEST_VOTE, .server_id = message->peer};
+    struct raft_server *own = standing_by(core);
+    int rc;
 
     raft.request_vote = (struct raft_request_vote){
         .version = VOTE_VERSION,
@@ -290,7 +317,14 @@ static int receive_vote(struct core *core, uint64_t now_ms, const struct core_me
     if (is_below_claim(core, message)) { /* the library denies it as it would if we had those entries */
         raft.request_vote.last_log_index = raft.request_vote.last_log_term = 0;
     }
-    return core_step_message(core, now_ms, &raft, update);
+    if (own != NULL) {
+        own->role = RAFT_VOTER; /* for this step */
+    }
+    rc = core_step_message(core, now_ms, &raft, update);
+    if (own != NULL) {
+        own->role = RAFT_STANDBY;
+    }
+    return rc;
 }
 
 static int receive_vote_result(struct core *core, uint64_t now_ms, const struct core_message *message,

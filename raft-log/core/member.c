@@ -23,31 +23,48 @@ int membership_init(struct membership *membership, const char *group)
     return copy_text(membership->group, group);
 }
 
-int membership_add(struct membership *membership, uint32_t id, const char *address, uint64_t incarnation)
+int membership_put(struct membership *membership, const struct member *member)
 {
-    struct member member = {.id = id, .incarnation = incarnation};
     uint32_t at;
-    int rc;
 
-    if (id == 0 || id > (1u << 31)) {
+    if (member->id == 0 || member->id > (1u << 31)) {
         return MQ_EINVAL;
     }
     if (membership->n == RLOG_MEMBERS_MAX) {
         return MQ_ETOOBIG;
     }
-    rc = copy_text(member.address, address);
-    if (rc != 0) {
-        return rc;
+    for (at = 0; at < membership->n && membership->members[at].id < member->id; at++) {
     }
-    for (at = 0; at < membership->n && membership->members[at].id < id; at++) {
-    }
-    if (at < membership->n && membership->members[at].id == id) {
+    if (at < membership->n && membership->members[at].id == member->id) {
         return MQ_EEXIST;
     }
     memmove(&membership->members[at + 1], &membership->members[at],
             (membership->n - at) * sizeof(membership->members[0]));
-    membership->members[at] = member;
+    membership->members[at] = *member;
     membership->n++;
+    return 0;
+}
+
+int membership_add(struct membership *membership, uint32_t id, const char *address, uint64_t incarnation)
+{
+    struct member member = {.id = id, .incarnation = incarnation, .role = MEMBER_VOTER};
+    int rc = copy_text(member.address, address);
+
+    return rc == 0 ? membership_put(membership, &member) : rc;
+}
+
+int membership_remove(struct membership *membership, uint32_t id)
+{
+    const struct member *member = membership_find(membership, id);
+    size_t at;
+
+    if (member == NULL) {
+        return MQ_ENOTFOUND;
+    }
+    at = (size_t)(member - membership->members);
+    membership->n--;
+    memmove(&membership->members[at], &membership->members[at + 1],
+            (membership->n - at) * sizeof(membership->members[0]));
     return 0;
 }
 
@@ -61,14 +78,43 @@ const struct member *membership_find(const struct membership *membership, uint32
     return NULL;
 }
 
+bool membership_has(const struct membership *membership, uint32_t id, uint64_t incarnation)
+{
+    const struct member *member = membership_find(membership, id);
+
+    return member != NULL && member->incarnation == incarnation;
+}
+
+uint32_t membership_voters(const struct membership *membership)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < membership->n; i++) {
+        n += membership->members[i].role == MEMBER_VOTER;
+    }
+    return n;
+}
+
+const char *member_role_name(enum member_role role)
+{
+    static const char *const names[] = {"voter", "learner", "joining"};
+
+    return names[role];
+}
+
+static bool member_equal(const struct member *a, const struct member *b)
+{
+    return a->id == b->id && a->incarnation == b->incarnation && a->role == b->role && a->added == b->added &&
+           strcmp(a->address, b->address) == 0;
+}
+
 bool membership_equal(const struct membership *a, const struct membership *b)
 {
     if (a->n != b->n || strcmp(a->group, b->group) != 0) {
         return false;
     }
     for (uint32_t i = 0; i < a->n; i++) {
-        if (a->members[i].id != b->members[i].id || a->members[i].incarnation != b->members[i].incarnation ||
-            strcmp(a->members[i].address, b->members[i].address) != 0) {
+        if (!member_equal(&a->members[i], &b->members[i])) {
             return false;
         }
     }
@@ -88,6 +134,8 @@ int membership_encode(const struct membership *membership, struct mq_buf *out)
         members[i].id = membership->members[i].id;
         members[i].address = (char *)membership->members[i].address; /* packing only reads it */
         members[i].incarnation = membership->members[i].incarnation;
+        members[i].role = (Rlog__Role)membership->members[i].role;
+        members[i].added = membership->members[i].added;
         list[i] = &members[i];
     }
     pb.group = (char *)membership->group;
@@ -102,22 +150,39 @@ int membership_encode(const struct membership *membership, struct mq_buf *out)
     return 0;
 }
 
+static int decode_member(const Rlog__Member *pb, struct member *out)
+{
+    *out = (struct member){
+        .id = pb->id,
+        .incarnation = pb->incarnation,
+        .role = (enum member_role)pb->role,
+        .added = pb->added,
+    };
+    if (pb->role != RLOG__ROLE__VOTER && pb->role != RLOG__ROLE__LEARNER && pb->role != RLOG__ROLE__JOINING) {
+        return MQ_EBADMSG;
+    }
+    return copy_text(out->address, pb->address);
+}
+
 int membership_decode(const uint8_t *bytes, size_t n, struct membership *out)
 {
     struct pb_arena arena;
     struct membership got;
     const Rlog__Membership *pb = rlog__membership__unpack(pb_arena_reset(&arena), n, bytes);
 
-    if (pb == NULL || pb->n_members == 0 || membership_init(&got, pb->group) != 0) {
+    if (pb == NULL || membership_init(&got, pb->group) != 0) {
         return MQ_EBADMSG;
     }
     for (size_t i = 0; i < pb->n_members; i++) {
-        const Rlog__Member *m = pb->members[i];
+        struct member member;
 
-        if ((i > 0 && m->id <= pb->members[i - 1]->id) ||
-            membership_add(&got, m->id, m->address, m->incarnation) != 0) {
+        if ((i > 0 && pb->members[i]->id <= pb->members[i - 1]->id) || decode_member(pb->members[i], &member) != 0 ||
+            membership_put(&got, &member) != 0) {
             return MQ_EBADMSG;
         }
+    }
+    if (membership_voters(&got) == 0) {
+        return MQ_EBADMSG;
     }
     *out = got;
     return 0;

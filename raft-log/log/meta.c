@@ -423,6 +423,63 @@ static int lock_dir(struct meta *meta, struct mq_buf *problem)
     return rc < 0 ? rc : 0;
 }
 
+/* --- joining ------------------------------------------------------------------------------------------------ */
+
+static const char JOINING[] = "joining";
+
+void meta_begin_joining(struct meta *meta)
+{
+    int fd = meta->joining ? 0 : open_in(meta, JOINING, O_RDWR | O_CREAT);
+
+    if (meta->joining) {
+        return;
+    }
+    if (fd >= 0) {
+        meta->disk->close(meta->disk, fd);
+        fd = meta->disk->sync_dir(meta->disk, meta->dir);
+    }
+    if (fd < 0) {
+        rlog_disk_failed("making", JOINING, fd);
+    }
+    meta->joining = true;
+}
+
+void meta_end_joining(struct meta *meta)
+{
+    struct mq_buf path = {0};
+    int rc;
+
+    if (!meta->joining) {
+        return;
+    }
+    rc = mq_buf_printf(&path, "%s/%s", meta->dir, JOINING);
+    if (rc == 0) {
+        rc = meta->disk->unlink(meta->disk, (const char *)path.base);
+    }
+    mq_buf_free(&path);
+    if (rc == 0) {
+        rc = meta->disk->sync_dir(meta->disk, meta->dir);
+    }
+    if (rc < 0) {
+        rlog_disk_failed("removing", JOINING, rc);
+    }
+    meta->joining = false;
+}
+
+static int look_for_joining(struct meta *meta, struct mq_buf *problem)
+{
+    int fd = open_in(meta, JOINING, O_RDONLY);
+
+    if (fd >= 0) {
+        meta->disk->close(meta->disk, fd);
+        meta->joining = true;
+    } else if (fd != -ENOENT) {
+        mq_buf_printf(problem, "%s/%s: %s", meta->dir, JOINING, mq_strerror(fd));
+        return fd;
+    }
+    return 0;
+}
+
 int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, const char *group, uint32_t self,
               bool *empty, struct mq_buf *problem)
 {
@@ -435,6 +492,9 @@ int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, 
     }
     if (rc == 0) {
         rc = load(meta, group, self, &is_empty, problem);
+    }
+    if (rc == 0) {
+        rc = look_for_joining(meta, problem);
     }
     if (rc != 0) {
         meta_close(meta);

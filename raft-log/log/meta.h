@@ -4,6 +4,8 @@
  *
  * <dir>/identity      protobuf Identity with version and CRC: group, member id, incarnation; written once
  * <dir>/meta-0, -1    version, sequence number, term, vote, claim, CRC; the good one with the higher sequence counts
+ * <dir>/joining       empty; there until a new member's log has its first entries: only then may a log be empty though
+ *                     the term is not
  * <dir>/lock          held while a process uses the directory */
 #ifndef RLOG_LOG_META_H
 #define RLOG_LOG_META_H
@@ -24,6 +26,7 @@ struct meta {
     uint32_t vote; /* 0: none */
     struct rlog_claim claim;
     uint64_t incarnation; /* of this directory; random, never 0 */
+    bool joining;         /* <dir>/joining is there: the group took this directory in while its log was empty */
     int lock_fd;          /* owned; held with flock so that no second process takes the directory */
 };
 
@@ -39,6 +42,11 @@ void meta_store(struct meta *meta, uint64_t term, uint32_t vote);
 
 /* The same for the claim; index 0: none any more. */
 void meta_store_claim(struct meta *meta, const struct rlog_claim *claim);
+
+/* Notes durably that this directory, whose log is empty, was taken in; and that its log is not empty any more. A
+ * failure ends the process. */
+void meta_begin_joining(struct meta *meta);
+void meta_end_joining(struct meta *meta);
 
 void meta_close(struct meta *meta);
 

@@ -156,36 +156,60 @@ int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out)
     return peer_frame_encode(PEER_HELLO, &pb.base, 0, out);
 }
 
+/* A membership that may be missing where @may_miss. */
+static int decode_membership(const ProtobufCBinaryData *bytes, bool may_miss, struct membership *out)
+{
+    if (bytes->len == 0 && may_miss) {
+        memset(out, 0, sizeof(*out));
+        return 0;
+    }
+    return membership_decode(bytes->data, bytes->len, out);
+}
+
 int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out)
 {
     struct pb_arena arena;
     const Rlog__PeerFounding *pb = NULL;
-    struct membership membership;
+    struct peer_founding got;
 
     if (frame->type == PEER_FOUNDING) {
         pb = unpack(&rlog__peer_founding__descriptor, frame, &arena);
     }
-    if (pb == NULL || membership_decode(pb->membership.data, pb->membership.len, &membership) != 0) {
+    if (pb == NULL || decode_membership(&pb->membership, pb->founded, &got.membership) != 0 ||
+        decode_membership(&pb->current, true, &got.current) != 0 || (pb->index == 0) != (got.current.n == 0)) {
         return MQ_EBADMSG;
     }
-    out->founded = pb->founded;
-    out->membership = membership;
+    got.founded = pb->founded;
+    got.index = pb->index;
+    *out = got;
     return 0;
+}
+
+static int encode_membership(const struct membership *membership, struct mq_buf *out)
+{
+    return membership->n > 0 ? membership_encode(membership, out) : 0;
 }
 
 int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *out)
 {
     Rlog__PeerFounding pb = RLOG__PEER_FOUNDING__INIT;
-    struct mq_buf bytes = {0};
-    int rc = membership_encode(&founding->membership, &bytes);
+    struct mq_buf first = {0}, current = {0};
+    int rc = encode_membership(&founding->membership, &first);
 
     if (rc == 0) {
+        rc = encode_membership(&founding->current, &current);
+    }
+    if (rc == 0) {
         pb.founded = founding->founded;
-        pb.membership.data = bytes.base;
-        pb.membership.len = bytes.len;
+        pb.membership.data = first.base;
+        pb.membership.len = first.len;
+        pb.current.data = current.base;
+        pb.current.len = current.len;
+        pb.index = founding->index;
         rc = peer_frame_encode(PEER_FOUNDING, &pb.base, 0, out);
     }
-    mq_buf_free(&bytes);
+    mq_buf_free(&first);
+    mq_buf_free(&current);
     return rc;
 }
 

@@ -27,7 +27,7 @@
 #define PEER_MAGIC 0x50514D52u /* "RMQP" */
 #define PEER_VERSION 1u
 #define PEER_HEAD_BYTES 24u
-#define PEER_HEADER_MAX 4096u                             /* bytes of a protobuf header */
+#define PEER_HEADER_MAX 8192u                             /* bytes of a protobuf header */
 #define PEER_RAW_MAX (RLOG_ENTRY_BYTES_MAX + (64u << 10)) /* bytes of raw entries */
 #define PEER_FRAME_ENTRIES_MAX 512u                       /* entries of one frame */
 #define PEER_FRAME_RAW_BYTES (4u << 20)                   /* a sender starts a new frame above it */
@@ -62,7 +62,9 @@ struct peer_hello {
 
 struct peer_founding {
     bool founded;
-    struct membership membership;
+    struct membership membership; /* of entry 1; n 0: the sender is founded and does not hold entry 1 any more */
+    struct membership current;    /* founded: as the sender has applied it; n 0: nothing yet */
+    uint64_t index;               /* of the entry that made it so */
 };
 
 /* What a member holds, for those that may have acknowledged more than they have (repair.h). */

@@ -6,15 +6,17 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Whether it is a member as our own log has it: only then its votes and acknowledgements count. */
+static bool counts(const struct peers *peers, const struct peer_conn *conn)
+{
+    return peers->membership != NULL && conn->peer != NULL &&
+           membership_has(peers->membership, conn->peer->id, conn->incarnation);
+}
+
 bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn)
 {
-    const struct member *member;
-
-    if (peers->membership == NULL || conn->peer == NULL) {
-        return false;
-    }
-    member = membership_find(peers->membership, conn->peer->id);
-    return member != NULL && member->incarnation == conn->incarnation;
+    return counts(peers, conn) || (peers->heard != NULL && conn->peer != NULL &&
+                                   membership_has(peers->heard, conn->peer->id, conn->incarnation));
 }
 
 static int refuse(struct peers *peers, const struct peer_conn *conn, const char *why, const struct peer_hello *hello)
@@ -35,7 +37,7 @@ static int check_hello(struct peers *peers, const struct peer_conn *conn, const 
     }
     if (hello->to != peers->options.self || hello->from == peers->options.self ||
         peers_find(peers, hello->from) == NULL || (conn->dialled && hello->from != conn->peer->id)) {
-        return refuse(peers, conn, "another member than configured", hello);
+        return refuse(peers, conn, "no member that is known here", hello);
     }
     if (hello->segment_bytes != peers->options.segment_bytes) {
         return refuse(peers, conn, "another mappedFileSizeCommitLog", hello);
@@ -47,9 +49,8 @@ static void warn_of_other_directory(const struct peers *peers, struct peer_conn 
 {
     if (peers->membership != NULL && !peer_in_takes_part(peers, conn) && conn->lane == PEER_CONTROL) {
         mq_log_limited(&conn->peer->refused_limit, MQ_LOG_WARN, "peer",
-                       "member %" PRIu32
-                       " at %s has another directory than the one this group was founded with: it may "
-                       "not vote or acknowledge",
+                       "member %" PRIu32 " at %s has a directory that is no member of this group: it may not vote or "
+                       "acknowledge",
                        conn->peer->id, conn->peer->address);
     }
 }
@@ -95,6 +96,9 @@ int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct pe
     }
     if (!peer_in_takes_part(peers, conn)) {
         return 0; /* not founded yet, or a directory that has no say: said once, when it connected */
+    }
+    if ((message.type == CORE_VOTE_RESULT || message.type == CORE_APPEND_RESULT) && !counts(peers, conn)) {
+        return 0; /* its place in our log is another directory's */
     }
     if (message.type == CORE_APPEND) {
         rc = peer_entries_decode(frame, message.append.n, peers->entries);

@@ -44,10 +44,12 @@ static void on_tick(uv_timer_t *tick)
     bool all_up = true;
 
     for (uint32_t i = 0; i < peers->n; i++) {
-        for (int lane = 0; lane < PEER_LANES; lane++) {
+        for (int lane = 0; lane < PEER_LANES && peers->list[i].id != 0; lane++) {
             all_up &= tend(&peers->list[i].out[lane], now);
         }
-        fetch_tick(&peers->list[i], now);
+        if (peers->list[i].id != 0) {
+            fetch_tick(&peers->list[i], now);
+        }
     }
     for (struct peer_conn *conn = peers->accepted; conn != NULL; conn = conn->next) {
         if (conn->state == PEER_GREETING && now - conn->since_ms >= PEER_CONNECT_MS) {
@@ -62,6 +64,84 @@ static void on_tick(uv_timer_t *tick)
 
 /* ---- life ---- */
 
+/* A place whose connections are all closed. */
+static bool is_vacant(const struct peer *peer)
+{
+    for (int lane = 0; lane < PEER_LANES; lane++) {
+        if (peer->out[lane].state != PEER_IDLE || peer->in[lane] != NULL) {
+            return false;
+        }
+    }
+    return peer->id == 0;
+}
+
+static void add_peer(struct peers *peers, const struct rlog_member *member)
+{
+    struct peer *peer = NULL;
+
+    for (uint32_t i = 0; i < peers->n && peer == NULL; i++) {
+        peer = is_vacant(&peers->list[i]) ? &peers->list[i] : NULL;
+    }
+    if (peer == NULL && peers->n == PEERS_MAX) {
+        return; /* when connections have closed the next call finds a place */
+    }
+    if (peer == NULL) {
+        peer = &peers->list[peers->n++];
+    }
+    memset(peer, 0, sizeof(*peer));
+    peer->peers = peers;
+    peer->id = member->id;
+    memcpy(peer->address, member->address, strlen(member->address) + 1);
+    for (int lane = 0; lane < PEER_LANES; lane++) {
+        peer_conn_init(&peer->out[lane], peers, peer, (enum peer_lane)lane);
+    }
+    fetch_list_init(&peer->fetches);
+}
+
+static void close_peer(struct peer *peer, bool accepted_too)
+{
+    for (int lane = 0; lane < PEER_LANES; lane++) {
+        peer_conn_close(&peer->out[lane], 0);
+        if (accepted_too && peer->in[lane] != NULL) {
+            peer_conn_close(peer->in[lane], 0);
+        }
+    }
+}
+
+static const struct rlog_member *named_in(const struct rlog_member *list, uint32_t n, uint32_t id)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (list[i].id == id) {
+            return &list[i];
+        }
+    }
+    return NULL;
+}
+
+void peers_reach(struct peers *peers, const struct rlog_member *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < peers->n; i++) {
+        struct peer *peer = &peers->list[i];
+        const struct rlog_member *member = peer->id != 0 ? named_in(list, n, peer->id) : NULL;
+
+        if (peer->id != 0 && member == NULL) {
+            close_peer(peer, true);
+            peer->id = 0;
+        } else if (member != NULL && strcmp(member->address, peer->address) != 0) {
+            memcpy(peer->address, member->address, strlen(member->address) + 1);
+            close_peer(peer, false);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (list[i].id != peers->options.self && peers_find(peers, list[i].id) == NULL) {
+            add_peer(peers, &list[i]);
+        }
+    }
+    if (peers->listening) {
+        uv_timer_start(&peers->tick, on_tick, 0, 0);
+    }
+}
+
 int peers_new(const struct peers_options *options, struct peers **out)
 {
     struct peers *peers = mq_calloc(1, sizeof(*peers));
@@ -71,21 +151,7 @@ int peers_new(const struct peers_options *options, struct peers **out)
     }
     peers->options = *options;
     peers->random = options->seed;
-    for (uint32_t i = 0; i < options->n_members; i++) {
-        struct peer *peer = &peers->list[peers->n];
-
-        if (options->members[i].id == options->self) {
-            continue;
-        }
-        peer->peers = peers;
-        peer->id = options->members[i].id;
-        peer->address = options->members[i].address;
-        for (int lane = 0; lane < PEER_LANES; lane++) {
-            peer_conn_init(&peer->out[lane], peers, peer, (enum peer_lane)lane);
-        }
-        fetch_list_init(&peer->fetches);
-        peers->n++;
-    }
+    peers_reach(peers, options->members, options->n_members);
     *out = peers;
     return 0;
 }
@@ -171,9 +237,7 @@ int peers_start(struct peers *peers, struct mq_buf *problem)
     MQ_ASSERT(rc == 0);
     peers->open += 2;
     peers->listening = true;
-    if (peers->n > 0) {
-        uv_timer_start(&peers->tick, on_tick, 0, 0);
-    }
+    uv_timer_start(&peers->tick, on_tick, 0, 0);
     return 0;
 }
 
@@ -228,12 +292,23 @@ void peers_close(struct peers *peers, void (*closed)(void *data))
 
 struct peer *peers_find(struct peers *peers, uint32_t id)
 {
-    for (uint32_t i = 0; i < peers->n; i++) {
+    for (uint32_t i = 0; i < peers->n && id != 0; i++) {
         if (peers->list[i].id == id) {
             return &peers->list[i];
         }
     }
     return NULL;
+}
+
+uint64_t peer_incarnation(const struct peer *peer)
+{
+    const struct peer_conn *out = &peer->out[PEER_CONTROL];
+    const struct peer_conn *in = peer->in[PEER_CONTROL];
+
+    if (out->state == PEER_UP && !out->conn.closing) {
+        return out->incarnation;
+    }
+    return in != NULL && in->state == PEER_UP && !in->conn.closing ? in->incarnation : 0;
 }
 
 bool peer_is_up(const struct peer *peer, enum peer_lane lane)
@@ -255,11 +330,14 @@ static void tell_up(struct peer *peer)
                    up ? "connected" : "not connected");
 }
 
-void peers_set_membership(struct peers *peers, const struct membership *membership)
+void peers_set_membership(struct peers *peers, const struct membership *membership, const struct membership *heard)
 {
     peers->membership = membership;
+    peers->heard = heard;
     for (uint32_t i = 0; i < peers->n; i++) {
-        tell_up(&peers->list[i]);
+        if (peers->list[i].id != 0) {
+            tell_up(&peers->list[i]);
+        }
     }
 }
 
@@ -282,7 +360,9 @@ void peers_conn_closed(struct peers *peers, struct peer_conn *conn, int reason)
     if (conn->lane == PEER_BULK) {
         peer_out_reset(conn->peer);
     }
-    tell_up(conn->peer);
+    if (conn->peer->id != 0) {
+        tell_up(conn->peer);
+    }
     if (!peers->closing) {
         uv_timer_start(&peers->tick, on_tick, TICK_BUSY_MS, 0);
     }

@@ -14,7 +14,8 @@
 #include "raft-log/peer/peer_out.h"
 #include "remoting/base/log.h"
 
-#define PEERS_ACCEPTED_MAX 64u /* connections others may have open here; a member needs three */
+#define PEERS_MAX (2u * RLOG_MEMBERS_MAX) /* members, and those that come or go */
+#define PEERS_ACCEPTED_MAX 64u            /* connections others may have open here; a member needs three */
 
 /* Upwards. */
 struct peers_ops {
@@ -52,12 +53,12 @@ struct peers_options {
 
 struct peer {
     struct peers *peers;
-    uint32_t id;
-    const char *address;              /* borrowed */
-    struct peer_conn out[PEER_LANES]; /* dialled by us */
-    struct peer_conn *in[PEER_LANES]; /* dialled by it; NULL */
-    uint64_t last_heard_ms;           /* monotonic; 0: never */
-    bool told_up;                     /* the last line about it said so */
+    uint32_t id;                       /* 0: nobody, or one that we let go */
+    char address[MEMBER_TEXT_MAX + 1]; /* where it is dialled */
+    struct peer_conn out[PEER_LANES];  /* dialled by us */
+    struct peer_conn *in[PEER_LANES];  /* dialled by it; NULL */
+    uint64_t last_heard_ms;            /* monotonic; 0: never */
+    bool told_up;                      /* the last line about it said so */
     struct peer_out sent;
     struct fetch_list fetches;
     struct mq_log_limit up_limit, refused_limit;
@@ -66,8 +67,9 @@ struct peer {
 struct peers {
     struct peers_options options;
     const struct membership *membership; /* borrowed; NULL until the group is founded */
-    struct peer list[RLOG_MEMBERS_MAX];
-    uint32_t n;
+    const struct membership *heard;      /* borrowed; a newer one that a member told us of; NULL */
+    struct peer list[PEERS_MAX];
+    uint32_t n; /* places of the list that were ever used */
     struct peer_conn *accepted;
     uint32_t n_accepted;
     uv_tcp_t listener;
@@ -87,10 +89,17 @@ int peers_start(struct peers *peers, struct mq_buf *problem);
 /* Closes everything; peers is gone when @closed is called. Also for one that was not started. */
 void peers_close(struct peers *peers, void (*closed)(void *data));
 
-/* The group is founded: from now on messages pass between members with these incarnations. */
-void peers_set_membership(struct peers *peers, const struct membership *membership);
+/* The group is founded: from now on messages pass between members with these incarnations. @membership: as our log
+ * has it; votes and acknowledgements of others do not count. @heard: a newer one, whose members are listened to as
+ * well, or NULL. Both are borrowed until the next call. */
+void peers_set_membership(struct peers *peers, const struct membership *membership, const struct membership *heard);
+
+/* Whom to reach, and where: connections to others are closed. @list: borrowed for the call; self is passed over. */
+void peers_reach(struct peers *peers, const struct rlog_member *list, uint32_t n);
 
 struct peer *peers_find(struct peers *peers, uint32_t id); /* NULL */
+/* The directory at the other end of our connections with @peer; 0: not known. */
+uint64_t peer_incarnation(const struct peer *peer);
 /* Whether our connection reaches the directory that takes part. */
 bool peer_is_up(const struct peer *peer, enum peer_lane lane);
 
@@ -112,7 +121,7 @@ void peers_conn_gone(struct peers *peers);
 int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
-/* Whether the other end of @conn is the directory that the group was founded with. */
+/* Whether the other end of @conn is the directory of a member, as our log or a newer membership has it. */
 bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn);
 
 #endif

@@ -104,6 +104,64 @@ int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms);
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb);
 
+/* Handing over leadership. */
+struct rlog_transfer;
+/* @status 0: transfer->target leads. MQ_EUNSURE: another one does (transfer->leader). MQ_ETIMEDOUT: no other leader
+ * is known yet, or this node leads still. MQ_ECLOSED: the log is closing. */
+typedef void (*rlog_transfer_cb)(struct rlog_transfer *transfer, int status);
+
+struct rlog_transfer {
+    void *data; /* caller's */
+    rlog_transfer_cb cb;
+    uint32_t target; /* set by a successful rlog_transfer */
+    uint32_t leader; /* when it ended: as known here; 0: nobody */
+};
+
+#define RLOG_TRANSFER_MS 200u /* what a hand-over takes at most where all is well */
+
+/* Hands leadership to @target (0: the voter who has most) within @within_ms. Proposals are refused with MQ_ENOTLEADER
+ * until it is over; those in flight are finished first if they can be. Returns 0, or MQ_ENOTLEADER, MQ_EBUSY (one is
+ * running), MQ_ENOTFOUND (@target is no voter that answers, or there is none). */
+int rlog_transfer(struct rlog *log, uint32_t target, uint32_t within_ms, struct rlog_transfer *transfer,
+                  rlog_transfer_cb cb);
+
+/* Changes of the membership: one at a time, each an entry of the log. Asynchronous; asked of the leader. */
+struct rlog_change;
+/* @status 0: done. MQ_ETIMEDOUT: the new directory was not reached. MQ_EUNSURE: leadership was lost; ask the next
+ * leader, what was done already stays done. MQ_ENOTLEADER: the member to remove led; leadership went elsewhere, ask
+ * there. MQ_ECLOSED: the log is closing. change->text says it in words. */
+typedef void (*rlog_change_cb)(struct rlog_change *change, int status);
+
+#define RLOG_CHANGE_TEXT_MAX 256u
+
+struct rlog_change {
+    void *data; /* caller's */
+    rlog_change_cb cb;
+    char text[RLOG_CHANGE_TEXT_MAX]; /* one sentence for people: what was done, or why not */
+    /* members.c */
+    int kind, stage;
+    uint32_t id;
+    char address[256];
+    uint64_t incarnation, index, end_ms;
+    struct rlog_transfer transfer;
+};
+
+/* Each returns 0, or a negative code with change->text filled and nothing done: MQ_ENOTLEADER, MQ_EBUSY (another
+ * change or a transfer runs, or this leader is not ready), MQ_EEXIST, MQ_ENOTFOUND, MQ_ETOOBIG, MQ_EINVAL (would
+ * leave a group without a majority that answers, or cannot be).
+ *
+ * Add: @member, whose empty directory answers at its address, gets every entry; unless @learner it becomes a voter on
+ * its own once it has caught up, whoever leads by then. Promote: makes a learner a voter that has caught up. Remove:
+ * also of a dead member. The leader cannot be removed: it hands over, and the next one is to be asked. Replace: the
+ * member's new directory, at @address (NULL: where it was), takes the place of its former one: removed, added, made a
+ * voter. All can be asked again after a failure; steps that are done already are passed over. */
+int rlog_member_add(struct rlog *log, const struct rlog_member *member, bool learner, struct rlog_change *change,
+                    rlog_change_cb cb);
+int rlog_member_promote(struct rlog *log, uint32_t id, struct rlog_change *change, rlog_change_cb cb);
+int rlog_member_remove(struct rlog *log, uint32_t id, struct rlog_change *change, rlog_change_cb cb);
+int rlog_member_replace(struct rlog *log, uint32_t id, const char *address, struct rlog_change *change,
+                        rlog_change_cb cb);
+
 /* Bytes below the applied end, where they lie in a mapped segment. A range never crosses an entry's payload. @ref:
  * acquired for the caller, who releases it. Returns 0 or MQ_ENOTFOUND (outside what this node holds and has applied).
  */
@@ -112,9 +170,12 @@ int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at
 /* Whether reading the range would wait for the disk (a page of it is not in memory). A system call. */
 bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes);
 
+enum rlog_member_role { RLOG_VOTER, RLOG_LEARNER, RLOG_JOINING, RLOG_STRANGER /* is reached, and no member */ };
+
 struct rlog_peer_status {
     uint32_t id;
-    const char *address;
+    enum rlog_member_role role;
+    const char *address; /* until the next turn of the loop */
     bool connected;
     uint64_t match_index;   /* leader only */
     uint64_t last_heard_ms; /* monotonic; 0 never */
@@ -134,8 +195,12 @@ struct rlog_status {
     uint64_t segments;
     uint64_t mapped_bytes;
     uint64_t opened_ms, replayed_entries; /* how long rlog_open and rlog_replay took, and what was applied */
-    struct rlog_peer_status peers[RLOG_MEMBERS_MAX];
+    struct rlog_peer_status peers[2 * RLOG_MEMBERS_MAX];
     uint32_t n_peers;
+    enum rlog_member_role own_role; /* as our log has it */
+    bool outside;                   /* the group goes on without this directory, as a member says */
+    uint64_t change_index;          /* of the entry that made the membership what it is; 0: none yet */
+    const char *change_running;     /* what a running change does, or NULL */
 };
 
 void rlog_status_get(const struct rlog *log, struct rlog_status *out);

@@ -95,7 +95,7 @@ void start_end(struct world *w, unsigned i, const struct peers_options *options)
     struct mq_buf problem = {0};
 
     assert_int_equal(peers_new(options, &w->ends[i].peers), 0);
-    peers_set_membership(w->ends[i].peers, &w->membership);
+    peers_set_membership(w->ends[i].peers, &w->membership, NULL);
     assert_int_equal(peers_start(w->ends[i].peers, &problem), 0);
 }
 

@@ -57,7 +57,7 @@ void cluster_init(struct cluster *c, uint32_t n)
 {
     memset(c, 0, sizeof(*c));
     assert_int_equal(net_loop_init(&c->loop), 0);
-    c->n = n;
+    c->n = c->founders = n;
     c->election_ms = 200;
     c->heartbeat_ms = 40;
     c->segment_bytes = CLUSTER_SEGMENT_BYTES;
@@ -99,7 +99,7 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         .group = "group",
         .self = node->id,
         .members = c->members,
-        .n_members = c->n,
+        .n_members = i < c->founders ? c->founders : i + 1,
         .segment_bytes = c->segment_bytes,
         .election_ms = c->election_ms,
         .heartbeat_ms = c->heartbeat_ms,
@@ -135,7 +135,7 @@ void cluster_start(struct cluster *c, uint32_t i)
 
 void cluster_start_all(struct cluster *c)
 {
-    for (uint32_t i = 0; i < c->n; i++) {
+    for (uint32_t i = 0; i < c->founders; i++) {
         cluster_start(c, i);
     }
 }

@@ -34,6 +34,7 @@ struct cluster {
     struct net_loop loop;
     uint32_t n;
     struct cluster_node nodes[RLOG_MEMBERS_MAX];
+    uint32_t founders; /* the first so many are named in each other's configurations; a later node knows those before */
     struct rlog_member members[RLOG_MEMBERS_MAX];
     struct held_port ports[RLOG_MEMBERS_MAX];
     char addresses[RLOG_MEMBERS_MAX][32];
@@ -53,7 +54,7 @@ void cluster_fini(struct cluster *c); /* stops all, removes the directories */
 /* Opens and starts node @i. Returns what the log returned, with @problem filled. */
 int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem);
 void cluster_start(struct cluster *c, uint32_t i);
-void cluster_start_all(struct cluster *c);
+void cluster_start_all(struct cluster *c); /* the founders */
 void cluster_stop(struct cluster *c, uint32_t i);
 void cluster_wipe(struct cluster *c, uint32_t i); /* removes the directory of a stopped node */
 

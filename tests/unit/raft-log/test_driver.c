@@ -89,6 +89,11 @@ static void env_send(struct rlog_env *env, const struct core_message *message)
     w->meta_term_at_send = w->log.meta.term;
 }
 
+static void env_members(struct rlog_env *env)
+{
+    (void)env;
+}
+
 static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
 {
     struct world *w = fsm->data;
@@ -143,7 +148,7 @@ static void put_founding(struct world *w, uint32_t n_members)
 
     assert_int_equal(membership_init(&m, "g"), 0);
     for (uint32_t i = 1; i <= n_members; i++) {
-        assert_int_equal(membership_add(&m, i, "a", i), 0);
+        assert_int_equal(membership_add(&m, i, "a", i == 1 ? w->log.meta.incarnation : i), 0);
     }
     assert_int_equal(membership_encode(&m, &bytes), 0);
     assert_int_equal(rlog_blob_new(&w->log, (uint32_t)bytes.len, &blob), 0);
@@ -173,7 +178,7 @@ static void world_init(struct world *w, uint32_t n_members)
     assert_int_equal(commitlog_open(&w->loop, &log_options, &w->log.commitlog, &problem), 0);
     blob_pool_init(&w->log.blobs);
     w->now_ms = 1000;
-    w->env = (struct rlog_env){env_now, env_wall, env_wake_at, env_soon, env_send};
+    w->env = (struct rlog_env){env_now, env_wall, env_wake_at, env_soon, env_send, env_members};
     w->fsm = (struct rlog_fsm){w, on_apply, on_role, on_room};
     options = (struct driver_options){&w->env, w->log.commitlog, &w->log.meta, &w->log.blobs, &w->fsm, 1, 7, 300, 50,
                                       4,       1u << 20};
