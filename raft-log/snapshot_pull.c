@@ -113,24 +113,6 @@ static void start_work(struct snapshot_pull *pull, uv_work_cb work, uv_after_wor
 
 /* ---- members ---- */
 
-static uint32_t next_peer(const struct snapshot_pull *pull)
-{
-    const struct peers *peers = pull->options.peers;
-    uint32_t at = 0;
-
-    while (at < peers->n && peers->list[at].id != pull->peer) {
-        at++;
-    }
-    for (uint32_t i = 1; i <= peers->n; i++) {
-        const struct peer *peer = &peers->list[(at + i) % peers->n];
-
-        if (peer_is_up(peer, PEER_RANGE)) {
-            return peer->id;
-        }
-    }
-    return pull->peer;
-}
-
 static void ask_anew(struct snapshot_pull *pull)
 {
     set_state(pull, PULL_ASKING);
@@ -142,7 +124,7 @@ static void on_rested(uv_timer_t *timer)
 {
     struct snapshot_pull *pull = container_of(timer, struct snapshot_pull, timer);
 
-    pull->peer = next_peer(pull);
+    pull->peer = peers_next_up(pull->options.peers, PEER_RANGE, pull->peer);
     ask_anew(pull);
 }
 

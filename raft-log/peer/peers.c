@@ -318,6 +318,33 @@ bool peer_is_up(const struct peer *peer, enum peer_lane lane)
     return conn->state == PEER_UP && !conn->conn.closing && peer_in_takes_part(peer->peers, conn);
 }
 
+uint32_t peers_up(const struct peers *peers, enum peer_lane lane)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < peers->n; i++) {
+        n += peer_is_up(&peers->list[i], lane);
+    }
+    return n;
+}
+
+uint32_t peers_next_up(const struct peers *peers, enum peer_lane lane, uint32_t after)
+{
+    uint32_t at = 0;
+
+    while (at < peers->n && peers->list[at].id != after) {
+        at++;
+    }
+    for (uint32_t i = 1; i <= peers->n; i++) {
+        const struct peer *peer = &peers->list[(at + i) % peers->n];
+
+        if (peer_is_up(peer, lane)) {
+            return peer->id;
+        }
+    }
+    return 0;
+}
+
 static void tell_up(struct peer *peer)
 {
     bool up = peer_is_up(peer, PEER_CONTROL);

@@ -102,6 +102,10 @@ struct peer *peers_find(struct peers *peers, uint32_t id); /* NULL */
 uint64_t peer_incarnation(const struct peer *peer);
 /* Whether our connection reaches the directory that takes part. */
 bool peer_is_up(const struct peer *peer, enum peer_lane lane);
+/* How many are reached so. */
+uint32_t peers_up(const struct peers *peers, enum peer_lane lane);
+/* One of them: the next behind @after, itself if there is no other. Returns its id, or 0: there is none. */
+uint32_t peers_next_up(const struct peers *peers, enum peer_lane lane, uint32_t after);
 
 /* Sends on the control connection, or drops. */
 void peers_send_founding(struct peer *peer, const struct peer_founding *founding);

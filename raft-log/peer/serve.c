@@ -183,7 +183,10 @@ static void write_answer(struct peer_conn *conn, const struct serve_job *job, ui
 
 static struct peer_range range_now(const struct peers *peers)
 {
-    struct peer_range range = {.held_first = 1};
+    struct peer_range range = {
+        .held_first = commitlog_first_index(peers->options.log),
+        .held_pos = commitlog_start_pos(peers->options.log),
+    };
 
     range.commit = peers->options.ops->committed(peers->options.data);
     return range;
@@ -326,6 +329,7 @@ static enum peer_range_status prepare_entries(struct serve_job *job)
     uint64_t limit = range.commit < durable ? range.commit : durable;
     uint64_t first = ask->entries.first > range.held_first ? ask->entries.first : range.held_first;
     uint64_t last = ask->entries.last < limit ? ask->entries.last : limit;
+    struct rlog_base base;
     uint64_t pos;
 
     if (ask->entries.first == 0 || ask->entries.last < ask->entries.first) {
@@ -335,8 +339,11 @@ static enum peer_range_status prepare_entries(struct serve_job *job)
         return PEER_RANGE_NOT_HELD;
     }
     pick(job, first, last, &pos);
-    if (job->first > range.held_first && commitlog_view(o->log, commitlog_pos_of(o->log, job->first - 1),
-                                                        RLOG_HEADER_BYTES, &job->before_at, &job->before_ref) != 0) {
+    if (job->first == range.held_first) {
+        commitlog_base_get(o->log, &base);
+        job->before = (struct peer_before){base.term, base.end_pos, base.store_ms};
+    } else if (commitlog_view(o->log, commitlog_pos_of(o->log, job->first - 1), RLOG_HEADER_BYTES, &job->before_at,
+                              &job->before_ref) != 0) {
         return PEER_RANGE_NOT_HELD;
     }
     return commitlog_view(o->log, pos, RLOG_HEADER_BYTES, &job->at, &job->ref) == 0 ? PEER_RANGE_OK

@@ -40,6 +40,9 @@ struct rlog_options {
     uint32_t inflight_entries_max; /* 256 */
     uint64_t inflight_bytes_max;   /* 64 MiB */
     const struct rlog_disk *disk;  /* borrowed; the file calls. NULL: the system's own */
+    /* Bytes a second of older entries that a node which lacks them fetches. 0: as fast as it goes while there is
+     * little else to write, 32 MiB otherwise. */
+    uint64_t backfill_bytes_per_s;
 };
 
 /* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and
@@ -181,6 +184,22 @@ struct rlog_peer_status {
     uint64_t last_heard_ms; /* monotonic; 0 never */
 };
 
+enum rlog_catchup_phase { RLOG_CATCHUP_NONE, RLOG_CATCHUP_SNAPSHOT, RLOG_CATCHUP_BACKFILL };
+
+/* What this node fetches from others because it lacks it. */
+struct rlog_catchup_status {
+    enum rlog_catchup_phase phase;
+    bool passive;               /* stands for no election meanwhile */
+    uint32_t from;              /* the member that is asked */
+    uint64_t bytes_done;        /* of this phase */
+    uint64_t bytes_left;        /* as far as is known */
+    uint64_t bytes_per_s;       /* since the phase began */
+    uint64_t limit_bytes_per_s; /* 0: none */
+    uint64_t ms_left;           /* at this speed; 0: cannot be told */
+    uint64_t snapshots_installed;
+    const char *cause; /* what it does or waits for; static */
+};
+
 struct rlog_status {
     struct rlog_role role;
     uint64_t last_index, durable_index, commit_index, applied_index;
@@ -201,6 +220,7 @@ struct rlog_status {
     bool outside;                   /* the group goes on without this directory, as a member says */
     uint64_t change_index;          /* of the entry that made the membership what it is; 0: none yet */
     const char *change_running;     /* what a running change does, or NULL */
+    struct rlog_catchup_status catchup;
 };
 
 void rlog_status_get(const struct rlog *log, struct rlog_status *out);

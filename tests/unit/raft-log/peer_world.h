@@ -16,7 +16,7 @@
 
 #define GOT_MAX 4096
 #define MARK 99
-#define DEADLINE_MS 10000u
+#define DEADLINE_MS 30000u
 #define SEGMENT_BYTES (64u << 20)
 #define NEVER_MS 0x7fffffffu /* a heartbeat that does not come due in a test */
 

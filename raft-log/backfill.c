@@ -1,0 +1,431 @@
+#include "raft-log/backfill.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PIECE_ENTRIES_MAX (PEER_RANGE_BYTES / RLOG_HEADER_BYTES + 1)
+#define LOAD_WINDOW_MS 1000u
+#define BURST_MS 250u /* what the bucket holds */
+
+static void go_on(struct backfill *fill);
+
+static bool is_quiet(const struct backfill *fill)
+{
+    return !fill->asking && !fill->putting;
+}
+
+static struct rlog_base base_of(const struct backfill *fill)
+{
+    struct rlog_base base;
+
+    commitlog_base_get(fill->options.log, &base);
+    return base;
+}
+
+/* Whether a log that begins behind an entry which ends at @end_pos lacks nothing. */
+static bool is_enough(const struct backfill *fill, uint64_t index, uint64_t end_pos)
+{
+    return index == 0 || end_pos <= fill->options.log_start_pos(fill->options.data);
+}
+
+bool backfill_is_complete(const struct backfill *fill)
+{
+    struct rlog_base base = base_of(fill);
+
+    return is_enough(fill, base.index, base.end_pos);
+}
+
+uint64_t backfill_left(const struct backfill *fill)
+{
+    uint64_t end = base_of(fill).end_pos;
+    uint64_t start = fill->options.log_start_pos(fill->options.data);
+
+    start = fill->held_pos > start ? fill->held_pos : start;
+    return end > start && !backfill_is_complete(fill) ? end - start : 0;
+}
+
+/* ---- pieces ---- */
+
+static struct backfill_piece *piece_at(struct backfill *fill, uint32_t i)
+{
+    return &fill->pieces[(fill->first_piece + i) % BACKFILL_DEPTH];
+}
+
+static void pop_piece(struct backfill *fill)
+{
+    struct backfill_piece *piece = piece_at(fill, 0);
+
+    if (piece->ref != NULL) {
+        net_ref_release(piece->ref);
+        piece->ref = NULL;
+    }
+    fill->first_piece = (fill->first_piece + 1) % BACKFILL_DEPTH;
+    fill->n_pieces--;
+}
+
+static void rest(struct backfill *fill, const char *cause, int rc)
+{
+    if (fill->state == BACKFILL_RUNNING) {
+        mq_log_limited(&fill->limit, MQ_LOG_WARN, "catchup", "back-fill rests: %s (member %" PRIu32 "): %s", cause,
+                       fill->peer, mq_strerror(rc));
+        fill->state = BACKFILL_RESTING;
+        fill->cause = cause;
+        fill->failed = 0;
+    }
+}
+
+/* ---- speed ---- */
+
+uint64_t backfill_limit(const struct backfill *fill)
+{
+    return fill->options.bytes_per_s != 0 ? fill->options.bytes_per_s
+                                          : (fill->loaded ? BACKFILL_LOADED_BYTES_PER_S : 0);
+}
+
+/* How busy the node is with new entries, over windows of a second. */
+static void look_at_load(struct backfill *fill, uint64_t now)
+{
+    uint64_t pos = commitlog_end_pos(fill->options.log);
+    uint64_t ms = now - fill->load_ms;
+
+    if (ms >= LOAD_WINDOW_MS) {
+        fill->loaded = pos > fill->load_pos && (pos - fill->load_pos) * 1000u / ms > BACKFILL_BUSY_BYTES;
+        fill->load_ms = now;
+        fill->load_pos = pos;
+    }
+}
+
+/* Whether bytes may be asked for now. If not, the timer is set for when they may. */
+static bool has_tokens(struct backfill *fill)
+{
+    uint64_t now = mq_clock_mono_ms();
+    uint64_t limit;
+    int64_t most;
+
+    look_at_load(fill, now);
+    limit = backfill_limit(fill);
+    if (limit == 0) {
+        fill->tokens = 0;
+        fill->tokens_ms = now;
+        return true;
+    }
+    most = (int64_t)(limit * BURST_MS / 1000u) + 1;
+    fill->tokens += (int64_t)(limit * (now - fill->tokens_ms) / 1000u);
+    fill->tokens = fill->tokens < most ? fill->tokens : most;
+    fill->tokens_ms = now;
+    if (fill->tokens > 0) {
+        return true;
+    }
+    fill->cause = "limited";
+    return false;
+}
+
+/* ---- asking ---- */
+
+/* The last entry to ask for next; 0: none. */
+static uint64_t next_end(struct backfill *fill)
+{
+    struct backfill_piece *last;
+    struct rlog_base base;
+
+    if (fill->n_pieces == 0) {
+        base = base_of(fill);
+        return is_enough(fill, base.index, base.end_pos) ? 0 : base.index;
+    }
+    last = piece_at(fill, fill->n_pieces - 1);
+    return is_enough(fill, last->first - 1, last->before.end_pos) ? 0 : last->first - 1;
+}
+
+/* The member that is asked is of no use for this question. */
+static void try_next(struct backfill *fill, int rc)
+{
+    uint32_t up = peers_up(fill->options.peers, PEER_RANGE);
+
+    fill->failed++;
+    if (fill->failed >= up) {
+        rest(fill, rc == MQ_ENOTFOUND ? "no member that can be reached has the entries" : "no member answers", rc);
+    }
+    fill->peer = peers_next_up(fill->options.peers, PEER_RANGE, fill->peer);
+}
+
+static void on_entries(struct fetch *fetch, int status, const struct fetched *got)
+{
+    struct backfill_piece *piece = container_of(fetch, struct backfill_piece, fetch);
+    struct backfill *fill = piece->fill;
+
+    fill->asking = false;
+    if (fill->state != BACKFILL_RUNNING) {
+        go_on(fill);
+        return;
+    }
+    if (status == 0) {
+        piece->ref = net_ref_acquire(got->ref);
+        piece->raw = got->raw;
+        piece->bytes = got->bytes;
+        piece->n = got->n;
+        piece->first = got->first;
+        piece->before = got->before;
+        fill->tokens -= got->bytes;
+        fill->held_pos = got->held_pos;
+        fill->failed = 0;
+    } else {
+        fill->n_pieces--; /* it was the last one */
+        try_next(fill, status);
+    }
+    go_on(fill);
+}
+
+static void ask(struct backfill *fill)
+{
+    struct backfill_piece *piece = piece_at(fill, fill->n_pieces);
+    uint64_t end = next_end(fill);
+    int rc;
+
+    if (end == 0 || !has_tokens(fill)) {
+        return;
+    }
+    rc = fetch_entries(fill->options.peers, fill->peer, &piece->fetch, 1, end, FETCH_FROM_LAST, PEER_RANGE_BYTES,
+                       on_entries);
+    if (rc != 0) {
+        try_next(fill, rc);
+        return;
+    }
+    fill->asking = true;
+    fill->n_pieces++;
+    fill->cause = "running";
+}
+
+/* ---- putting ---- */
+
+static void tell_owner(struct backfill *fill, const struct backfill_piece *piece)
+{
+    struct rlog_fsm *fsm = fill->options.fsm;
+    struct rlog_header header;
+    uint32_t at = 0;
+
+    if (fsm->apply_before == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < piece->n; i++) {
+        fill->offsets[i] = at;
+        (void)rlog_header_decode(piece->raw + at, piece->bytes - at, &header); /* it was checked */
+        at += rlog_entry_bytes(header.payload_bytes);
+    }
+    for (uint32_t i = piece->n; i-- > 0;) {
+        const uint8_t *bytes = piece->raw + fill->offsets[i];
+
+        (void)rlog_header_decode(bytes, RLOG_HEADER_BYTES, &header);
+        if (header.type == RLOG_COMMAND) {
+            struct rlog_entry entry = {
+                .index = header.index,
+                .term = header.term,
+                .pos = header.pos + RLOG_HEADER_BYTES,
+                .clock_ms = header.clock_ms,
+                .store_ms = header.store_ms,
+                .payload = bytes + RLOG_HEADER_BYTES,
+                .payload_bytes = header.payload_bytes,
+                .records = header.records,
+                .items = header.items,
+            };
+
+            fsm->apply_before(fsm, &entry);
+        }
+    }
+}
+
+static void on_put(struct commitlog_put *put, int status)
+{
+    struct backfill *fill = container_of(put, struct backfill, put);
+    struct backfill_piece *piece = piece_at(fill, 0);
+
+    fill->putting = false;
+    if (status == 0) {
+        fill->bytes_done += piece->bytes;
+        fill->entries_done += piece->n;
+        if (!fill->closing) {
+            tell_owner(fill, piece);
+        }
+    } else {
+        rest(fill, "the log does not take the entries", status);
+    }
+    pop_piece(fill);
+    go_on(fill);
+}
+
+static void put(struct backfill *fill)
+{
+    struct backfill_piece *piece = piece_at(fill, 0);
+    struct rlog_header header;
+    struct rlog_base before = {0};
+    int rc;
+
+    (void)rlog_header_decode(piece->raw, piece->bytes, &header); /* it was checked */
+    if (piece->first > 1) {
+        before = (struct rlog_base){
+            .index = piece->first - 1,
+            .term = piece->before.term,
+            .crc = header.prev_crc,
+            .end_pos = piece->before.end_pos,
+            .store_ms = piece->before.store_ms,
+        };
+    }
+    rc = commitlog_put_before(fill->options.log, &fill->put, piece->raw, piece->bytes, piece->ref, &before, on_put);
+    fill->putting = rc == 0;
+    if (rc != 0) {
+        rest(fill, "the log does not take the entries", rc);
+    }
+}
+
+/* ---- life ---- */
+
+static void finish(struct backfill *fill)
+{
+    uint64_t ms = mq_clock_mono_ms() - fill->started_ms;
+
+    fill->state = BACKFILL_IDLE;
+    fill->cause = "nothing";
+    mq_free(fill->offsets);
+    fill->offsets = NULL;
+    mq_log_info("catchup",
+                "back-fill done: %" PRIu64 " entries, %" PRIu64 " bytes in %" PRIu64 " ms; the log begins "
+                "with entry %" PRIu64,
+                fill->entries_done, fill->bytes_done, ms, commitlog_first_index(fill->options.log));
+    fill->options.done(fill->options.data);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct backfill *fill = container_of((uv_timer_t *)handle, struct backfill, timer);
+
+    mq_free(fill->offsets);
+    fill->closed(fill->closed_data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct backfill *fill = container_of(timer, struct backfill, timer);
+
+    if (fill->state == BACKFILL_RESTING && is_quiet(fill)) {
+        fill->state = BACKFILL_RUNNING;
+        fill->peer = peers_next_up(fill->options.peers, PEER_RANGE, fill->peer);
+    }
+    go_on(fill);
+}
+
+/* How long until the bucket has something, or a while where no bucket is. */
+static uint64_t wait_ms(const struct backfill *fill)
+{
+    uint64_t limit = backfill_limit(fill);
+    uint64_t lack = fill->tokens < 0 ? (uint64_t)-fill->tokens : 0;
+    uint64_t ms = limit != 0 ? lack * 1000u / limit + 1 : BACKFILL_REST_MS;
+
+    return ms < BACKFILL_REST_MS ? ms : BACKFILL_REST_MS;
+}
+
+static void run(struct backfill *fill)
+{
+    if (!fill->putting && fill->n_pieces > 0 && piece_at(fill, 0)->ref != NULL) {
+        put(fill);
+    }
+    while (fill->state == BACKFILL_RUNNING && !fill->asking && fill->n_pieces < BACKFILL_DEPTH) {
+        uint32_t failed = fill->failed;
+
+        ask(fill);
+        if (fill->failed == failed) {
+            break; /* it was asked, or there is nothing to ask for now */
+        }
+    }
+    if (fill->state == BACKFILL_RUNNING && fill->n_pieces == 0) {
+        if (next_end(fill) == 0) {
+            finish(fill);
+        } else if (!fill->asking) {
+            uv_timer_start(&fill->timer, on_timer, wait_ms(fill), 0);
+        }
+    } else if (fill->state == BACKFILL_RUNNING && !fill->asking && fill->n_pieces < BACKFILL_DEPTH) {
+        uv_timer_start(&fill->timer, on_timer, wait_ms(fill), 0);
+    }
+}
+
+/* Takes the next step, whatever that is. */
+static void go_on(struct backfill *fill)
+{
+    if (fill->state == BACKFILL_RUNNING && !fill->closing) {
+        run(fill);
+    }
+    if (fill->state == BACKFILL_RUNNING || !is_quiet(fill)) {
+        return;
+    }
+    while (fill->n_pieces > 0) {
+        pop_piece(fill);
+    }
+    if (fill->closing) {
+        if (!uv_is_closing((uv_handle_t *)&fill->timer)) {
+            uv_close((uv_handle_t *)&fill->timer, on_timer_closed);
+        }
+    } else if (fill->state == BACKFILL_RESTING && !uv_is_active((uv_handle_t *)&fill->timer)) {
+        uv_timer_start(&fill->timer, on_timer, BACKFILL_REST_MS, 0);
+    }
+}
+
+void backfill_init(struct backfill *fill, const struct backfill_options *options)
+{
+    memset(fill, 0, sizeof(*fill));
+    fill->options = *options;
+    fill->cause = "nothing";
+    for (uint32_t i = 0; i < BACKFILL_DEPTH; i++) {
+        fill->pieces[i].fill = fill;
+    }
+    uv_timer_init(options->loop, &fill->timer);
+}
+
+void backfill_close(struct backfill *fill, void (*closed)(void *data), void *data)
+{
+    MQ_ASSERT(!fill->closing);
+    fill->closing = true;
+    fill->closed = closed;
+    fill->closed_data = data;
+    backfill_stop(fill);
+    go_on(fill);
+}
+
+void backfill_start(struct backfill *fill)
+{
+    uint64_t now = mq_clock_mono_ms();
+
+    if (fill->closing || fill->state != BACKFILL_IDLE || backfill_is_complete(fill)) {
+        return;
+    }
+    if (fill->offsets == NULL) {
+        fill->offsets = mq_malloc(PIECE_ENTRIES_MAX * sizeof(fill->offsets[0]));
+        MQ_ASSERT(fill->offsets != NULL);
+    }
+    fill->bytes_done = fill->entries_done = 0;
+    fill->started_ms = fill->tokens_ms = fill->load_ms = now;
+    fill->load_pos = commitlog_end_pos(fill->options.log);
+    fill->tokens = 0;
+    fill->failed = 0;
+    fill->peer = peers_next_up(fill->options.peers, PEER_RANGE, fill->peer);
+    /* What a former attempt left on its way is waited for by the timer's turn. */
+    fill->state = is_quiet(fill) ? BACKFILL_RUNNING : BACKFILL_RESTING;
+    fill->cause = "running";
+    mq_log_info("catchup",
+                "back-fill: the log begins with entry %" PRIu64 " at position %" PRIu64
+                ", the group's at position %" PRIu64,
+                commitlog_first_index(fill->options.log), commitlog_start_pos(fill->options.log),
+                fill->options.log_start_pos(fill->options.data));
+    go_on(fill);
+}
+
+void backfill_stop(struct backfill *fill)
+{
+    fill->state = BACKFILL_IDLE;
+    fill->cause = "nothing";
+    uv_timer_stop(&fill->timer);
+    go_on(fill);
+}

@@ -1,0 +1,302 @@
+#include "raft-log/catchup.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TICK_MS 500u
+
+/* ---- standing for elections ---- */
+
+static bool lacks_something(const struct catchup *c)
+{
+    return c->pull.state != PULL_IDLE || c->pulled->index != 0 || !backfill_is_complete(&c->fill);
+}
+
+static void settle_passive(struct catchup *c)
+{
+    uint64_t limit = (uint64_t)c->options.election_ms * CATCHUP_LEADERLESS_ELECTIONS;
+    bool lacks = lacks_something(c);
+    bool passive = lacks && c->options.ops->leaderless_ms(c->options.data) < limit;
+
+    if (passive == c->passive || c->closing) {
+        return;
+    }
+    c->passive = passive;
+    if (!passive && lacks) {
+        mq_log_warn("catchup",
+                    "no leader for %" PRIu64 " ms: this node stands for election, though it lacks entries "
+                    "below position %" PRIu64,
+                    limit, commitlog_start_pos(c->options.log));
+    }
+    c->options.ops->passive(c->options.data, passive);
+}
+
+/* ---- installing ---- */
+
+static void install(struct catchup *c, const struct snapshot_info *info)
+{
+    int rc;
+
+    backfill_stop(&c->fill);
+    rc = c->options.ops->install(c->options.data, c->leader, c->term, info);
+    if (rc == 0) {
+        c->installed++;
+        mq_log_info("catchup", "snapshot %" PRIu64 " is in place: the log begins at position %" PRIu64, info->index,
+                    info->end_pos);
+    } else if (rc != MQ_EAGAIN) {
+        mq_log_warn("catchup", "snapshot %" PRIu64 " is not installed: %s", info->index, mq_strerror(rc));
+    }
+    backfill_start(&c->fill);
+    settle_passive(c);
+}
+
+/* The pulled file becomes our newest snapshot, as soon as none of our own is being taken. */
+static void adopt(struct catchup *c)
+{
+    int rc;
+
+    if (c->pulled->index == 0) {
+        return;
+    }
+    rc = snapshots_adopt(c->options.snapshots, c->pulled);
+    if (rc == MQ_EBUSY) {
+        return; /* with the next tick */
+    }
+    c->pulled->index = 0;
+    if (rc != 0) {
+        mq_log_warn("catchup", "the snapshot that was fetched: %s", mq_strerror(rc));
+        return;
+    }
+    install(c, snapshots_newest(c->options.snapshots));
+}
+
+static void on_got(void *data, const struct snapshot_info *info)
+{
+    struct catchup *c = data;
+
+    *c->pulled = *info;
+    adopt(c);
+}
+
+void catchup_need(struct catchup *c, uint32_t leader, uint64_t term, uint64_t index_min)
+{
+    const struct snapshot_info *newest;
+
+    if (c->closing || c->pulled->index != 0) {
+        return;
+    }
+    c->leader = leader;
+    c->term = term;
+    c->index_min = index_min;
+    if (c->options.snapshots == NULL) {
+        mq_log_error("catchup", "member %" PRIu32 " asks this node to load a snapshot, which its owner cannot",
+                     leader);
+        return;
+    }
+    if (!uv_is_active((uv_handle_t *)&c->tick)) {
+        catchup_start(c);
+    }
+    newest = snapshots_newest(c->options.snapshots);
+    if (newest != NULL && newest->index >= index_min && newest->index > commitlog_last_index(c->options.log)) {
+        snapshot_pull_stop(&c->pull);
+        install(c, newest);
+        return;
+    }
+    snapshot_pull_start(&c->pull, leader, index_min);
+    settle_passive(c);
+}
+
+/* ---- what is told ---- */
+
+static uint64_t rate_of(uint64_t bytes, uint64_t ms)
+{
+    return ms > 0 ? bytes * 1000u / ms : 0;
+}
+
+void catchup_status_get(const struct catchup *c, struct rlog_catchup_status *out)
+{
+    uint64_t ms = mq_clock_mono_ms() - c->fill.started_ms;
+
+    *out = (struct rlog_catchup_status){.phase = RLOG_CATCHUP_NONE, .passive = c->passive, .cause = "nothing"};
+    out->snapshots_installed = c->installed;
+    if (c->pull.state != PULL_IDLE || c->pulled->index != 0) {
+        out->phase = RLOG_CATCHUP_SNAPSHOT;
+        out->from = c->pull.peer;
+        out->bytes_done = c->pull.written;
+        out->bytes_left = c->pull.file_bytes > c->pull.written ? c->pull.file_bytes - c->pull.written : 0;
+        out->cause = c->pulled->index != 0 ? "a snapshot of this node's own is being taken" : c->pull.cause;
+    } else if (!backfill_is_complete(&c->fill)) {
+        out->phase = RLOG_CATCHUP_BACKFILL;
+        out->from = c->fill.peer;
+        out->bytes_done = c->fill.bytes_done;
+        out->bytes_left = backfill_left(&c->fill);
+        out->bytes_per_s = rate_of(c->fill.bytes_done, ms);
+        out->limit_bytes_per_s = backfill_limit(&c->fill);
+        out->ms_left = out->bytes_per_s > 0 ? out->bytes_left * 1000u / out->bytes_per_s : 0;
+        out->cause = c->fill.cause;
+    }
+}
+
+static void say_progress(struct catchup *c)
+{
+    uint64_t now = mq_clock_mono_ms();
+    struct rlog_catchup_status s;
+    uint64_t rate;
+
+    if (now - c->line_ms < CATCHUP_LINE_MS) {
+        return;
+    }
+    catchup_status_get(c, &s);
+    rate = s.bytes_done > c->line_done ? rate_of(s.bytes_done - c->line_done, now - c->line_ms) : 0;
+    c->line_ms = now;
+    c->line_done = s.bytes_done;
+    mq_log_info("catchup",
+                "%s from member %" PRIu32 ": bytes=%" PRIu64 " left=%" PRIu64 " bytes_per_s=%" PRIu64
+                " limit=%" PRIu64 " s_left=%" PRIu64 ": %s",
+                s.phase == RLOG_CATCHUP_SNAPSHOT ? "snapshot" : "back-fill", s.from, s.bytes_done, s.bytes_left, rate,
+                s.limit_bytes_per_s, rate > 0 ? s.bytes_left / rate : 0, s.cause);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct catchup *c = container_of(tick, struct catchup, tick);
+
+    adopt(c);
+    settle_passive(c);
+    if (!lacks_something(c)) {
+        uv_timer_stop(tick);
+        return;
+    }
+    backfill_start(&c->fill); /* the group's beginning may have moved meanwhile */
+    say_progress(c);
+}
+
+/* ---- life ---- */
+
+static void on_filled(void *data)
+{
+    settle_passive(data);
+}
+
+static uint64_t log_start_pos(void *data)
+{
+    const struct catchup *c = data;
+
+    return c->options.ops->log_start_pos(c->options.data);
+}
+
+static void part_path(void *data, uint64_t index, char *path)
+{
+    const struct catchup *c = data;
+
+    snapshots_part_path(c->options.snapshots, index, path);
+}
+
+int catchup_init(struct catchup *c, const struct catchup_options *options)
+{
+    struct snapshot_pull_options pull = {
+        .loop = options->loop,
+        .peers = options->peers,
+        .disk = options->disk,
+        .part_path = part_path,
+        .got = on_got,
+        .data = c,
+    };
+    struct backfill_options fill = {
+        .loop = options->loop,
+        .peers = options->peers,
+        .log = options->log,
+        .fsm = options->fsm,
+        .bytes_per_s = options->backfill_bytes_per_s,
+        .log_start_pos = log_start_pos,
+        .done = on_filled,
+        .data = c,
+    };
+    int rc;
+
+    memset(c, 0, sizeof(*c));
+    c->options = *options;
+    c->pulled = mq_calloc(1, sizeof(*c->pulled));
+    rc = c->pulled != NULL ? snapshot_pull_init(&c->pull, &pull) : MQ_ENOMEM;
+    if (rc != 0) {
+        mq_free(c->pulled);
+        return rc;
+    }
+    backfill_init(&c->fill, &fill);
+    uv_timer_init(options->loop, &c->tick);
+    return 0;
+}
+
+static void on_part_closed(void *data)
+{
+    struct catchup *c = data;
+
+    if (--c->open == 0) {
+        mq_free(c->pulled);
+        c->closed(c->closed_data);
+    }
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+    on_part_closed(container_of((uv_timer_t *)handle, struct catchup, tick));
+}
+
+void catchup_close(struct catchup *c, void (*closed)(void *data), void *data)
+{
+    MQ_ASSERT(!c->closing);
+    c->closing = true;
+    c->closed = closed;
+    c->closed_data = data;
+    c->open = 3;
+    uv_close((uv_handle_t *)&c->tick, on_tick_closed);
+    snapshot_pull_close(&c->pull, on_part_closed, c);
+    backfill_close(&c->fill, on_part_closed, c);
+}
+
+void catchup_start(struct catchup *c)
+{
+    c->line_ms = mq_clock_mono_ms();
+    c->line_done = 0;
+    uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
+    backfill_start(&c->fill);
+    settle_passive(c);
+}
+
+/* ---- giving ---- */
+
+static int newest_file(void *data, struct serve_file *out)
+{
+    const struct snapshot_info *newest = snapshots_newest(data);
+
+    if (newest == NULL) {
+        return MQ_ENOTFOUND;
+    }
+    out->index = newest->index;
+    out->term = newest->term;
+    out->bytes = newest->bytes;
+    (void)snprintf(out->path, sizeof(out->path), "%s", newest->path);
+    return 0;
+}
+
+static bool acquire_file(void *data, uint64_t index)
+{
+    return snapshots_acquire(data, index);
+}
+
+static void release_file(void *data, uint64_t index)
+{
+    snapshots_release(data, index);
+}
+
+void catchup_serve(struct snapshots *snapshots, const struct rlog_disk *disk, struct serve_snapshots *out)
+{
+    *out = (struct serve_snapshots){disk, newest_file, acquire_file, release_file, snapshots};
+}

@@ -1,0 +1,80 @@
+/* How a member that lacks what the group has gets it back. Owned by the loop's thread.
+ *
+ * Far behind or empty:
+ *   leader: CORE_INSTALL -> catchup_need -> a snapshot is pulled (snapshot_pull.h), or one that is here already is
+ * new enough -> it becomes this node's newest -> ops.install: log and state begin with it -> this node acknowledges
+ * new entries From then on, and after every start, as long as the log begins later than the group's: older entries
+ * are put before it (backfill.h) -> done
+ *
+ * A member that lacks entries stands for no election, so that those who can serve everything lead, unless no leader
+ * has been known for CATCHUP_LEADERLESS_ELECTIONS election time-outs: perhaps nobody else can. Progress is one line
+ * every 10 s, and in rlog_status. */
+#ifndef RLOG_CATCHUP_H
+#define RLOG_CATCHUP_H
+
+#include "raft-log/backfill.h"
+#include "raft-log/snapshot_pull.h"
+#include "raft-log/snapshots.h"
+
+#define CATCHUP_LEADERLESS_ELECTIONS 10u
+#define CATCHUP_LINE_MS 10000u
+
+struct catchup_ops {
+    /* Puts a snapshot of this node's shelf in the place of log and state, because @leader asked for that in @term.
+     * Returns 0; MQ_EAGAIN (another term by now: that one's leader will ask again) or another code of core_install.
+     */
+    int (*install)(void *data, uint32_t leader, uint64_t term, const struct snapshot_info *info);
+    /* Whether this node is to stand for elections. */
+    void (*passive)(void *data, bool passive);
+    /* For how long no leader has been known. */
+    uint64_t (*leaderless_ms)(void *data);
+    /* Nothing below this position is in the group's log any more. */
+    uint64_t (*log_start_pos)(void *data);
+};
+
+struct catchup_options {
+    uv_loop_t *loop;
+    struct peers *peers;
+    struct commitlog *log;
+    struct snapshots *snapshots; /* NULL: the owner has no state, and the group no snapshots */
+    const struct rlog_disk *disk;
+    struct rlog_fsm *fsm; /* borrowed, like all above */
+    uint64_t backfill_bytes_per_s;
+    uint32_t election_ms;
+    const struct catchup_ops *ops;
+    void *data;
+};
+
+struct catchup {
+    struct catchup_options options;
+    struct snapshot_pull pull;
+    struct backfill fill;
+    uv_timer_t tick; /* while something is missing */
+    uint32_t leader; /* who asked for a snapshot, in which term, and from where on one is of use */
+    uint64_t term, index_min;
+    struct snapshot_info *pulled; /* owned; index 0: none. Is here, but this node takes one of its own right now */
+    bool passive;
+    uint64_t line_ms, line_done; /* of the last line about progress */
+    uint64_t installed;          /* snapshots, since the start */
+    uint32_t open;               /* parts that are not closed yet */
+    bool closing;
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* Returns 0 or MQ_ENOMEM. */
+int catchup_init(struct catchup *catchup, const struct catchup_options *options);
+/* After the peers are closed, and before log and snapshots are. @closed comes later on the loop. */
+void catchup_close(struct catchup *catchup, void (*closed)(void *data), void *data);
+
+/* This node takes part now: what it lacks is fetched. */
+void catchup_start(struct catchup *catchup);
+/* A leader says that what comes next is no entry of its log. May be said again and again. */
+void catchup_need(struct catchup *catchup, uint32_t leader, uint64_t term, uint64_t index_min);
+
+void catchup_status_get(const struct catchup *catchup, struct rlog_catchup_status *out);
+
+/* What this node has to give of its snapshots. @snapshots: borrowed as long as @out is used. */
+void catchup_serve(struct snapshots *snapshots, const struct rlog_disk *disk, struct serve_snapshots *out);
+
+#endif
