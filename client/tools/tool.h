@@ -67,6 +67,7 @@ bool tool_json_next(struct mq_json *json, struct mq_str *key, struct mq_str *val
 int cmd_try(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_group(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_get(int argc, char **argv);
 
