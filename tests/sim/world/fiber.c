@@ -28,10 +28,13 @@
 
 #define GUARD_BYTES 4096u
 
+/* At the upper end of its own memory. */
 struct stack {
     struct stack *next;
     uint8_t *base; /* the guard; the stack lies above it */
 };
+
+#define STACK_USABLE ((size_t)STACK_BYTES - sizeof(struct stack))
 
 struct fiber {
     struct process *process;
@@ -60,7 +63,7 @@ static size_t outside_stack_bytes;
 
 static void leave_outside(struct fiber *fiber)
 {
-    __sanitizer_start_switch_fiber(&outside_fake, fiber->stack->base + GUARD_BYTES, STACK_BYTES);
+    __sanitizer_start_switch_fiber(&outside_fake, fiber->stack->base + GUARD_BYTES, STACK_USABLE);
 }
 
 static void enter_outside(void)
@@ -103,7 +106,7 @@ static void enter_fiber(struct fiber *fiber)
 
 /* ---- the switch ---- */
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SIM_UCONTEXT)
 
 void sim_switch(void **from, void *to);
 void sim_start(void);
@@ -129,7 +132,7 @@ __asm__(".text\n"
 
 static void make_context(struct fiber *fiber, void (*entry)(struct fiber *fiber))
 {
-    uint64_t *top = (uint64_t *)(fiber->stack->base + GUARD_BYTES + STACK_BYTES) - 2;
+    uint64_t *top = (uint64_t *)(void *)fiber->stack - 2;
 
     *--top = (uint64_t)(uintptr_t)sim_start;
     *--top = 0; /* rbp */
@@ -170,7 +173,7 @@ static void make_context(struct fiber *fiber, void (*entry)(struct fiber *fiber)
 
     getcontext(context);
     context->uc_stack.ss_sp = fiber->stack->base + GUARD_BYTES;
-    context->uc_stack.ss_size = STACK_BYTES;
+    context->uc_stack.ss_size = STACK_USABLE;
     makecontext(context, (void (*)(void))enter_context, 4, (unsigned)(at >> 32), (unsigned)at, (unsigned)(to >> 32),
                 (unsigned)to);
     fiber->context = context;
@@ -228,25 +231,27 @@ static void first_entry(struct fiber *fiber)
 static struct stack *take_stack(void)
 {
     struct stack *stack = spare;
+    uint8_t *base;
 
     if (stack != NULL) {
         spare = stack->next;
         return stack;
     }
-    stack = world_alloc(sizeof(*stack));
-    stack->base = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack->base == MAP_FAILED || mprotect(stack->base, GUARD_BYTES, PROT_NONE) != 0) {
+    base = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
+    if (base == MAP_FAILED || mprotect(base, GUARD_BYTES, PROT_NONE) != 0) {
         fprintf(stderr, "sim: no memory for a stack\n");
         abort();
     }
+    stack = (struct stack *)(void *)(base + GUARD_BYTES + STACK_USABLE);
+    stack->base = base;
     return stack;
 }
 
 static void give_stack(struct stack *stack)
 {
 #if WITH_ASAN
-    __asan_unpoison_memory_region(stack->base + GUARD_BYTES, STACK_BYTES);
+    __asan_unpoison_memory_region(stack->base + GUARD_BYTES, STACK_USABLE);
 #endif
     stack->next = spare;
     spare = stack;
@@ -259,7 +264,6 @@ void fiber_pool_trim(void)
 
         spare = stack->next;
         munmap(stack->base, GUARD_BYTES + STACK_BYTES);
-        free(stack);
     }
 }
 

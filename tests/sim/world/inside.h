@@ -69,6 +69,9 @@ char *world_strdup(const char *text);
 /* Frees what world.c holds. */
 void world_end(void);
 
+/* From now on a crash of the program prints the seed and the end of the trace. */
+void crash_watch(void);
+
 /* ---- fibers ---- */
 
 struct fiber;

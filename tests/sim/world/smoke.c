@@ -282,7 +282,7 @@ int main(int argc, char **argv)
     printf("seed %" PRIu64 " hash %016" PRIx64 " events %" PRIu64 " applied %" PRIu64 " acknowledged %" PRIu64 "\n",
            seed, world_trace_hash(), world_events(), n_agreed, acknowledged);
     fprintf(stderr, "cpu %.3f s, %.0f times real time\n", (double)took / 1e9, (double)seconds * 1e9 / (double)took);
-    world_close();
     free(agreed);
+    world_close();
     return ok ? 0 : 1;
 }

@@ -38,11 +38,15 @@ static int begin(void **state)
     return 0;
 }
 
+/* A closed world leaves what the first one left: the lines of the trace. */
 static int end(void **state)
 {
+    static size_t left;
+
     (void)state;
     world_close();
-    return 0;
+    left = left == 0 ? heap_of_world()->bytes : left;
+    return heap_of_world()->bytes == left ? 0 : -1;
 }
 
 static void read_some(struct sock **slot)

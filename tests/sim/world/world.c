@@ -218,6 +218,7 @@ void world_open(uint64_t seed)
     w.lines = lines != NULL ? lines : world_alloc(LINES_MAX * sizeof(lines[0]));
     rng_seed(&w.rng, seed, 0);
     net_open();
+    crash_watch();
 }
 
 void world_end(void)
