@@ -194,6 +194,9 @@ struct sim_loop {
     struct node work_done;
 };
 
+/* work.c: tells the loop of work that is done. */
+void work_run_done(struct ready *ready);
+
 struct sim_loop *loop_of(const uv_loop_t *uv);
 void loop_make_ready(struct sim_loop *loop, struct ready *ready);
 /* Handles: the same words as libuv's own. */

@@ -50,11 +50,22 @@ static bool is_over(const struct sock *sock, const struct link *link)
     return sock->peer != NULL && sock_link(sock) == link;
 }
 
+static void trace_link(const char *what, const struct link *link)
+{
+    for (uint32_t i = 0; machine_at(i) != NULL; i++) {
+        const struct machine *from = machine_at(i);
+
+        if (link >= from->links && link < from->links + MACHINES_MAX) {
+            world_trace(what, i, (uint64_t)(link - from->links));
+        }
+    }
+}
+
 void link_cut(struct link *link)
 {
     if (!link->cut) {
         link->cut = true;
-        world_trace("cut", 0, 0);
+        trace_link("cut from and to", link);
     }
 }
 
@@ -64,7 +75,7 @@ void link_heal(struct link *link)
         return;
     }
     link->cut = false;
-    world_trace("heal", 0, 0);
+    trace_link("healed from and to", link);
     for (struct sock *sock = net_now.socks; sock != NULL; sock = sock->next) {
         if (is_over(sock, link) && sock->held && !sock->forgotten) {
             sock_schedule(sock, world_now() + rng_below(world_rng(), RESEND_MAX_NS));
