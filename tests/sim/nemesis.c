@@ -580,6 +580,11 @@ bool fault_is_offered(enum fault_kind kind)
     return kinds[kind].begin != NULL && (kinds[kind].offered == NULL || kinds[kind].offered());
 }
 
+bool fault_repeats(enum fault_kind kind)
+{
+    return kind != FAULT_META_FLIP && kind != FAULT_LOG_FLIP && kind != FAULT_MISDIRECT && kind != FAULT_AT_MOMENT;
+}
+
 const char *fault_name(enum fault_kind kind)
 {
     return kinds[kind].name;

@@ -37,6 +37,8 @@ enum fault_kind {
 
 /* Whether what this kind needs is there in this build. */
 bool fault_is_offered(enum fault_kind kind);
+/* Whether it can strike again and again. */
+bool fault_repeats(enum fault_kind kind);
 const char *fault_name(enum fault_kind kind);
 
 /* Steps of a member at which a fault may be set to strike. */

@@ -56,7 +56,7 @@ static void draw_faults(struct plan *plan, struct rng *rng)
         n = 0;
         for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
             plan->faults[kind] = fault_is_offered(kind) && rng_below(rng, 100) < share;
-            n += plan->faults[kind];
+            n += plan->faults[kind] && fault_repeats(kind);
         }
     }
     plan->fault_gap_ms = (uint32_t)rng_between(rng, 500, 5000);

@@ -37,16 +37,19 @@ failed=0
 # count NAME COMMAND...: adds up what its closing line says.
 count() {
     count_log=$(mktemp)
-    count_status=0
     echo "== $1"
     shift
-    "$@" > "$count_log" 2>&1 || count_status=$?
-    cat "$count_log"
+    {
+        count_status=0
+        "$@" 2>&1 || count_status=$?
+        echo "$count_status" > "$count_log.status"
+    } | tee "$count_log"
+    count_status=$(cat "$count_log.status")
     set -- $(sed -n 's/^sim: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$count_log") 0 0
     passed=$((passed + $1))
     failed=$((failed + $2))
     [ "$count_status" -eq 0 ] || [ "$2" -ne 0 ] || failed=$((failed + 1))
-    rm -f "$count_log"
+    rm -f "$count_log" "$count_log.status"
 }
 
 # The same seeds in two runs, with another number of processes: equal to the last event.
