@@ -148,14 +148,25 @@ static uint64_t common_end(const struct commitlog *log, const struct seen *seen)
     return index;
 }
 
-static void note_truncated(struct node *node, uint64_t common, bool at_start)
+/* Whether a member that lost entry @i votes as if it still had it. */
+static bool is_claimed(const struct rlog_claim *claim, uint64_t i)
+{
+    return claim->index != 0 && !rlog_is_behind(claim->term, claim->index, history_at(i)->term, i);
+}
+
+static void note_truncated(struct node *node, const struct rlog_claim *claim, uint64_t common, bool at_start)
 {
     struct seen *seen = &node->seen;
 
     for (uint64_t i = common + 1; i <= least(seen->last, history_last()); i++) {
         bool was_promised = !at_start || i <= seen->on_platter;
 
-        if (was_promised && seen->crcs[i] == history_at(i)->crc) {
+        if (!was_promised || seen->crcs[i] != history_at(i)->crc) {
+            continue;
+        }
+        if (at_start && is_claimed(claim, i)) {
+            mark(MARK_CLAIMED);
+        } else {
             world_fail("committed: member %u no longer has the committed entry %" PRIu64 " of term %" PRIu64,
                        node->id, i, history_at(i)->term);
         }
@@ -200,8 +211,9 @@ static void note_new(struct node *node, const struct commitlog *log)
     seen->last_term = commitlog_term_of(log, last);
 }
 
-static void look_at_log(struct node *node, const struct commitlog *log, bool at_start)
+static void look_at_log(struct node *node, const struct rlog *run, bool at_start)
 {
+    const struct commitlog *log = run->commitlog;
     struct seen *seen = &node->seen;
     uint64_t last = commitlog_last_index(log);
     uint64_t common;
@@ -211,7 +223,7 @@ static void look_at_log(struct node *node, const struct commitlog *log, bool at_
     }
     common = common_end(log, seen);
     if (common < seen->last) {
-        note_truncated(node, common, at_start);
+        note_truncated(node, &run->meta.claim, common, at_start);
     }
     note_new(node, log);
 }
@@ -338,7 +350,7 @@ void invariants_look(struct member_run *run)
     if (run->log == NULL || run->log->closing) {
         return;
     }
-    look_at_log(node, run->log->commitlog, false);
+    look_at_log(node, run->log, false);
     look_at_commit(run);
     look_at_leadership(run);
     if (++node->seen.turns % READ_EVERY == 0) {
@@ -359,7 +371,7 @@ void invariants_opened(struct member_run *run)
                    node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
     }
     seen->commit = seen->applied = seen->leading_term = 0;
-    look_at_log(node, run->log->commitlog, true);
+    look_at_log(node, run->log, true);
     nemesis_moment(node, MOMENT_OPENED);
 }
 
@@ -370,7 +382,7 @@ void invariants_apply(struct member_run *run, const struct rlog_entry *entry)
     struct node *node = run->node;
     const struct committed *committed;
 
-    look_at_log(node, run->log->commitlog, false);
+    look_at_log(node, run->log, false);
     look_at_commit(run);
     if (entry->index > history_last()) {
         world_fail("applied: member %u applies entry %" PRIu64 ", committed are %" PRIu64, node->id, entry->index,
@@ -490,7 +502,7 @@ void invariants_send(struct member_run *run, const struct core_message *message)
 {
     struct node *node = run->node;
 
-    look_at_log(node, run->log->commitlog, false);
+    look_at_log(node, run->log, false);
     switch (message->type) {
     case CORE_VOTE:
         if (!message->vote.pre_vote) {

@@ -273,6 +273,23 @@ static int sim_fallocate(const struct rlog_disk *table, int fd, uint64_t bytes)
     return rc;
 }
 
+/* A change of metadata on a real disk; here the sectors become zeros one by one until the file is synced. */
+static int sim_zero_file(const struct rlog_disk *table, int fd, uint64_t bytes)
+{
+    struct disk *disk = of(table);
+    struct file *file = fd_at(disk, fd)->file;
+    int rc = due_failure(disk, fd_at(disk, fd), DISK_WRITE);
+
+    take_time(disk->manner.write_min_ns, disk->manner.write_max_ns);
+    if (rc == 0) {
+        bytes = bytes < file->size ? bytes : file->size;
+        memset(file->cache, 0, bytes);
+        file_mark_dirty(file, 0, bytes);
+        world_trace("zero", (uint64_t)fd, bytes);
+    }
+    return rc;
+}
+
 static int sim_rename(const struct rlog_disk *table, const char *from, const char *to)
 {
     struct disk *disk = of(table);
@@ -451,6 +468,7 @@ const struct rlog_disk disk_calls_table = {
     .pwritev = sim_pwritev,
     .fdatasync = sim_fdatasync,
     .fallocate = sim_fallocate,
+    .zero_file = sim_zero_file,
     .rename = sim_rename,
     .unlink = sim_unlink,
     .sync_dir = sim_sync_dir,
