@@ -586,6 +586,7 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .end_pos = commitlog_end_pos(log->commitlog),
         .applied_pos = driver->applied_pos,
         .last_store_ms = commitlog_last_store_ms(log->commitlog),
+        .claim_index = log->meta.claim.index,
         .elections = driver->elections,
         .leaderships = driver->leaderships,
         .entries_written = stats.entries_written,

@@ -113,6 +113,37 @@ follower_with_a_torn_entry() {
         holds three $follower $TOPIC 0 320 && logs_equal three
 }
 
+# It keeps its word on what it lost, and has it again from the others.
+follower_with_a_flipped_byte() {
+    leader=$(leader_of three)
+    follower=$(((leader + 1) % 3))
+    node_stop three $follower && flip "$WORK/three-$follower/$FIRST" 6000 && node_start three $follower &&
+        grep "was committed: the log ends before it" "$LOGS/three-$follower.log" &&
+        ms_until 10 "it has all again" grep -q "has again all that it may have acknowledged" "$LOGS/three-$follower.log" &&
+        wait_for 10 "level nodes" is_level three && holds three $follower $TOPIC 0 320 && logs_equal three &&
+        ! ls "$WORK/three-$follower/raftlog/" | grep aside
+}
+
+# All three lost power while they wrote: each has rubbish behind its end, so each may have acknowledged more than it holds.
+rubbish_behind_every_end() {
+    end=$(node_value three 0 end_pos)
+    for i in $GROUP_NODES; do
+        node_stop three "$i" && garble "$WORK/three-$i/$FIRST" "$end" $((300 * (i + 1))) || return 1
+    done
+    node_start three 0 && node_start three 1 && sleep 1 && ! leader_of three && node_start three 2 &&
+        ms_until 10 "one leads" leader_of three && wait_for 10 "level nodes" is_level three && holds three 0 $TOPIC 0 320 &&
+        logs_equal three
+}
+
+both_copies_of_meta_bad() {
+    follower=$((($(leader_of three) + 1) % 3))
+    node_stop three $follower && cp "$WORK/three-$follower/raftlog/meta-0" "$WORK/meta" &&
+        flip "$WORK/three-$follower/raftlog/meta-0" 30 && flip "$WORK/three-$follower/raftlog/meta-1" 30 &&
+        refuses_to_start "$WORK/three-$follower.conf" "meta-0 and meta-1 are both bad" "as a new one" &&
+        cp "$WORK/meta" "$WORK/three-$follower/raftlog/meta-0" && node_start three $follower &&
+        wait_for 10 "level nodes" is_level three
+}
+
 # An empty directory has forgotten what it had voted for and acknowledged: it must not take part, and the others go on.
 follower_wiped() {
     leader=$(leader_of three)
@@ -165,6 +196,9 @@ check "a segment that is too short is named" segment_short
 check "consume queues are made anew" consume_queues_gone
 check "a group of three with 300 messages" start_three
 check "a follower's torn entry is cut and fetched again" follower_with_a_torn_entry
+check "a follower's flipped byte costs a claim and is brought again" follower_with_a_flipped_byte
+check "three nodes that all claim what nobody holds go on when all are there" rubbish_behind_every_end
+check "a node that forgot its vote is refused" both_copies_of_meta_bad
 check "a wiped follower stays outside and says so; the group goes on" follower_wiped
 check "a wiped follower does not vote" wiped_node_does_not_vote
 check "with its directory back it takes part again" wiped_node_gets_its_directory_back

@@ -207,6 +207,7 @@ struct rlog_status {
     uint64_t end_pos;     /* end of the last entry */
     uint64_t applied_pos; /* end of the last applied entry: everything below is visible */
     int64_t last_store_ms;
+    uint64_t claim_index; /* the disk lost what may have been acknowledged up to here; 0: nothing is missing */
     uint64_t elections;   /* times this process became candidate */
     uint64_t leaderships; /* times it became leader */
     uint64_t entries_written, bytes_written, syncs, sync_ns_total;
