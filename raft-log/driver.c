@@ -661,6 +661,19 @@ static int stand_in(struct driver *driver, struct core_message *message, const s
     return 0;
 }
 
+/* Whether the disk can take what a message brings: a log that cannot grow must not be made to. */
+static bool has_space(const struct driver *driver, const struct core_message *message,
+                      const struct commitlog_entry *entries)
+{
+    const struct commitlog_entry *last;
+
+    if (message->append.n == 0) {
+        return true;
+    }
+    last = &entries[message->append.n - 1];
+    return commitlog_can_hold(driver->options.log, last->header.pos + last->n);
+}
+
 int driver_receive(struct driver *driver, struct core_message *message, const struct commitlog_entry *entries,
                    struct net_ref *ref)
 {
@@ -678,6 +691,9 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
         }
         if (rc != 0) {
             return rc;
+        }
+        if (!has_space(driver, message, entries)) {
+            return 0; /* as if it had been lost: it is sent again, and taken when there is room */
         }
         from.first_index = message->append.prev_index + 1;
     }

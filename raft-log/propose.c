@@ -24,7 +24,20 @@ int rlog_can_propose(const struct rlog *log)
         driver->transfer != NULL || core_term(driver->core) != driver->role.term) {
         return MQ_ENOTLEADER;
     }
+    if (commitlog_space_level(log->commitlog) == RLOG_SPACE_FULL) {
+        return MQ_EFULL;
+    }
     return has_room(driver) ? 0 : MQ_EBUSY;
+}
+
+enum rlog_space_level rlog_space_level(struct rlog *log)
+{
+    return commitlog_space_level(log->commitlog);
+}
+
+void rlog_space_get(const struct rlog *log, struct rlog_space *out)
+{
+    commitlog_space(log->commitlog, out);
 }
 
 bool rlog_writing(const struct rlog *log)
@@ -53,6 +66,9 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
 
     if (rc != 0) {
         return rc;
+    }
+    if (records != 0 && commitlog_space_level(log->commitlog) != RLOG_SPACE_ENOUGH) {
+        return MQ_EFULL;
     }
     if (entry_bytes > RLOG_ENTRY_BYTES_MAX) {
         return MQ_ETOOBIG;

@@ -604,6 +604,7 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .change_index = driver->current_index,
         .change_running = members_running(&log->changes),
     };
+    commitlog_space(log->commitlog, &out->space);
     if (log->peers == NULL) {
         return;
     }

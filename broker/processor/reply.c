@@ -1,6 +1,7 @@
 #include "broker/processor/reply.h"
 
 #include "broker/store/sequencer.h"
+#include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/headers.h"
 
@@ -127,6 +128,24 @@ void reply_problem(const struct reply_to *to, const struct proto_problem *why)
                 why->field, REMARK_ARG(why->value));
 }
 
+void reply_full(const struct reply_to *to, const struct rlog_space *space)
+{
+    bool known = space->total != UINT64_MAX && space->total != 0;
+
+    if (known) {
+        reply_error(
+            to, RESP_SERVICE_NOT_AVAILABLE,
+            "the disk that holds %s is %.1f%% full: %llu MiB are free or allocated ahead, %llu MiB are needed; "
+            "nothing was stored",
+            space->path, 100.0 * (double)(space->total - space->free) / (double)space->total,
+            (unsigned long long)((space->free + space->ahead) >> 20), (unsigned long long)(space->needed >> 20));
+    } else {
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE,
+                    "the disk that holds %s has no room for the next segment of the log; nothing was stored",
+                    space->path);
+    }
+}
+
 void reply_failed(const struct reply_to *to, int rc)
 {
     switch (rc) {
@@ -137,6 +156,9 @@ void reply_failed(const struct reply_to *to, int rc)
         reply_error(to, RESP_SYSTEM_BUSY,
                     "[OVERLOAD] more than %u MiB wait for the disks of a majority; nothing was stored",
                     SEQUENCER_WAITING_BYTES_MAX >> 20);
+        break;
+    case MQ_EFULL:
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "the disk of this node has no room to spare; nothing was stored");
         break;
     case MQ_EUNSURE:
         reply_error(to, RESP_SYSTEM_ERROR,

@@ -10,6 +10,8 @@
 
 #include <stdarg.h>
 
+struct rlog_space;
+
 /* Where an answer goes. By value; who keeps one longer than a call holds a reference to the channel. */
 struct reply_to {
     struct net_channel *ch; /* NULL: nobody waits (one-way) */
@@ -53,8 +55,12 @@ void reply_bad_topic(const struct reply_to *to, struct mq_str topic, enum proto_
 /* A header that did not decode: SYSTEM_ERROR, as Java answers, naming the field and its value. */
 void reply_problem(const struct reply_to *to, const struct proto_problem *why);
 
-/* Our code as the answer to a request that could not be carried out: MQ_ENOTLEADER 14, MQ_EBUSY 2, MQ_EUNSURE 1
- * [UNKNOWN], MQ_ETOOBIG 13, others 1. The only place where our codes become the wire's. */
+/* MQ_EFULL with what there is to say about it. RocketMQ's store refuses with the same code while its disk is over
+ * diskSpaceWarningLevelRatio. */
+void reply_full(const struct reply_to *to, const struct rlog_space *space);
+
+/* Our code as the answer to a request that could not be carried out: MQ_ENOTLEADER, MQ_EFULL 14, MQ_EBUSY 2,
+ * MQ_EUNSURE 1 [UNKNOWN], MQ_ETOOBIG 13, others 1. The only place where our codes become the wire's. */
 void reply_failed(const struct reply_to *to, int rc);
 
 #endif

@@ -77,8 +77,24 @@ static void put_region(struct context *ctx, struct proto_writer *w)
 /* Answers a send that the log did not take, or that ended without it. */
 static void fail(struct context *ctx, const struct reply_to *to, int rc)
 {
+    struct rlog_space space;
+
     ctx->stats.put_failed++;
+    if (rc == MQ_EFULL) {
+        rlog_space_get(ctx->store->log, &space);
+        reply_full(to, &space);
+        return;
+    }
     reply_failed(to, rc);
+}
+
+/* Room for records in the next entry, as long as the disk has enough for what comes of them. */
+static int reserve(struct context *ctx, uint32_t bytes, uint8_t **at)
+{
+    if (ctx->store->log != NULL && rlog_space_level(ctx->store->log) != RLOG_SPACE_ENOUGH) {
+        return MQ_EFULL;
+    }
+    return sequencer_reserve(ctx->sequencer, bytes, at);
 }
 
 static void on_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
@@ -291,7 +307,7 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
         proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
         source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
     }
-    rc = sequencer_reserve(ctx->sequencer, record_build_bound(source), &at);
+    rc = reserve(ctx, record_build_bound(source), &at);
     if (rc != 0) {
         fail(ctx, to, rc);
         return;
@@ -370,7 +386,7 @@ static void add_batch(struct context *ctx, const struct reply_to *to, struct que
     if (count < 0) {
         return;
     }
-    rc = sequencer_reserve(ctx->sequencer, bound, &at);
+    rc = reserve(ctx, bound, &at);
     if (rc != 0) {
         fail(ctx, to, rc);
         return;

@@ -57,8 +57,9 @@ struct commitlog {
     uint64_t last_term;
     uint32_t last_crc;
     int64_t last_store_ms;
-    uint64_t commit_max; /* of all commit fields */
-    uint64_t cut_bytes;  /* of a torn tail, at the start */
+    uint64_t commit_max;               /* of all commit fields */
+    uint64_t cut_bytes;                /* of a torn tail, at the start */
+    enum rlog_space_level space_level; /* as last said */
 };
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
@@ -156,6 +157,7 @@ static void on_wake(uv_async_t *async)
         return;
     }
     collect_done(log);
+    commitlog_space_level(log);
     if (log->front.dropped != NULL) {
         front_sweep(&log->front);
     }
@@ -274,6 +276,12 @@ static int new_log(struct net_loop *loop, const struct commitlog_options *option
     rc = handover_init(&log->handover, options->disk, options->dir, options->segment_bytes, wake_loop, log->wake);
     if (rc != 0) {
         goto err_after_wake;
+    }
+    if (options->reserve_bytes != 0) {
+        log->handover.space.reserve = options->reserve_bytes;
+    }
+    if (options->space_period_ms != 0) {
+        log->handover.space.period_ms = options->space_period_ms;
     }
     rc = uv_async_init(&loop->uv, &log->wake->async, on_wake);
     if (rc != 0) {
@@ -542,6 +550,49 @@ void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *ou
     };
 }
 
+/* --- space -------------------------------------------------------------------------------------------------- */
+
+void commitlog_space(const struct commitlog *log, struct rlog_space *out)
+{
+    uint64_t end = handover_end(&log->handover);
+
+    space_judge(&log->handover.space, log->handover.segment_bytes, end > log->end_pos ? end - log->end_pos : 0,
+                log->space_level, out);
+    out->path = log->handover.dir;
+}
+
+static void say_level(const struct commitlog *log, const struct rlog_space *space)
+{
+    static const char *const WHAT[] = {"enough again: everything is taken", "low: records are refused",
+                                       "used up: everything is refused"};
+
+    mq_log_warn("log",
+                "%s: the disk's room is %s; %" PRIu64 " of %" PRIu64 " MiB free, %" PRIu64
+                " MiB allocated ahead, %" PRIu64 " MiB needed",
+                log->handover.dir, WHAT[space->level], space->free >> 20, space->total >> 20, space->ahead >> 20,
+                space->needed >> 20);
+}
+
+enum rlog_space_level commitlog_space_level(struct commitlog *log)
+{
+    struct rlog_space space;
+
+    commitlog_space(log, &space);
+    if (space.level != log->space_level) {
+        say_level(log, &space);
+        log->space_level = space.level;
+    }
+    return space.level;
+}
+
+bool commitlog_can_hold(const struct commitlog *log, uint64_t end_pos)
+{
+    const struct space *space = &log->handover.space;
+
+    return (end_pos <= handover_end(&log->handover) || space_can_grow(space, log->handover.segment_bytes)) &&
+           atomic_load_explicit(&space->free, memory_order_relaxed) >= space->reserve / 4;
+}
+
 /* --- append and truncate ------------------------------------------------------------------------------------ */
 
 static uint64_t pos_behind(const struct commitlog *log, uint64_t end, uint32_t payload_bytes)
@@ -721,7 +772,7 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
         cut_log(&log->handover, entry_index_pos(&log->index, index - 1), old_end);
     } else if (!RAFTMQ_DEFECT(TRUNCATE_IN_MEMORY)) {
         make_room(log);
-    cut_log(&log->handover, log->end_pos, old_end);
+        cut_log(&log->handover, log->end_pos, old_end);
     }
     handover_cut(&log->handover, log->end_pos);
     entry_index_truncate(&log->index, index);

@@ -27,8 +27,10 @@ struct commitlog_options {
      * what a truncation took away meanwhile. */
     void (*durable)(void *data, uint64_t index, uint64_t term);
     void *data;
-    uint64_t term;      /* of the member: no entry is younger; 0: not known */
-    uint64_t committed; /* entries up to here were durable here and committed (commit_mark.h); 0: not known */
+    uint64_t reserve_bytes;   /* kept beside the segment in use (space.h); 0: SPACE_RESERVE_BYTES */
+    uint32_t space_period_ms; /* 0: SPACE_PERIOD_MS */
+    uint64_t term;            /* of the member: no entry is younger; 0: not known */
+    uint64_t committed;       /* entries up to here were durable here and committed (commit_mark.h); 0: not known */
     /* While the log is opened: entries that may have been acknowledged are bad. Once @claim is durable they are cut,
      * with a copy beside the log. Returns 0; or a negative code, and in @why the end of a sentence for people: then
      * nothing is changed and the log is refused. NULL: refused. */
@@ -128,6 +130,13 @@ int commitlog_reset(struct commitlog *log, const struct rlog_base *base);
  * be). @cb: put.h has the codes. */
 int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
                          struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb);
+
+/* How much room there is to grow. A change of the level is a line in the log. */
+enum rlog_space_level commitlog_space_level(struct commitlog *log);
+void commitlog_space(const struct commitlog *log, struct rlog_space *out);
+/* Whether entries up to @end_pos can be taken from a leader: they fit what is allocated, or there is enough for more.
+ */
+bool commitlog_can_hold(const struct commitlog *log, uint64_t end_pos);
 
 /* Bytes in a mapped segment (durable ones only). As rlog_view, without the applied check. */
 int commitlog_view(struct commitlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);

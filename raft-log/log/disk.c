@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int real_open(const struct rlog_disk *disk, const char *path, int flags, int mode)
@@ -185,6 +186,19 @@ static int real_zero_file(const struct rlog_disk *disk, int fd, uint64_t bytes)
     return rc != 0 ? -errno : 0;
 }
 
+static int real_space(const struct rlog_disk *disk, const char *path, uint64_t *total, uint64_t *free)
+{
+    struct statvfs fs;
+
+    (void)disk;
+    if (statvfs(path, &fs) != 0) {
+        return -errno;
+    }
+    *total = (uint64_t)fs.f_blocks * fs.f_frsize;
+    *free = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return 0;
+}
+
 const struct rlog_disk rlog_disk_real = {
     .open = real_open,
     .close = real_close,
@@ -204,6 +218,7 @@ const struct rlog_disk rlog_disk_real = {
     .forget = real_forget,
     .advise = real_advise,
     .zero_file = real_zero_file,
+    .space = real_space,
 };
 
 int rlog_disk_write_all(const struct rlog_disk *disk, int fd, struct iovec *vec, int n, uint64_t at)

@@ -39,6 +39,8 @@ struct rlog_disk {
     /* Makes the first @bytes of the file read as zeros and keeps its space allocated, without writing them. NULL or
      * -EOPNOTSUPP: cannot. */
     int (*zero_file)(const struct rlog_disk *disk, int fd, uint64_t bytes);
+    /* Size of the file system that holds @path, and what is free for us; bytes. NULL: not known. */
+    int (*space)(const struct rlog_disk *disk, const char *path, uint64_t *total, uint64_t *free);
     void *data;
 };
 

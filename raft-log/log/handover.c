@@ -57,6 +57,7 @@ int handover_init(struct handover *h, const struct rlog_disk *disk, const char *
     h->zero_low = min_u64(HANDOVER_ZERO_LOW_MAX, segment_bytes / 4);
     h->zero_high = min_u64(HANDOVER_ZERO_HIGH_MAX, segment_bytes / 2);
     h->make_ahead = segment_bytes / 2;
+    space_init(&h->space);
     h->dir = mq_strdup(dir);
     h->segments = mq_calloc(HANDOVER_SEGMENTS_MAX, sizeof(h->segments[0]));
     if (h->dir == NULL || h->segments == NULL) {
@@ -192,7 +193,7 @@ void handover_set_tail(struct handover *h, uint64_t tail)
     h->tail = tail;
     h->zeroed = round_up(tail);
     h->zero_on = false;
-    h->make_not_before = 0;
+    h->make_at_ms = 0;
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -244,7 +245,6 @@ void handover_cut(struct handover *h, uint64_t tail)
     MQ_ASSERT(!h->writer_busy && h->queued.first == NULL && tail <= h->tail);
     h->zeroed = max_u64(h->zeroed, round_up(h->tail));
     h->tail = tail;
-    h->make_not_before = min_u64(h->make_not_before, tail);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -393,8 +393,8 @@ static bool wants_segment(const struct handover *h)
 {
     uint64_t end = segments_end(h);
 
-    return !h->making && end - min_u64(end, h->tail) < h->make_ahead && h->tail >= h->make_not_before &&
-           handover_count(h) < HANDOVER_SEGMENTS_MAX;
+    return !h->making && end - min_u64(end, h->tail) < h->make_ahead && handover_count(h) < HANDOVER_SEGMENTS_MAX &&
+           (h->make_at_ms == 0 || mq_clock_mono_ms() >= h->make_at_ms);
 }
 
 static bool wants_zeros(const struct handover *h)
@@ -470,15 +470,24 @@ static void claim_zeros(struct handover *h, struct spare_task *out)
     *out = (struct spare_task){.work = SPARE_ZERO, .segment = segment, .from = from, .to = to};
 }
 
-/* Waits for a word from the writer; while zeroing is put off, not longer than until it may go on. The mutex is held.
- */
+/* When the spare has something to do although nobody says so; 0: never. The mutex is held. */
+static uint64_t next_ms(const struct handover *h, bool put_off)
+{
+    uint64_t at = h->disk->space != NULL ? h->ask_at_ms : 0;
+    uint64_t zeros = put_off ? mq_clock_mono_ms() + HANDOVER_RATE_MS : 0;
+
+    at = h->make_at_ms != 0 && (at == 0 || h->make_at_ms < at) ? h->make_at_ms : at;
+    return zeros != 0 && (at == 0 || zeros < at) ? zeros : at;
+}
+
+/* Waits for a word from the writer or the loop, or for the time. The mutex is held. */
 static void spare_wait(struct handover *h, bool put_off)
 {
-    uint64_t until_ns = mq_clock_mono_ns() + (uint64_t)HANDOVER_RATE_MS * 1000000;
-    struct timespec until = {(time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
+    uint64_t at_ms = h->rest ? 0 : next_ms(h, put_off);
+    struct timespec until = {(time_t)(at_ms / 1000), (long)(at_ms % 1000 * 1000000)};
 
     h->spare_waits = true;
-    if (put_off) {
+    if (at_ms != 0) {
         pthread_cond_timedwait(&h->to_spare, &h->lock, &until);
     } else {
         pthread_cond_wait(&h->to_spare, &h->lock);
@@ -505,6 +514,10 @@ static bool choose_own(struct handover *h, bool put_off, struct spare_task *out)
         return true;
     }
     if (choose_job(h, out)) {
+        return true;
+    }
+    if (h->disk->space != NULL && mq_clock_mono_ms() >= h->ask_at_ms) {
+        *out = (struct spare_task){.work = SPARE_ASK};
         return true;
     }
     if (h->n_old > HANDOVER_OLD_KEPT) {
@@ -576,8 +589,16 @@ void handover_made(struct handover *h, struct segment *segment, int rc)
 {
     pthread_mutex_lock(&h->lock);
     rc = end_making(h, segment, rc);
-    if (rc != 0) {
-        h->make_not_before = h->tail + h->segment_bytes / 16; /* the writer tries anyway when it must */
-    }
+    h->make_at_ms = rc != 0 ? mq_clock_mono_ms() + h->space.period_ms : 0; /* the writer tries anyway when it must */
+    atomic_store_explicit(&h->space.stuck, rc != 0, memory_order_relaxed);
+    h->ask_at_ms = 0; /* what is free has changed */
     pthread_mutex_unlock(&h->lock);
+}
+
+void handover_asked(struct handover *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->ask_at_ms = mq_clock_mono_ms() + h->space.period_ms;
+    pthread_mutex_unlock(&h->lock);
+    h->wake(h->wake_data);
 }

@@ -32,6 +32,7 @@
 #define RLOG_LOG_HANDOVER_H
 
 #include "raft-log/log/segment.h"
+#include "raft-log/log/space.h"
 #include "remoting/net/conn.h"
 
 #include <pthread.h>
@@ -81,7 +82,7 @@ struct job_list {
     struct spare_job *first, *last;
 };
 
-enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_REMOVE, SPARE_JOB, SPARE_ZERO, SPARE_SYNC };
+enum spare_work { SPARE_STOP, SPARE_MAKE, SPARE_ASK, SPARE_REMOVE, SPARE_JOB, SPARE_ZERO, SPARE_SYNC };
 
 struct spare_task {
     enum spare_work work;
@@ -102,6 +103,7 @@ struct handover {
     uint64_t origin;                 /* number of the segment in slot 0, set by handover_begin */
     atomic_uint_fast64_t first, end; /* numbers; end is raised under the mutex, either after the slot is set */
 
+    struct space space;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t to_writer, to_spare, to_loop;
     pthread_cond_t moved; /* a segment was made, or a zeroed piece is written: writer */
@@ -111,9 +113,10 @@ struct handover {
     uint32_t n_old;
     struct handover_stats stats;
     bool writer_busy, spare_waits, stop;
-    bool rest, resting;       /* the loop wants the spare to rest; it does */
-    bool making;              /* the writer or the spare is making the next segment */
-    uint64_t make_not_before; /* after a failure the spare tries again when the tail has come here */
+    bool rest, resting;  /* the loop wants the spare to rest; it does */
+    bool making;         /* the writer or the spare is making the next segment */
+    uint64_t make_at_ms; /* after a failure the spare tries again then; monotonic; 0: at once */
+    uint64_t ask_at_ms;  /* the file system is asked for its space then */
     uint64_t tail, zeroed;
     uint64_t zero_from, zero_to;          /* claimed by the spare, equal when nothing is */
     bool zero_on;                         /* between low and high on the way up */
@@ -141,6 +144,11 @@ static inline uint64_t handover_count(const struct handover *h)
 {
     return atomic_load_explicit(&h->end, memory_order_acquire) -
            atomic_load_explicit(&h->first, memory_order_acquire);
+}
+/* Where it ends: everything below is allocated. */
+static inline uint64_t handover_end(const struct handover *h)
+{
+    return atomic_load_explicit(&h->end, memory_order_acquire) * h->segment_bytes;
 }
 /* Where the row begins. Any thread, but only the loop knows that it stays. */
 static inline uint64_t handover_start(const struct handover *h)
@@ -197,6 +205,7 @@ void handover_give_done(struct handover *h, struct write_list *list, const struc
 void handover_next_task(struct handover *h, bool unsynced, struct spare_task *out);
 void handover_zero_written(struct handover *h, uint64_t to);             /* the claim ends; all below @to are zeros */
 void handover_made(struct handover *h, struct segment *segment, int rc); /* @segment: taken when @rc is 0 */
+void handover_asked(struct handover *h);                                 /* for the space */
 void handover_job_done(struct handover *h, struct spare_job *job);
 /* Makes the segment that begins at @pos, out of @old (taken) if that is possible and not NULL. */
 int handover_make(struct handover *h, uint64_t pos, struct segment *old, struct segment **out);

@@ -16,7 +16,10 @@ static void make(struct handover *h, uint64_t first_pos, struct segment *old)
     int rc = handover_make(h, first_pos, old, &segment);
 
     if (rc != 0) {
-        mq_log_warn("log", "segment %" PRIu64 " in %s cannot be made ahead: %s", first_pos, h->dir, mq_strerror(rc));
+        if (!h->space.stuck) { /* once, not with every try */
+            mq_log_warn("log", "segment %" PRIu64 " in %s cannot be made ahead: %s", first_pos, h->dir,
+                        mq_strerror(rc));
+        }
     } else {
         mq_log_info("log", "segment %s made ahead", segment->name);
     }
@@ -81,6 +84,10 @@ static void *spare_body(void *data)
             return NULL;
         case SPARE_MAKE:
             make(h, task.from, task.segment);
+            break;
+        case SPARE_ASK:
+            space_ask(&h->space, h->disk, h->dir);
+            handover_asked(h);
             break;
         case SPARE_REMOVE:
             remove_old(h, task.segment);

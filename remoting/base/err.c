@@ -27,6 +27,7 @@ static const struct text TEXTS[] = {
     {MQ_EEXIST, "exists already"},
     {MQ_ECORRUPT, "corrupt data on disk"},
     {MQ_EVERSION, "format version, group or identity is not ours"},
+    {MQ_EFULL, "the disk has no room to spare"},
     {MQ_EUNSUPPORTED, "not supported"},
     /* What libuv adds to the system's codes (uv/errno.h); this library does not link libuv. */
     {-4095, "end of file"},

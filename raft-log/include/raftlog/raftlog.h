@@ -90,7 +90,28 @@ struct rlog_proposal {
     struct rlog_proposal *next;
 };
 
-/* Whether a proposal would be taken now: 0, MQ_ENOTLEADER, or MQ_EBUSY. */
+/* How much room the disk has. A reserve is kept beside the segment that is in use: entries that were taken can always
+ * be written, and what their application writes too. */
+enum rlog_space_level {
+    RLOG_SPACE_ENOUGH,
+    RLOG_SPACE_LOW, /* proposals with records are refused; small ones (offsets, retention) are taken from the reserve
+                     */
+    RLOG_SPACE_FULL /* all are refused */
+};
+
+struct rlog_space {
+    enum rlog_space_level level;
+    uint64_t total, free; /* of the file system, as asked every second; UINT64_MAX: not known */
+    uint64_t ahead;       /* allocated in segments behind the end of the log */
+    uint64_t needed;      /* of free and ahead together, so that the level is ENOUGH */
+    const char *path;     /* the log's directory; lives as long as the log */
+};
+
+/* Loop thread; costs a few loads. */
+enum rlog_space_level rlog_space_level(struct rlog *log);
+void rlog_space_get(const struct rlog *log, struct rlog_space *out);
+
+/* Whether a proposal would be taken now: 0, MQ_ENOTLEADER, MQ_EBUSY, or MQ_EFULL. */
 int rlog_can_propose(const struct rlog *log);
 
 /* True while this node's own disk is writing: a self-clocking gatherer waits for fsm.room. */
@@ -102,8 +123,8 @@ uint64_t rlog_place(const struct rlog *log, uint32_t payload_bytes);
 int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms);
 
 /* Proposes the blob as one entry. @blob: taken on success. @wall_ms: the same as given to rlog_store_ms. The callback
- * comes exactly once after a return of 0, never inside. Returns MQ_ENOTLEADER, MQ_EBUSY, MQ_ETOOBIG (entry over a
- * segment or RLOG_ENTRY_BYTES_MAX) or MQ_ENOMEM with nothing done. */
+ * comes exactly once after a return of 0, never inside. Returns MQ_ENOTLEADER, MQ_EBUSY, MQ_EFULL, MQ_ETOOBIG (entry
+ * over a segment or RLOG_ENTRY_BYTES_MAX) or MQ_ENOMEM with nothing done. */
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb);
 
@@ -214,6 +235,7 @@ struct rlog_status {
     uint64_t inflight_entries, inflight_bytes;
     uint64_t segments;
     uint64_t mapped_bytes;
+    struct rlog_space space;
     uint64_t opened_ms, replayed_entries; /* how long rlog_open and rlog_replay took, and what was applied */
     struct rlog_peer_status peers[2 * RLOG_MEMBERS_MAX];
     uint32_t n_peers;

@@ -204,6 +204,17 @@ int rlog_can_propose(const struct rlog *log)
     return log->can_propose;
 }
 
+enum rlog_space_level rlog_space_level(struct rlog *log)
+{
+    return log->space;
+}
+
+void rlog_space_get(const struct rlog *log, struct rlog_space *out)
+{
+    *out = (struct rlog_space){
+        .level = log->space, .total = 1000u << 20, .free = 30u << 20, .needed = 80u << 20, .path = "/fake"};
+}
+
 bool rlog_writing(const struct rlog *log)
 {
     return log->writing;

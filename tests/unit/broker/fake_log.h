@@ -27,9 +27,10 @@ struct rlog {
     struct net_ref view_ref; /* count: views that are held, plus one */
     uint32_t blobs;          /* that exist */
 
-    bool writing;    /* what rlog_writing says; set by a proposal */
-    int can_propose; /* what rlog_can_propose says */
-    int refuse;      /* what rlog_propose says once, instead of taking the entry */
+    bool writing;                /* what rlog_writing says; set by a proposal */
+    int can_propose;             /* what rlog_can_propose says */
+    int refuse;                  /* what rlog_propose says once, instead of taking the entry */
+    enum rlog_space_level space; /* what rlog_space_level says */
     uint32_t entry_bytes_max;
     uint64_t cold_from, cold_to; /* positions whose pages are not in memory */
     uint32_t cold_calls;

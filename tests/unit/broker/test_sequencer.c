@@ -329,6 +329,25 @@ static void an_entry_that_the_log_cannot_take_leaves_no_hole(void **state)
     close_sequencer(&f);
 }
 
+static void what_was_gathered_for_a_disk_that_filled_up_is_answered_as_not_stored(void **state)
+{
+    struct sequencer_fixture f;
+
+    (void)state;
+    open_sequencer(&f);
+    assert_int_equal(send_one(&f, 0, 1), 0);
+    f.base.log->refuse = MQ_EFULL;
+    fake_turn();
+    assert_int_equal(f.base.log->n_proposed, 0);
+    expect_done(0, 1, MQ_EFULL);
+    assert_int_equal(fixture_queue(&f.base, 0)->next, 0); /* its number is given again */
+    assert_int_equal(send_one(&f, 0, 2), 0);
+    fake_turn();
+    fake_log_commit(f.base.log);
+    expect_done(1, 1, 0);
+    close_sequencer(&f);
+}
+
 static void a_reservation_without_an_addition_leaves_nothing_behind(void **state)
 {
     struct sequencer_fixture f;
@@ -513,6 +532,7 @@ int main(void)
         cmocka_unit_test(lost_leadership_is_told_apart_by_what_was_proposed),
         cmocka_unit_test(a_proposal_that_meets_the_end_of_leadership_was_not_made),
         cmocka_unit_test(an_entry_that_the_log_cannot_take_leaves_no_hole),
+        cmocka_unit_test(what_was_gathered_for_a_disk_that_filled_up_is_answered_as_not_stored),
         cmocka_unit_test(a_reservation_without_an_addition_leaves_nothing_behind),
         cmocka_unit_test(a_records_store_time_is_its_entrys),
         cmocka_unit_test(an_item_travels_in_order_with_records),

@@ -60,6 +60,8 @@ int log_fixture_try_open(struct log_fixture *f)
                                         .segment_bytes = f->segment_bytes,
                                         .durable = on_durable,
                                         .data = f,
+                                        .reserve_bytes = f->reserve_bytes,
+                                        .space_period_ms = f->space_period_ms,
                                         .term = f->term,
                                         .committed = f->committed,
                                         .keep_claim = on_claim};

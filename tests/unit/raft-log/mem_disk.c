@@ -390,6 +390,25 @@ static int mem_zero_file(const struct rlog_disk *table, int fd, uint64_t bytes)
     return leave(disk, 0);
 }
 
+static int mem_space(const struct rlog_disk *table, const char *path, uint64_t *total, uint64_t *free)
+{
+    struct mem_disk *disk = of(table);
+
+    (void)path;
+    pthread_mutex_lock(&disk->lock);
+    *total = 2 * (uint64_t)disk->file_bytes_max * MEM_FILES_MAX;
+    *free = disk->space_free;
+    return leave(disk, *free != 0 ? 0 : -EOPNOTSUPP);
+}
+
+void mem_disk_set_space(struct mem_disk *disk, uint64_t free, int fallocate_rc)
+{
+    pthread_mutex_lock(&disk->lock);
+    disk->space_free = free;
+    disk->fallocate_rc = fallocate_rc;
+    pthread_mutex_unlock(&disk->lock);
+}
+
 struct mem_disk *mem_disk_new(size_t file_bytes_max)
 {
     struct mem_disk *disk = calloc(1, sizeof(*disk));
@@ -414,6 +433,7 @@ struct mem_disk *mem_disk_new(size_t file_bytes_max)
         .forget = mem_forget,
         .advise = mem_advise,
         .zero_file = mem_zero_file,
+        .space = mem_space,
         .data = disk,
     };
     pthread_mutex_init(&disk->lock, NULL);

@@ -56,7 +56,9 @@ struct mem_disk {
     unsigned calls;   /* that can fail, so far */
     unsigned fail_at; /* this one does, with fail_rc; 0: none */
     int fail_rc;
-    int fallocate_rc; /* not 0: no file can be allocated; set while nothing runs */
+    int fallocate_rc; /* not 0: no file can be allocated */
+    uint64_t
+        space_free;   /* what the file system says is free, of twice file_bytes_max * MEM_FILES_MAX; 0: not known */
     size_t write_max; /* a pwritev takes at most this much; 0: all; set before threads run */
 };
 
@@ -67,6 +69,9 @@ void mem_disk_free(struct mem_disk *disk);
 void mem_disk_fail_in(struct mem_disk *disk, unsigned nth, int rc);
 /* Whether it has come to that. */
 bool mem_disk_has_failed(struct mem_disk *disk);
+
+/* What is free from now on (0: not known), and what allocating a file says (0: as it should). */
+void mem_disk_set_space(struct mem_disk *disk, uint64_t free, int fallocate_rc);
 
 /* Number of changes so far. */
 size_t mem_disk_now(struct mem_disk *disk);

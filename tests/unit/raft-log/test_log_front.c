@@ -608,14 +608,14 @@ static void segment_that_cannot_be_made_ends_a_put_and_not_the_node(void **state
     assert_int_equal(commitlog_reset(f.log, &base), 0);
     f.durable_index = 47;
     copy_up_to(s, &f, 48);
-    disk->fallocate_rc = -ENOSPC;
+    mem_disk_set_space(disk, 0, -ENOSPC);
     do {
         rc = fill(s, &f, 1);
     } while (rc == 0);
     assert_int_equal(rc, -ENOSPC);
     assert_true(commitlog_first_index(f.log) > 1);
     must_agree(s, &f);
-    disk->fallocate_rc = 0;
+    mem_disk_set_space(disk, 0, 0);
     while (commitlog_first_index(f.log) != 1) {
         assert_int_equal(fill(s, &f, 9), 0);
     }

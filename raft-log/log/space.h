@@ -1,0 +1,42 @@
+/* How much room the log has left to grow, judged before it is needed.
+ *
+ * What is allocated in segments behind the end of the log and what the file system has free must together be a
+ * segment and the reserve. The reserve is for what was taken already when it became too little: entries on their way,
+ * and what their application writes. If the next segment could not be made, only what is allocated counts.
+ *
+ * The spare asks the file system once a second and after each segment it makes, and tries a segment that it could not
+ * make again as often; the loop judges. */
+#ifndef RLOG_LOG_SPACE_H
+#define RLOG_LOG_SPACE_H
+
+#include "raft-log/include/raftlog/raftlog.h"
+
+#include <stdatomic.h>
+
+#define SPACE_RESERVE_BYTES (64u << 20)
+#define SPACE_PERIOD_MS 1000u
+#define SPACE_UNKNOWN UINT64_MAX
+
+struct rlog_disk;
+
+struct space {
+    uint64_t reserve; /* bytes; set before the threads run */
+    uint64_t period_ms;
+    atomic_uint_fast64_t total, free; /* written by the spare */
+    atomic_bool stuck;                /* the next segment could not be made */
+};
+
+void space_init(struct space *space);
+
+/* Spare: asks the file system that holds @dir. */
+void space_ask(struct space *space, const struct rlog_disk *disk, const char *dir);
+
+/* @ahead: allocated behind the end of the log. @before: the level until now; what was low needs a little more to be
+ * enough. Fills all of @out but path. Any thread. */
+void space_judge(const struct space *space, uint64_t segment_bytes, uint64_t ahead, enum rlog_space_level before,
+                 struct rlog_space *out);
+
+/* Whether entries may be taken for which the next segment would have to be made. */
+bool space_can_grow(const struct space *space, uint64_t segment_bytes);
+
+#endif
