@@ -1,7 +1,7 @@
 /* The broker put together. Opening, downwards from what others stand on:
  *
- *   configuration -> store -> state -> log (recovers; replays into state and store) -> sequencer -> sessions -> pull
- * hold
+ *   configuration -> log (recovers) -> store -> state -> snapshot and replay into both -> sequencer -> sessions ->
+ * pull hold
  *   -> server -> log takes part -> registrar
  *
  * Closing goes the other way, one asynchronous step after the other; each step's callback starts the next:
@@ -67,9 +67,6 @@ static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
 {
     struct broker *broker = fsm->data;
 
-    if (broker->ctx.first_store_ms == 0 && entry->records != 0) {
-        broker->ctx.first_store_ms = entry->store_ms;
-    }
     state_apply(&broker->state, entry);
 }
 
@@ -94,6 +91,73 @@ static void on_room(struct rlog_fsm *fsm)
         sequencer_room(broker->ctx.sequencer);
     }
 }
+
+/* --- snapshots: the state's part, and the consume queues' --- */
+
+static struct broker *broker_of(struct rlog_fsm *fsm)
+{
+    return fsm->data;
+}
+
+static uint32_t on_sections(struct rlog_fsm *fsm, struct rlog_section *out)
+{
+    return state_sections(&broker_of(fsm)->state, out);
+}
+
+static void on_snapshot_begin(struct rlog_fsm *fsm, struct rlog_sink *sink)
+{
+    int rc = store_checkpoint_begin(&broker_of(fsm)->store);
+
+    if (rc != 0) {
+        rlog_sink_fail(sink, rc);
+    }
+    state_snapshot_begin(&broker_of(fsm)->state, sink);
+}
+
+static int on_snapshot_more(struct rlog_fsm *fsm)
+{
+    return state_snapshot_more(&broker_of(fsm)->state);
+}
+
+static int checkpoint_work(struct rlog_fsm *fsm, uint64_t index, uint32_t crc)
+{
+    return store_checkpoint_work(&broker_of(fsm)->store, index, crc);
+}
+
+static void on_snapshot_end(struct rlog_fsm *fsm, int status)
+{
+    state_snapshot_end(&broker_of(fsm)->state);
+    store_checkpoint_end(&broker_of(fsm)->store, status);
+}
+
+static int on_restore_begin(struct rlog_fsm *fsm, const struct rlog_entry *entry, uint32_t crc,
+                            const struct rlog_section *sections, uint32_t n, struct mq_buf *problem)
+{
+    return state_restore_begin(&broker_of(fsm)->state, entry, crc, sections, n, problem);
+}
+
+static int on_restore_rows(struct rlog_fsm *fsm, uint16_t section, const uint8_t *rows, size_t n,
+                           struct mq_buf *problem)
+{
+    return state_restore_rows(&broker_of(fsm)->state, section, rows, n, problem);
+}
+
+static int on_restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
+{
+    return state_restore_end(&broker_of(fsm)->state, problem);
+}
+
+static void on_apply_before(struct rlog_fsm *fsm, const struct rlog_entry *entry)
+{
+    state_apply_before(&broker_of(fsm)->state, entry);
+}
+
+static uint64_t on_held_from(struct rlog_fsm *fsm)
+{
+    return broker_of(fsm)->store.held_index;
+}
+
+/* --- news of the state --- */
 
 static void on_topic_changed(void *data, struct topic *topic)
 {
@@ -208,7 +272,10 @@ static int open_dir(const char *dir, struct mq_buf *problem)
 
 static int open_store(struct broker *broker, struct mq_buf *problem)
 {
-    int rc = store_init(&broker->store, broker->config.store_dir);
+    const char *dir = broker->config.store_dir;
+    /* What an earlier process left of the consume queues is of use together with a snapshot only. */
+    int rc =
+        rlog_has_snapshot(broker->ctx.log) ? store_init_kept(&broker->store, dir) : store_init(&broker->store, dir);
 
     if (rc != 0) {
         (void)mq_buf_printf(problem, "storePathRootDir %s: %s\n", broker->config.store_dir, mq_strerror(rc));
@@ -242,7 +309,20 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         return MQ_ENOMEM;
     }
     options.dir = dir;
-    broker->fsm = (struct rlog_fsm){.data = broker, .apply = on_apply, .role = on_role, .room = on_room};
+    broker->fsm = (struct rlog_fsm){.data = broker,
+                                    .apply = on_apply,
+                                    .role = on_role,
+                                    .room = on_room,
+                                    .sections = on_sections,
+                                    .snapshot_begin = on_snapshot_begin,
+                                    .snapshot_more = on_snapshot_more,
+                                    .checkpoint_work = checkpoint_work,
+                                    .snapshot_end = on_snapshot_end,
+                                    .restore_begin = on_restore_begin,
+                                    .restore_rows = on_restore_rows,
+                                    .restore_end = on_restore_end,
+                                    .apply_before = on_apply_before,
+                                    .held_from = on_held_from};
     rc = rlog_open(broker->loop, &options, &broker->fsm, &broker->ctx.log, problem);
     mq_free(dir);
     return rc;
@@ -314,7 +394,9 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
         rc = open_store(broker, problem);
     }
     if (rc == 0) {
-        rlog_replay(ctx->log);
+        rc = rlog_replay(ctx->log, problem);
+    }
+    if (rc == 0) {
         rc = open_flows(broker);
     }
     if (rc == 0) {

@@ -340,7 +340,7 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
     uint64_t last = commitlog_proven_commit(driver->options.log);
     uint64_t told_ms = now_of(driver);
 
-    driver->commit = last;
+    driver->commit = last > driver->applied ? last : driver->applied;
     while (driver->applied < last) {
         apply_one(driver);
         if ((driver->applied & 63) == 0 && now_of(driver) - told_ms >= PROGRESS_MS) {
@@ -348,6 +348,33 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
             progress(data, driver->applied, last);
         }
     }
+}
+
+void driver_restored(struct driver *driver, uint64_t index, uint64_t end_pos)
+{
+    MQ_ASSERT(driver->core == NULL && index > driver->applied);
+    driver->applied = index;
+    driver->applied_pos = end_pos;
+}
+
+int driver_trim(struct driver *driver, uint64_t pos)
+{
+    struct core_update update;
+    struct core_base core_base;
+    struct rlog_base base;
+    int rc = commitlog_trim(driver->options.log, pos);
+
+    MQ_ASSERT(!driver->in_step && driver->core != NULL);
+    commitlog_base_get(driver->options.log, &base);
+    if (rc != 0 || base.index <= core_base_index(driver->core)) {
+        return rc; /* the core never knew of what lay before (load_base), or nothing was dropped */
+    }
+    MQ_ASSERT(base.index <= driver->applied && base.change_bytes != 0 && base.change_index <= base.index);
+    core_base = (struct core_base){base.index, base.term, base.change_index, base.change, base.change_bytes};
+    rc = core_trimmed(driver->core, now_of(driver), &core_base, &update);
+    MQ_ASSERT(rc == 0);
+    carry_out(driver, &update, &NO_ORIGIN);
+    return 0;
 }
 
 /* ---- the outer round ---- */

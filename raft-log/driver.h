@@ -95,6 +95,11 @@ void driver_fini(struct driver *driver);
  * second with the index applied last. */
 void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t index, uint64_t last), void *data);
 
+/* Before driver_replay: the owner's state is that after entry @index, which ends at @end_pos. */
+void driver_restored(struct driver *driver, uint64_t index, uint64_t end_pos);
+/* The log begins later: whole segments below @pos, all of it applied here, are dropped. Returns 0 or MQ_ENOMEM. */
+int driver_trim(struct driver *driver, uint64_t pos);
+
 /* Takes part, also with an empty log, which a leader is to fill. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);
 

@@ -345,6 +345,9 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         goto err_after_mark;
     }
     rc = founding_open(&log->founding, log, problem);
+    if (rc == 0) {
+        rc = rlog_state_open(log, problem);
+    }
     if (rc != 0) {
         goto err_after_commitlog;
     }
@@ -394,15 +397,21 @@ int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct 
     return 0;
 }
 
-void rlog_replay(struct rlog *log)
+int rlog_replay(struct rlog *log, struct mq_buf *problem)
 {
     uint64_t start_ms = mq_clock_mono_ms();
+    int rc;
 
     MQ_ASSERT(!log->has_replayed && !log->closing);
+    rc = rlog_state_load(log, problem);
+    if (rc != 0) {
+        return rc;
+    }
     driver_replay(&log->driver, on_progress, log);
     log->has_replayed = true;
-    log->replayed = log->driver.applied;
+    log->replayed = log->driver.applied - log->state.loaded_index;
     log->opened_ms += mq_clock_mono_ms() - start_ms;
+    return 0;
 }
 
 /* ---- start ---- */
@@ -415,6 +424,7 @@ void rlog_take_part(struct rlog *log)
     MQ_ASSERT(rc == 0); /* only memory can be missing */
     repair_start(&log->repair);
     members_start(&log->changes);
+    rlog_state_start(log);
 }
 
 int rlog_start(struct rlog *log, struct mq_buf *problem)
@@ -430,6 +440,7 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
         .segment_bytes = log->options.segment_bytes,
         .heartbeat_ms = log->options.heartbeat_ms,
         .seed = random_seed(),
+        .snapshots = &log->state.serve,
         .members = log->members,
         .n_members = log->options.n_members,
     };
@@ -492,12 +503,20 @@ static void on_mark_closed(void *data)
     close_handle(log, (uv_handle_t *)&log->repair.tick);
 }
 
+/* The owner's state is not looked at any more. */
+static void on_state_closed(void *data)
+{
+    struct rlog *log = data;
+
+    commit_mark_close(&log->mark, on_mark_closed, log);
+}
+
 /* Nobody holds or sends entries any more. */
 static void on_peers_closed(void *data)
 {
     struct rlog *log = data;
 
-    commit_mark_close(&log->mark, on_mark_closed, log);
+    rlog_state_close(log, on_state_closed, log);
 }
 
 static void on_close_turn(uv_check_t *check)
@@ -574,8 +593,11 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
 {
     const struct driver *driver = &log->driver;
     struct commitlog_stats stats;
+    const struct snapshot_info *newest = snapshots_newest(log->state.snapshots);
+    struct snapshots_stats snapshots;
 
     commitlog_stats_get(log->commitlog, &stats);
+    snapshots_stats_get(log->state.snapshots, &snapshots);
     *out = (struct rlog_status){
         .role = driver->role,
         .last_index = commitlog_last_index(log->commitlog),
@@ -597,6 +619,11 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .inflight_bytes = driver->inflight_bytes,
         .segments = stats.segments,
         .mapped_bytes = stats.mapped_bytes,
+        .snapshot_index = newest != NULL ? newest->index : 0,
+        .snapshots_taken = snapshots.taken,
+        .snapshots_failed = snapshots.failed,
+        .snapshot_took_ms = snapshots.last_ms,
+        .snapshot_slice_ns_max = snapshots.slice_ns_max,
         .opened_ms = log->opened_ms,
         .replayed_entries = log->replayed,
         .own_role = role_of(log, log->options.self, log->meta.incarnation),

@@ -11,6 +11,7 @@
 #include "raft-log/members.h"
 #include "raft-log/peer/peers.h"
 #include "raft-log/repair.h"
+#include "raft-log/rlog_state.h"
 
 struct rlog {
     struct net_loop *loop;
@@ -25,6 +26,7 @@ struct rlog {
     struct founding founding;
     struct repair repair;
     struct members changes;
+    struct rlog_state state;
     struct peers *peers; /* NULL until rlog_start */
     struct rlog_env env;
     /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it

@@ -69,7 +69,7 @@ struct snapshots {
     struct kept kept[SNAPSHOTS_MAX];
     uint32_t n_kept; /* newest first */
     uv_timer_t timer;
-    bool started, closing;
+    bool has_timer, started, closing;
 
     enum snapshots_state state;
     int failed; /* why the one that is being taken is given up; 0: it is not */
@@ -265,15 +265,34 @@ int snapshots_open(const struct snapshots_options *options, struct snapshots **o
         mq_free(s);
         return rc;
     }
-    uv_timer_init(options->loop, &s->timer);
-    s->timer.data = s;
     *out = s;
     return 0;
+}
+
+void snapshots_drop(struct snapshots *snapshots)
+{
+    MQ_ASSERT(!snapshots->has_timer);
+    mq_free(snapshots);
 }
 
 const struct snapshot_info *snapshots_newest(const struct snapshots *snapshots)
 {
     return snapshots->n_kept != 0 ? &snapshots->kept[0].info : NULL;
+}
+
+uint32_t snapshots_count(const struct snapshots *snapshots)
+{
+    return snapshots->n_kept;
+}
+
+const struct snapshot_info *snapshots_at(const struct snapshots *snapshots, uint32_t i)
+{
+    return i < snapshots->n_kept ? &snapshots->kept[i].info : NULL;
+}
+
+const struct snapshot_info *snapshots_oldest(const struct snapshots *snapshots)
+{
+    return snapshots->n_kept >= SNAPSHOTS_KEPT ? &snapshots->kept[snapshots->n_kept - 1].info : NULL;
 }
 
 /* ---- loading ---- */
@@ -689,8 +708,18 @@ static void look_again(struct snapshots *s)
     }
 }
 
+static void init_timer(struct snapshots *s)
+{
+    if (!s->has_timer) {
+        uv_timer_init(s->options.loop, &s->timer);
+        s->timer.data = s;
+        s->has_timer = true;
+    }
+}
+
 void snapshots_start(struct snapshots *snapshots)
 {
+    init_timer(snapshots);
     snapshots->started = true;
     snapshots->last_taken_ms = mq_clock_mono_ms();
     look_again(snapshots);
@@ -804,6 +833,7 @@ void snapshots_close(struct snapshots *snapshots, void (*closed)(void *data), vo
     struct snapshots *s = snapshots;
 
     MQ_ASSERT(!s->closing);
+    init_timer(s);
     s->closing = true;
     s->started = false;
     s->closed = closed;

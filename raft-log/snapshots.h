@@ -53,8 +53,16 @@ int snapshots_open(const struct snapshots_options *options, struct snapshots **o
 /* Gives up one that is being taken; @closed comes later on the loop, and the memory is gone before it. */
 void snapshots_close(struct snapshots *snapshots, void (*closed)(void *data), void *data);
 
+/* For an open that fails further on, before a start: frees at once. */
+void snapshots_drop(struct snapshots *snapshots);
+
 /* The newest one that counts, or NULL. Borrowed until the loop's next turn. */
 const struct snapshot_info *snapshots_newest(const struct snapshots *snapshots);
+/* All that are kept, the newest first; older ones are known by their headers only. */
+uint32_t snapshots_count(const struct snapshots *snapshots);
+const struct snapshot_info *snapshots_at(const struct snapshots *snapshots, uint32_t i);
+/* The oldest of at least SNAPSHOTS_KEPT: where the newest is bad, one is left at or above it. Else NULL. */
+const struct snapshot_info *snapshots_oldest(const struct snapshots *snapshots);
 
 /* Feeds the file of @info to the owner and compares the sections' hashes. Blocking. Returns 0, or a negative code
  * with a line in @problem: the owner's state is not to be used. */

@@ -35,7 +35,6 @@ struct context {
     struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */
     struct proto_uniq_key uniq_key;
     int64_t boot_ms;         /* wall clock */
-    int64_t first_store_ms;  /* store time of the oldest message applied; 0: none yet */
     uint32_t next_any_queue; /* for sends that leave the queue to us */
     struct runtime runtime;
     struct {

@@ -239,7 +239,8 @@ void get_runtime_info(struct context *ctx, struct net_channel *ch, struct proto_
     put_disk(&table, ctx->config->store_dir);
     put_log(&table, ctx);
     /* Tools show its age: none without a message. */
-    put(&table, "earliestMessageTimeStamp", "%" PRId64, ctx->first_store_ms != 0 ? ctx->first_store_ms : now_ms);
+    put(&table, "earliestMessageTimeStamp", "%" PRId64,
+        ctx->state->first_store_ms != 0 ? ctx->state->first_store_ms : now_ms);
     put_absent_parts(&table);
     settle(&table);
     rc = table.rc == 0 ? proto_kv_table_encode(&body, &table.kvs) : table.rc;

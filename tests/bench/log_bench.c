@@ -197,8 +197,8 @@ _Noreturn static void run_member(struct shared *shared, const char *dir, uint32_
     }
     rc = net_loop_init(&member.loop);
     rc = rc == 0 ? rlog_open(&member.loop, &options, &member.fsm, &member.log, &problem) : rc;
+    rc = rc == 0 ? rlog_replay(member.log, &problem) : rc;
     if (rc == 0) {
-        rlog_replay(member.log);
         rc = rlog_start(member.log, &problem);
     }
     if (rc != 0) {

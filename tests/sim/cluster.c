@@ -142,7 +142,10 @@ static int run_member(struct member_run *run, struct mq_buf *problem)
     }
     run->turn.data = run;
     net_turn_add(&run->loop, &run->turn, NET_PHASE_WORK, on_turn);
-    rlog_replay(run->log);
+    rc = rlog_replay(run->log, problem);
+    if (rc != 0) {
+        return rc;
+    }
     if (run->log->replayed > 1) {
         mark(MARK_REPLAYED);
     }

@@ -97,9 +97,11 @@ struct rlog_fsm {
                         struct mq_buf *problem);
     int (*restore_end)(struct rlog_fsm *fsm, struct mq_buf *problem);
 
-    /* An entry below the first one that was held: older ones are being added, newest first. Changes no state; what
-     * is derived from records may take it in. May be NULL. */
+    /* Entries below those that the owner has seen, each the one in front, newest first: a snapshot stood for them.
+     * Changes no state; what is derived from records takes it in. Entries that are no commands come without payload.
+     * held_from says which is the first that needs no seeing. Both or none. */
     void (*apply_before)(struct rlog_fsm *fsm, const struct rlog_entry *entry);
+    uint64_t (*held_from)(struct rlog_fsm *fsm);
 };
 
 #endif

@@ -43,6 +43,8 @@ struct rlog_options {
     /* Bytes a second of older entries that a node which lacks them fetches. 0: as fast as it goes while there is
      * little else to write, 32 MiB otherwise. */
     uint64_t backfill_bytes_per_s;
+    uint64_t snapshot_bytes;       /* of log behind the last snapshot, then the next is taken; 256 MiB */
+    uint64_t snapshot_ms;          /* or after so long; 10 minutes */
 };
 
 /* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and
@@ -52,9 +54,20 @@ struct rlog_options {
 int rlog_open(struct net_loop *loop, const struct rlog_options *options, struct rlog_fsm *fsm, struct rlog **out,
               struct mq_buf *problem);
 
-/* Once, between open and start: applies what the log itself proves to be committed. Blocking. A step of its own, so
- * that the owner touches what it has derived from a log only when that log is known to be its own. */
-void rlog_replay(struct rlog *log);
+/* Once, between open and start: loads the newest snapshot into the owner, then applies what the log itself proves to
+ * be committed behind it. Blocking. A step of its own, so that the owner touches what it has derived from a log only
+ * when that log is known to be its own. Returns 0; or a negative code with one line in @problem, after which only
+ * rlog_close may follow: MQ_EVERSION (the snapshot needs a newer program) or what reading it said. */
+int rlog_replay(struct rlog *log, struct mq_buf *problem);
+
+/* Whether rlog_replay will load a snapshot: what the owner has kept beside it may be of use. */
+bool rlog_has_snapshot(const struct rlog *log);
+/* Begins to take a snapshot now. Returns 0; MQ_EBUSY (one is being taken), MQ_ENOTFOUND (nothing was applied since
+ * the last one), MQ_EUNSUPPORTED (the owner has no state), MQ_ECLOSED or MQ_ENOMEM. fsm.snapshot_end tells how it
+ * went. */
+int rlog_snapshot(struct rlog *log);
+/* The owner needs nothing below @pos any more: whole segments below it go as soon as two snapshots stand for them. */
+void rlog_trim(struct rlog *log, uint64_t pos);
 
 /* Listens for peers and takes part. Returns 0 or a negative code with a line in @problem (the port is taken). */
 int rlog_start(struct rlog *log, struct mq_buf *problem);
@@ -236,6 +249,8 @@ struct rlog_status {
     uint64_t segments;
     uint64_t mapped_bytes;
     struct rlog_space space;
+    uint64_t snapshot_index, snapshots_taken, snapshots_failed;
+    uint64_t snapshot_took_ms, snapshot_slice_ns_max; /* the last one; the longest slice of the loop's time */
     uint64_t opened_ms, replayed_entries; /* how long rlog_open and rlog_replay took, and what was applied */
     struct rlog_peer_status peers[2 * RLOG_MEMBERS_MAX];
     uint32_t n_peers;

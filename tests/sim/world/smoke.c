@@ -131,8 +131,7 @@ static int node_main(void *data)
     if (rlog_open(&node->loop, &options, &node->fsm, &node->log, &problem) != 0) {
         world_fail("node %" PRIu32 " does not open: %.*s", node->id, (int)problem.len, (const char *)problem.base);
     }
-    rlog_replay(node->log);
-    if (rlog_start(node->log, &problem) != 0) {
+    if (rlog_replay(node->log, &problem) != 0 || rlog_start(node->log, &problem) != 0) {
         world_fail("node %" PRIu32 " does not start: %.*s", node->id, (int)problem.len, (const char *)problem.base);
     }
     uv_timer_init(&node->loop.uv, &node->timer);

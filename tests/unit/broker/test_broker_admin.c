@@ -195,7 +195,7 @@ static void the_runtime_table_has_what_tools_need(void **state)
     assert_int_equal(mq_str_to_i64(value_of(&kvs, "earliestMessageTimeStamp"), &number), 0);
     assert_int_equal(mq_str_to_i64(value_of(&kvs, "bootTimestamp"), &first), 0);
     assert_true(number >= first); /* the oldest message of this directory, not the process */
-    assert_int_equal(number, rig.ctx->first_store_ms);
+    assert_int_equal(number, rig.ctx->state->first_store_ms);
     proto_kvs_free(&kvs);
 }
 

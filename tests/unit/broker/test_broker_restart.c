@@ -34,13 +34,13 @@ static void everything_that_was_answered_is_there_after_a_restart(void **state)
         RESP_SUCCESS);
     assert_int_equal(peer_code(&peer, REQ_LOCK_BATCH_MQ, NO_FIELDS, mq_str_of(lock)), RESP_SUCCESS);
     topics = rig.ctx->state->topics.count;
-    first_store_ms = (uint64_t)rig.ctx->first_store_ms;
+    first_store_ms = (uint64_t)rig.ctx->state->first_store_ms;
     peer_hang_up(&peer);
 
     rig_reopen(&rig, NULL);
     peer_dial(&rig, &peer, PROTO_JSON);
     assert_int_equal(rig.ctx->state->topics.count, topics);
-    assert_int_equal(rig.ctx->first_store_ms, first_store_ms);
+    assert_int_equal(rig.ctx->state->first_store_ms, first_store_ms);
     assert_int_equal(peer_ask(&peer, REQ_QUERY_CONSUMER_OFFSET,
                               FIELDS({"consumerGroup", "CG"}, {"topic", "Orders"}, {"queueId", "0"}), MQ_STR(""),
                               &answer),

@@ -116,7 +116,7 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         node->log = NULL;
         return rc;
     }
-    rlog_replay(node->log);
+    assert_int_equal(rlog_replay(node->log, problem), 0);
     return rlog_start(node->log, problem);
 }
 

@@ -1,0 +1,287 @@
+#include "raft-log/rlog_state.h"
+
+#include "raft-log/rlog.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PROGRESS_MS 1000u
+
+/* ---- what snapshots want to know ---- */
+
+/* The membership as of entry @index: that of the last change up to it. */
+static void put_membership(struct rlog *log, uint64_t index, struct snapshot_info *out)
+{
+    uint64_t change = commitlog_change_before(log->commitlog, index);
+    struct commitlog_entry entry;
+    struct rlog_base base;
+
+    if (change != 0) {
+        int rc = commitlog_get(log->commitlog, change, &entry);
+
+        MQ_ASSERT(rc == 0 && entry.header.payload_bytes <= SNAPSHOT_MEMBERSHIP_MAX);
+        out->change_index = change;
+        out->membership_bytes = entry.header.payload_bytes;
+        memcpy(out->membership, entry.bytes + RLOG_HEADER_BYTES, out->membership_bytes);
+        return;
+    }
+    commitlog_base_get(log->commitlog, &base);
+    MQ_ASSERT(base.change_bytes <= SNAPSHOT_MEMBERSHIP_MAX);
+    out->change_index = base.change_index;
+    out->membership_bytes = base.change_bytes;
+    if (base.change_bytes != 0) {
+        memcpy(out->membership, base.change, base.change_bytes);
+    }
+}
+
+static void as_of(void *data, struct snapshot_info *out)
+{
+    struct rlog *log = data;
+    struct rlog_base at;
+
+    memset(out, 0, sizeof(*out));
+    if (log->driver.applied == 0 || commitlog_before(log->commitlog, log->driver.applied + 1, &at) != 0) {
+        return;
+    }
+    out->index = at.index;
+    out->term = at.term;
+    out->end_pos = at.end_pos;
+    out->store_ms = at.store_ms;
+    out->crc = at.crc;
+    put_membership(log, at.index, out);
+}
+
+/* What the older one of the kept snapshots covers is not needed even if the newer one turns out bad. */
+static void trim(struct rlog *log)
+{
+    const struct snapshot_info *oldest = snapshots_oldest(log->state.snapshots);
+    uint64_t pos = log->state.trim_pos;
+    int rc;
+
+    if (oldest == NULL || pos == 0) {
+        return;
+    }
+    rc = driver_trim(&log->driver, pos < oldest->end_pos ? pos : oldest->end_pos);
+    if (rc != 0) {
+        mq_log_warn("snapshot", "the log still begins at %" PRIu64 ": %s", commitlog_start_pos(log->commitlog),
+                    mq_strerror(rc)); /* the next snapshot tries again */
+    }
+}
+
+static void on_taken(void *data, const struct snapshot_info *info)
+{
+    (void)info;
+    trim(data);
+}
+
+static const struct snapshots_ops snapshots_ops = {.as_of = as_of, .taken = on_taken};
+
+/* ---- what peers ask ---- */
+
+static int serve_newest(void *data, struct serve_file *out)
+{
+    const struct snapshot_info *info = snapshots_newest(((struct rlog *)data)->state.snapshots);
+
+    if (info == NULL) {
+        return MQ_ENOTFOUND;
+    }
+    *out = (struct serve_file){.index = info->index, .term = info->term, .bytes = info->bytes};
+    memcpy(out->path, info->path, sizeof(out->path) < sizeof(info->path) ? sizeof(out->path) : sizeof(info->path));
+    return 0;
+}
+
+static bool serve_acquire(void *data, uint64_t index)
+{
+    return snapshots_acquire(((struct rlog *)data)->state.snapshots, index);
+}
+
+static void serve_release(void *data, uint64_t index)
+{
+    snapshots_release(((struct rlog *)data)->state.snapshots, index);
+}
+
+/* ---- open, load, start, close ---- */
+
+/* Whether the log goes on from @info. 1: it does. 0: @info is ahead of the log, which may get there. */
+static int fits(const struct rlog *log, const struct snapshot_info *info, struct mq_buf *problem)
+{
+    struct rlog_base at;
+
+    if (info->index > commitlog_last_index(log->commitlog)) {
+        return 0;
+    }
+    if (commitlog_before(log->commitlog, info->index + 1, &at) != 0) {
+        (void)mq_buf_printf(problem, "%s: the log begins with entry %" PRIu64 ": what lies between is missing",
+                            info->path, commitlog_first_index(log->commitlog));
+        return MQ_ECORRUPT;
+    }
+    if (at.term != info->term || at.crc != info->crc || at.end_pos != info->end_pos) {
+        (void)mq_buf_printf(problem,
+                            "%s: entry %" PRIu64
+                            " of this log is another than the snapshot's: files of two directories "
+                            "are mixed",
+                            info->path, info->index);
+        return MQ_ECORRUPT;
+    }
+    return 1;
+}
+
+/* The newest that the log goes on from; NULL when there is none and none is needed. */
+static int choose(struct rlog *log, const struct snapshot_info **out, struct mq_buf *problem)
+{
+    uint32_t n = snapshots_count(log->state.snapshots);
+
+    *out = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct snapshot_info *info = snapshots_at(log->state.snapshots, i);
+        int rc = fits(log, info, problem);
+
+        if (rc != 0) {
+            *out = rc == 1 ? info : NULL;
+            return rc == 1 ? 0 : rc;
+        }
+        mq_log_warn("snapshot", "%s is ahead of the log, which ends with entry %" PRIu64, info->path,
+                    commitlog_last_index(log->commitlog));
+    }
+    if (commitlog_first_index(log->commitlog) != 1) {
+        (void)mq_buf_printf(problem,
+                            "%s: the log begins with entry %" PRIu64
+                            " and no good snapshot stands for what lies before: "
+                            "replace the member, or restore the directory as a whole",
+                            log->options.dir, commitlog_first_index(log->commitlog));
+        return MQ_ECORRUPT;
+    }
+    return 0;
+}
+
+int rlog_state_open(struct rlog *log, struct mq_buf *problem)
+{
+    const struct snapshots_options options = {
+        .disk = log->options.disk,
+        .dir = log->options.dir,
+        .loop = &log->loop->uv,
+        .fsm = log->fsm,
+        .every_bytes = log->options.snapshot_bytes,
+        .every_ms = log->options.snapshot_ms,
+        .ops = &snapshots_ops,
+        .data = log,
+    };
+    int rc;
+
+    log->state.serve = (struct serve_snapshots){.disk = log->options.disk,
+                                                .newest = serve_newest,
+                                                .acquire = serve_acquire,
+                                                .release = serve_release,
+                                                .data = log};
+    rc = snapshots_open(&options, &log->state.snapshots, problem);
+    if (rc == 0) {
+        rc = choose(log, &log->state.load, problem);
+        if (rc != 0) {
+            snapshots_drop(log->state.snapshots);
+        }
+    }
+    return rc;
+}
+
+static void give_before(struct rlog *log, uint64_t index)
+{
+    struct commitlog_entry entry;
+    struct net_ref *ref = commitlog_hold(log->commitlog, index);
+    int rc = commitlog_get(log->commitlog, index, &entry);
+    struct rlog_entry command;
+
+    MQ_ASSERT(rc == 0 && ref != NULL);
+    command = (struct rlog_entry){
+        .index = index,
+        .term = entry.header.term,
+        .pos = entry.header.pos + RLOG_HEADER_BYTES,
+        .clock_ms = entry.header.clock_ms,
+        .store_ms = entry.header.store_ms,
+    };
+    if (entry.header.type == RLOG_COMMAND) {
+        command.payload = entry.bytes + RLOG_HEADER_BYTES;
+        command.payload_bytes = entry.header.payload_bytes;
+        command.records = entry.header.records;
+        command.items = entry.header.items;
+    }
+    log->fsm->apply_before(log->fsm, &command);
+    net_ref_release(ref);
+}
+
+/* What the owner derives from records may reach less far back than the log does. */
+static void derive_before(struct rlog *log)
+{
+    uint64_t first = commitlog_first_index(log->commitlog);
+    uint64_t index = log->fsm->apply_before != NULL ? log->fsm->held_from(log->fsm) : first;
+    uint64_t told_ms = mq_clock_mono_ms();
+
+    while (index > first) {
+        give_before(log, --index);
+        if ((index & 63) == 0 && mq_clock_mono_ms() - told_ms >= PROGRESS_MS) {
+            told_ms = mq_clock_mono_ms();
+            mq_log_info("snapshot", "deriving again what was lost: entry %" PRIu64 ", down to %" PRIu64, index,
+                        first);
+        }
+    }
+}
+
+int rlog_state_load(struct rlog *log, struct mq_buf *problem)
+{
+    const struct snapshot_info *info = log->state.load;
+    uint64_t start_ms = mq_clock_mono_ms();
+    int rc;
+
+    log->state.load = NULL;
+    if (info == NULL) {
+        return 0;
+    }
+    rc = snapshots_restore(log->state.snapshots, info, problem);
+    if (rc != 0) {
+        return rc;
+    }
+    driver_restored(&log->driver, info->index, info->end_pos);
+    log->state.loaded_index = info->index;
+    mq_log_info("snapshot", "loaded index=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRIu64, info->index, info->bytes,
+                mq_clock_mono_ms() - start_ms);
+    derive_before(log);
+    return 0;
+}
+
+void rlog_state_start(struct rlog *log)
+{
+    snapshots_start(log->state.snapshots);
+}
+
+void rlog_state_close(struct rlog *log, void (*closed)(void *data), void *data)
+{
+    struct snapshots *snapshots = log->state.snapshots;
+
+    log->state.snapshots = NULL;
+    snapshots_close(snapshots, closed, data);
+}
+
+/* ---- the face ---- */
+
+bool rlog_has_snapshot(const struct rlog *log)
+{
+    return log->state.load != NULL;
+}
+
+int rlog_snapshot(struct rlog *log)
+{
+    return log->closing ? MQ_ECLOSED : snapshots_take(log->state.snapshots);
+}
+
+void rlog_trim(struct rlog *log, uint64_t pos)
+{
+    if (pos > log->state.trim_pos && !log->closing) {
+        log->state.trim_pos = pos;
+        if (log->driver.core != NULL) {
+            trim(log);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+/* The owner's state beside its log: snapshots taken of it and loaded into it, and how far the log may begin later
+ * because of them. */
+#ifndef RLOG_RLOG_STATE_H
+#define RLOG_RLOG_STATE_H
+
+#include "raft-log/peer/serve.h"
+#include "raft-log/snapshots.h"
+
+struct rlog;
+
+struct rlog_state {
+    struct snapshots *snapshots;
+    struct serve_snapshots serve;     /* for peers that ask for one */
+    uint64_t trim_pos;                /* the owner needs nothing below; snapshots may still */
+    const struct snapshot_info *load; /* borrowed until it is loaded; NULL: none is */
+    uint64_t loaded_index;            /* of the snapshot that the start began with; 0: none */
+};
+
+/* Finds what is on disk, and the newest snapshot that the log goes on from. Before the loop turns. Returns 0 or a
+ * negative code with a line in @problem: MQ_ECORRUPT where the log begins late and no snapshot stands for what lies
+ * before, or where log and snapshot are not of one piece. */
+int rlog_state_open(struct rlog *log, struct mq_buf *problem);
+/* Loads it, and what of the log lies before it goes to what the owner derives. Blocking. Returns 0, also when there
+ * is none; or a negative code with a line in @problem. */
+int rlog_state_load(struct rlog *log, struct mq_buf *problem);
+/* Takes them from now on. */
+void rlog_state_start(struct rlog *log);
+/* @closed comes later on the loop, not if the open has failed. */
+void rlog_state_close(struct rlog *log, void (*closed)(void *data), void *data);
+
+#endif
