@@ -38,7 +38,7 @@ static size_t padded(size_t n)
 
 static bool is_known(enum peer_frame_type type)
 {
-    return (type >= PEER_HELLO && type <= PEER_CLAIM) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
+    return (type >= PEER_HELLO && type <= PEER_STATE_HASH) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
 }
 
 static bool may_have_raw(enum peer_frame_type type)
@@ -246,6 +246,54 @@ int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out)
     pb.claim_term = claim->claim.term;
     pb.committed = claim->claim.committed;
     return peer_frame_encode(PEER_CLAIM, &pb.base, 0, out);
+}
+
+/* ---- hashes of the state ---- */
+
+int peer_state_hash_decode(const struct peer_frame *frame, struct state_hashes *out)
+{
+    struct pb_arena arena;
+    const Rlog__PeerStateHash *pb = NULL;
+    struct state_hashes got = {0};
+
+    if (frame->type == PEER_STATE_HASH) {
+        pb = unpack(&rlog__peer_state_hash__descriptor, frame, &arena);
+    }
+    if (pb == NULL || pb->index == 0 || pb->n_ids > RLOG_SECTIONS_MAX || pb->n_versions != pb->n_ids ||
+        pb->n_hashes != pb->n_ids) {
+        return MQ_EBADMSG;
+    }
+    got.index = pb->index;
+    got.n = (uint32_t)pb->n_ids;
+    for (uint32_t i = 0; i < got.n; i++) {
+        if (pb->ids[i] > UINT16_MAX || pb->versions[i] > UINT16_MAX || pb->ids[i] <= (i != 0 ? pb->ids[i - 1] : 0)) {
+            return MQ_EBADMSG;
+        }
+        got.sections[i].id = (uint16_t)pb->ids[i];
+        got.sections[i].version = (uint16_t)pb->versions[i];
+        got.sections[i].hash = pb->hashes[i];
+    }
+    *out = got;
+    return 0;
+}
+
+int peer_state_hash_encode(const struct state_hashes *hashes, struct mq_buf *out)
+{
+    Rlog__PeerStateHash pb = RLOG__PEER_STATE_HASH__INIT;
+    uint32_t ids[RLOG_SECTIONS_MAX], versions[RLOG_SECTIONS_MAX];
+    uint64_t values[RLOG_SECTIONS_MAX];
+
+    for (uint32_t i = 0; i < hashes->n; i++) {
+        ids[i] = hashes->sections[i].id;
+        versions[i] = hashes->sections[i].version;
+        values[i] = hashes->sections[i].hash;
+    }
+    pb.index = hashes->index;
+    pb.n_ids = pb.n_versions = pb.n_hashes = hashes->n;
+    pb.ids = ids;
+    pb.versions = versions;
+    pb.hashes = values;
+    return peer_frame_encode(PEER_STATE_HASH, &pb.base, 0, out);
 }
 
 /* ---- raft messages ---- */

@@ -19,6 +19,7 @@
 #include "raft-log/core/core.h"
 #include "raft-log/core/member.h"
 #include "raft-log/log/commitlog.h"
+#include "raft-log/state_hash.h"
 #include "remoting/base/buf.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -42,6 +43,7 @@ enum peer_frame_type {
     PEER_TIMEOUT_NOW,
     PEER_INSTALL,
     PEER_CLAIM,
+    PEER_STATE_HASH,
     PEER_FETCH = 16, /* the range lane */
     PEER_RANGE_DATA,
     PEER_SNAPSHOT_ASK,
@@ -93,6 +95,7 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
 int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out);
 int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out);
 int peer_claim_decode(const struct peer_frame *frame, struct peer_claim *out);
+int peer_state_hash_decode(const struct peer_frame *frame, struct state_hashes *out);
 /* @from: the sender. message->append.n is set, and its entries are NULL. */
 int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out);
 /* The entries behind an append: @n of them, which must fill the raw bytes. @out: room for PEER_FRAME_ENTRIES_MAX. */
@@ -105,6 +108,7 @@ int peer_frame_encode(enum peer_frame_type type, const ProtobufCMessage *pb, uin
 int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out);
 int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *out);
 int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out);
+int peer_state_hash_encode(const struct state_hashes *hashes, struct mq_buf *out);
 /* Of an append this is the frame's front; @raw_bytes of entries are to follow. */
 int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, struct mq_buf *out);
 

@@ -116,6 +116,17 @@ int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct pe
     return rc;
 }
 
+int peer_in_state_hash(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
+{
+    struct state_hashes hashes;
+    int rc = peer_state_hash_decode(frame, &hashes);
+
+    if (rc == 0 && peer_in_takes_part(peers, conn)) {
+        peers->options.ops->state_hash(peers->options.data, conn->peer, &hashes);
+    }
+    return rc;
+}
+
 int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
 {
     struct peer_claim claim;

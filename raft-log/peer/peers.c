@@ -438,6 +438,9 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
     if (frame->type == PEER_CLAIM) {
         return peer_in_claim(peers, conn, frame);
     }
+    if (frame->type == PEER_STATE_HASH) {
+        return peer_in_state_hash(peers, conn, frame);
+    }
     if (frame->type != PEER_FOUNDING) {
         return peer_in_message(peers, conn, frame);
     }
@@ -453,6 +456,15 @@ void peers_send_claim(struct peer *peer, const struct peer_claim *claim)
     struct peer_conn *conn = &peer->out[PEER_CONTROL];
 
     if (peer_is_up(peer, PEER_CONTROL) && peer_claim_encode(claim, net_conn_out(&conn->conn)) == 0) {
+        net_conn_out_done(&conn->conn);
+    }
+}
+
+void peers_send_state_hash(struct peer *peer, const struct state_hashes *hashes)
+{
+    struct peer_conn *conn = &peer->out[PEER_CONTROL];
+
+    if (peer_is_up(peer, PEER_CONTROL) && peer_state_hash_encode(hashes, net_conn_out(&conn->conn)) == 0) {
         net_conn_out_done(&conn->conn);
     }
 }

@@ -33,6 +33,8 @@ struct peers_ops {
     uint64_t (*committed)(void *data);
     /* What a member holds. */
     void (*claim)(void *data, struct peer *peer, const struct peer_claim *claim);
+    /* What a member's state comes to. */
+    void (*state_hash)(void *data, struct peer *peer, const struct state_hashes *hashes);
 };
 
 struct peers_options {
@@ -112,6 +114,7 @@ void peers_send_founding(struct peer *peer, const struct peer_founding *founding
 
 /* The same, to a member. */
 void peers_send_claim(struct peer *peer, const struct peer_claim *claim);
+void peers_send_state_hash(struct peer *peer, const struct state_hashes *hashes);
 
 /* From peer_conn. A frame: returns 0 or a negative code that closes the connection. */
 int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
@@ -125,6 +128,7 @@ void peers_conn_gone(struct peers *peers);
 int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+int peer_in_state_hash(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 /* Whether the other end of @conn is the directory of a member, as our log or a newer membership has it. */
 bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn);
 

@@ -111,6 +111,23 @@ static void check_claim(const struct peer_frame *frame)
     mq_buf_free(&bytes);
 }
 
+static void check_state_hash(const struct peer_frame *frame)
+{
+    struct state_hashes hashes, again;
+    struct peer_frame frame_again;
+    struct mq_buf bytes = {0};
+
+    if (peer_state_hash_decode(frame, &hashes) != 0) {
+        return;
+    }
+    MQ_ASSERT(hashes.index != 0 && hashes.n <= RLOG_SECTIONS_MAX);
+    MQ_ASSERT(peer_state_hash_encode(&hashes, &bytes) == 0);
+    MQ_ASSERT(peer_frame_decode(bytes.base, bytes.len, 0, &frame_again) == 0);
+    MQ_ASSERT(peer_state_hash_decode(&frame_again, &again) == 0);
+    MQ_ASSERT(memcmp(&again, &hashes, sizeof(hashes)) == 0);
+    mq_buf_free(&bytes);
+}
+
 static void check_frame(const uint8_t *bytes, size_t n)
 {
     struct peer_frame frame = {.bytes = 0};
@@ -127,6 +144,7 @@ static void check_frame(const uint8_t *bytes, size_t n)
     }
     check_founding(&frame);
     check_claim(&frame);
+    check_state_hash(&frame);
     check_message(&frame);
     check_ask(&frame);
     check_answer(&frame);

@@ -67,6 +67,39 @@ static void every_message_comes_back(void **state)
     }
 }
 
+static void hashes_of_the_state_come_back_and_must_be_in_order(void **state)
+{
+    struct state_hashes hashes = {.index = 4096, .n = 2, .sections = {{1, 1, 0xFFFFFFFFFFFFFFFF}, {3, 2, 0}}};
+    struct state_hashes got = {.index = 7};
+    struct mq_buf bytes = {0};
+    struct peer_frame frame;
+
+    (void)state;
+    assert_int_equal(peer_state_hash_encode(&hashes, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_state_hash_decode(&frame, &got), 0);
+    assert_int_equal(got.index, 4096);
+    assert_int_equal(got.n, 2);
+    assert_int_equal(got.sections[0].hash, 0xFFFFFFFFFFFFFFFF);
+    assert_int_equal(got.sections[1].id, 3);
+    assert_int_equal(got.sections[1].version, 2);
+    got.index = 7;
+    hashes.sections[1].id = 1; /* not ascending */
+    bytes.len = 0;
+    assert_int_equal(peer_state_hash_encode(&hashes, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_state_hash_decode(&frame, &got), MQ_EBADMSG);
+    frame.type = PEER_CLAIM;
+    assert_int_equal(peer_state_hash_decode(&frame, &got), MQ_EBADMSG);
+    hashes.index = 0;
+    bytes.len = 0;
+    assert_int_equal(peer_state_hash_encode(&hashes, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_state_hash_decode(&frame, &got), MQ_EBADMSG);
+    assert_int_equal(got.index, 7);
+    mq_buf_free(&bytes);
+}
+
 static void a_claim_comes_back_and_is_no_message(void **state)
 {
     struct peer_claim claim = {true, 77, 5, {6, 80, 70}}, got = {0};
@@ -214,6 +247,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_has_its_golden_bytes),
         cmocka_unit_test(every_message_comes_back),
+        cmocka_unit_test(hashes_of_the_state_come_back_and_must_be_in_order),
         cmocka_unit_test(a_claim_comes_back_and_is_no_message),
         cmocka_unit_test(hello_and_founding_come_back),
         cmocka_unit_test(a_frame_says_how_many_bytes_it_needs),
