@@ -1,5 +1,6 @@
 #include "raft-log/driver.h"
 
+#include "raft-log/state_hash.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
@@ -314,6 +315,9 @@ static void apply_one(struct driver *driver)
         apply_change(driver, index, payload, header->payload_bytes);
     }
     net_ref_release(ref);
+    if (index % STATE_HASH_EVERY == 0 && driver->options.env->checkpoint != NULL) {
+        driver->options.env->checkpoint(driver->options.env, index);
+    }
     propose_applied(driver, index, entry.n);
 }
 
@@ -596,6 +600,19 @@ int driver_start(struct driver *driver)
     mq_buf_free(&image.changes);
     mq_free(image.list);
     return rc;
+}
+
+void driver_step_down(struct driver *driver)
+{
+    struct core_update update;
+
+    if (driver->core == NULL || driver->closing || core_role(driver->core) != RLOG_LEADING) {
+        return;
+    }
+    if (core_transfer(driver->core, now_of(driver), 0, &update) == 0) {
+        carry_out(driver, &update, &NO_ORIGIN);
+        settle(driver);
+    }
 }
 
 void driver_stop(struct driver *driver)

@@ -27,6 +27,9 @@ struct rlog_env {
     void (*send)(struct rlog_env *env, const struct core_message *message);
     /* The membership, what of it is applied, or our role changed. Outside of any step; may call the driver. */
     void (*members)(struct rlog_env *env);
+    /* Entry @index was applied, a multiple of STATE_HASH_EVERY; also while replaying. May be NULL. Never calls the
+     * driver. */
+    void (*checkpoint)(struct rlog_env *env, uint64_t index);
 };
 
 struct driver_options {
@@ -102,6 +105,9 @@ int driver_trim(struct driver *driver, uint64_t pos);
 
 /* Takes part, also with an empty log, which a leader is to fill. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);
+
+/* Hands leadership to the member that is most up to date, if we lead: this one is not to be trusted any more. */
+void driver_step_down(struct driver *driver);
 
 /* Nothing is applied, told or sent from now on; outstanding proposals get MQ_EUNSURE here. */
 void driver_stop(struct driver *driver);

@@ -95,7 +95,10 @@ static void env_send(struct rlog_env *env, const struct core_message *message)
 
 static void env_members(struct rlog_env *env)
 {
-    members_changed(&container_of(env, struct rlog, env)->changes);
+    struct rlog *log = container_of(env, struct rlog, env);
+
+    members_changed(&log->changes);
+    rlog_state_members(log, members_newest(&log->changes));
 }
 
 static uint32_t random_seed(void)
@@ -164,6 +167,15 @@ static void on_claim(void *data, struct peer *peer, const struct peer_claim *sai
     }
 }
 
+static void on_state_hash(void *data, struct peer *peer, const struct state_hashes *hashes)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        rlog_state_heard(log, peer->id, hashes);
+    }
+}
+
 static void on_reached(void *data, struct peer *peer)
 {
     struct rlog *log = data;
@@ -198,6 +210,7 @@ static const struct peers_ops peers_ops = {
     .leads = leads,
     .committed = committed,
     .claim = on_claim,
+    .state_hash = on_state_hash,
 };
 
 /* ---- open ---- */
@@ -307,7 +320,8 @@ static void init_driver(struct rlog *log)
         .inflight_bytes_max = log->options.inflight_bytes_max,
     };
 
-    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at, env_soon, env_send, env_members};
+    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at,          env_soon,
+                                 env_send,   env_members, rlog_state_checkpoint};
     driver_init(&log->driver, &options);
 }
 
@@ -424,6 +438,7 @@ void rlog_take_part(struct rlog *log)
     MQ_ASSERT(rc == 0); /* only memory can be missing */
     repair_start(&log->repair);
     members_start(&log->changes);
+    rlog_state_members(log, members_newest(&log->changes));
     rlog_state_start(log);
 }
 

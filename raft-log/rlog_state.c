@@ -8,8 +8,11 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PROGRESS_MS 1000u
+#define STEP_DOWN_MS 500u /* a leader that may not go on hands over for so long at most */
+#define STEP_DOWN_LOOK_MS 10u
 
 /* ---- what snapshots want to know ---- */
 
@@ -172,6 +175,7 @@ int rlog_state_open(struct rlog *log, struct mq_buf *problem)
     };
     int rc;
 
+    state_hash_init(&log->state.hashes, log->options.self);
     log->state.serve = (struct serve_snapshots){.disk = log->options.disk,
                                                 .newest = serve_newest,
                                                 .acquire = serve_acquire,
@@ -256,10 +260,123 @@ void rlog_state_start(struct rlog *log)
     snapshots_start(log->state.snapshots);
 }
 
+/* ---- whether all have the same state ---- */
+
+static const char *section_name(struct rlog *log, uint16_t id)
+{
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    uint32_t n = log->fsm->sections(log->fsm, sections);
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (sections[i].id == id) {
+            return sections[i].name;
+        }
+    }
+    return "?";
+}
+
+_Noreturn static void end_process(const struct rlog *log)
+{
+    mq_log_error("state", "group %s: member %" PRIu32 " ends: its state is not the group's; replace the member",
+                 log->options.group, log->options.self);
+    _exit(1);
+}
+
+static void on_parted_look(uv_timer_t *timer)
+{
+    struct rlog *log = timer->data;
+
+    if (log->closing || log->driver.role.kind < RLOG_LEADING ||
+        mq_clock_mono_ms() - log->state.parted_ms >= STEP_DOWN_MS) {
+        end_process(log);
+    }
+    driver_step_down(&log->driver); /* an earlier one may have found no member that is ready */
+}
+
+/* Later on the loop: the driver may be applying. */
+static void part(struct rlog *log)
+{
+    log->state.parted = true;
+    log->state.parted_ms = mq_clock_mono_ms();
+    uv_timer_init(&log->loop->uv, &log->state.parted_look);
+    log->state.parted_look.data = log;
+    uv_timer_start(&log->state.parted_look, on_parted_look, 0, STEP_DOWN_LOOK_MS);
+}
+
+static void say_difference(struct rlog *log, const struct state_difference *d)
+{
+    const char *name = section_name(log, d->section);
+
+    if (d->minority) {
+        mq_log_error("state",
+                     "entry %" PRIu64 ": section %s has hash %016" PRIx64 " here and %016" PRIx64 " on %" PRIu32
+                     " other members (%" PRIu32 " for one): this member stops",
+                     d->index, name, d->own, d->theirs, d->n_theirs, d->member);
+        part(log);
+    } else {
+        mq_log_limited(&log->state.differs_limit, MQ_LOG_ERROR, "state",
+                       "entry %" PRIu64 ": section %s has hash %016" PRIx64 " here and %016" PRIx64
+                       " on member %" PRIu32 ": no majority of the members against this one",
+                       d->index, name, d->own, d->theirs, d->member);
+    }
+}
+
+void rlog_state_checkpoint(struct rlog_env *env, uint64_t index)
+{
+    struct rlog *log = container_of(env, struct rlog, env);
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    struct state_hashes own = {.index = index};
+    struct state_difference difference;
+
+    if (log->fsm->sections == NULL) {
+        return;
+    }
+    own.n = log->fsm->sections(log->fsm, sections);
+    for (uint32_t i = 0; i < own.n; i++) {
+        own.sections[i].id = sections[i].id;
+        own.sections[i].version = sections[i].version;
+        own.sections[i].hash = sections[i].hash;
+    }
+    if (state_hash_own(&log->state.hashes, &own, &difference) && !log->state.parted) {
+        say_difference(log, &difference);
+    }
+    for (uint32_t i = 0; log->started && i < log->peers->n; i++) {
+        if (log->peers->list[i].id != log->options.self) {
+            peers_send_state_hash(&log->peers->list[i], &own);
+        }
+    }
+}
+
+void rlog_state_heard(struct rlog *log, uint32_t id, const struct state_hashes *hashes)
+{
+    struct state_difference difference;
+
+    if (state_hash_heard(&log->state.hashes, id, hashes, &difference) && !log->state.parted &&
+        log->fsm->sections != NULL) {
+        say_difference(log, &difference);
+    }
+}
+
+void rlog_state_members(struct rlog *log, const struct membership *membership)
+{
+    uint32_t ids[RLOG_MEMBERS_MAX];
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < membership->n; i++) {
+        if (membership->members[i].role == MEMBER_VOTER) {
+            ids[n++] = membership->members[i].id;
+        }
+    }
+    state_hash_voters(&log->state.hashes, ids, n);
+}
+
 void rlog_state_close(struct rlog *log, void (*closed)(void *data), void *data)
 {
     struct snapshots *snapshots = log->state.snapshots;
 
+    if (log->state.parted) {
+        end_process(log); /* as it was about to */
+    }
     log->state.snapshots = NULL;
     snapshots_close(snapshots, closed, data);
 }

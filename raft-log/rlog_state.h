@@ -5,8 +5,11 @@
 
 #include "raft-log/peer/serve.h"
 #include "raft-log/snapshots.h"
+#include "raft-log/state_hash.h"
 
+struct membership;
 struct rlog;
+struct rlog_env;
 
 struct rlog_state {
     struct snapshots *snapshots;
@@ -14,6 +17,12 @@ struct rlog_state {
     uint64_t trim_pos;                /* the owner needs nothing below; snapshots may still */
     const struct snapshot_info *load; /* borrowed until it is loaded; NULL: none is */
     uint64_t loaded_index;            /* of the snapshot that the start began with; 0: none */
+
+    struct state_hash hashes;
+    bool parted;        /* our state has parted from the group's: the process is about to end */
+    uint64_t parted_ms; /* monotonic; since when */
+    uv_timer_t parted_look;
+    struct mq_log_limit differs_limit;
 };
 
 /* Finds what is on disk, and the newest snapshot that the log goes on from. Before the loop turns. Returns 0 or a
@@ -23,6 +32,14 @@ int rlog_state_open(struct rlog *log, struct mq_buf *problem);
 /* Loads it, and what of the log lies before it goes to what the owner derives. Blocking. Returns 0, also when there
  * is none; or a negative code with a line in @problem. */
 int rlog_state_load(struct rlog *log, struct mq_buf *problem);
+/* env's checkpoint: computes the hashes and tells the others. */
+void rlog_state_checkpoint(struct rlog_env *env, uint64_t index);
+/* What member @id says. If it shows that our state has parted from the majority's, leadership is handed over and the
+ * process ends. */
+void rlog_state_heard(struct rlog *log, uint32_t id, const struct state_hashes *hashes);
+/* Who the members are, at the start and after every change. */
+void rlog_state_members(struct rlog *log, const struct membership *membership);
+
 /* Takes them from now on. */
 void rlog_state_start(struct rlog *log);
 /* @closed comes later on the loop, not if the open has failed. */

@@ -53,6 +53,14 @@ static void on_room(struct rlog_fsm *fsm)
     node->rooms++;
 }
 
+static uint32_t on_sections(struct rlog_fsm *fsm, struct rlog_section *out)
+{
+    const struct cluster_node *node = fsm->data;
+
+    *out = (struct rlog_section){1, 1, 1, node->n_applied + node->skew, "numbers"};
+    return 1;
+}
+
 void cluster_init(struct cluster *c, uint32_t n)
 {
     memset(c, 0, sizeof(*c));
@@ -108,7 +116,8 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
     int rc;
 
     assert_null(node->log);
-    node->fsm = (struct rlog_fsm){node, on_apply, on_role, on_room};
+    node->fsm =
+        (struct rlog_fsm){.data = node, .apply = on_apply, .role = on_role, .room = on_room, .sections = on_sections};
     node->n_applied = 0;
     node->role = (struct rlog_role){0};
     rc = rlog_open(&c->loop, &options, &node->fsm, &node->log, problem);

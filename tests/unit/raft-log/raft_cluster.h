@@ -22,6 +22,7 @@ struct cluster_node {
     uint64_t *applied; /* numbers, in order */
     size_t n_applied, applied_cap;
     uint64_t rooms;
+    uint64_t skew; /* added to the hash of its state: a member that has gone wrong */
 };
 
 struct cluster_proposal {
