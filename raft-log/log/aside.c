@@ -33,6 +33,9 @@ static int keep_piece(struct handover *h, uint64_t from, uint64_t to)
         if (fd >= 0) {
             rc = copy(handover_segment_at(h, from), fd, from, to);
             h->disk->close(h->disk, fd);
+            if (rc < 0) { /* of no use, and perhaps what the disk is full of */
+                (void)h->disk->unlink(h->disk, (const char *)path.base);
+            }
         }
     }
     mq_buf_free(&path);
