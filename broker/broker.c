@@ -39,6 +39,7 @@
 #define SECOND_MS 1000
 #define EXPIRE_EVERY_S 10
 #define DRAIN_MS 1000
+#define HAND_OVER_MS 500u /* for another member to take over before this one stops */
 #define DRAIN_LOOK_MS 5
 
 struct broker {
@@ -56,6 +57,8 @@ struct broker {
     uint64_t drain_until_ms; /* monotonic */
     bool config_open, store_open, state_open, server_open, timer_open;
     bool closing;
+    bool handing_over; /* leadership, before the rest closes */
+    struct rlog_transfer transfer;
     char ready[512];
     void (*closed)(void *data);
     void *closed_data;
@@ -572,9 +575,17 @@ static void on_drain(uv_timer_t *timer)
     struct rlog_status status;
 
     rlog_status_get(broker->ctx.log, &status);
-    if (status.inflight_entries == 0 || mq_clock_mono_ms() >= broker->drain_until_ms) {
+    if ((status.inflight_entries == 0 && !broker->handing_over) || mq_clock_mono_ms() >= broker->drain_until_ms) {
         uv_close((uv_handle_t *)timer, on_timer_closed);
     }
+}
+
+static void on_handed_over(struct rlog_transfer *transfer, int status)
+{
+    struct broker *broker = transfer->data;
+
+    (void)status; /* who takes over, or that nobody does, is in the log's lines */
+    broker->handing_over = false;
 }
 
 static void on_registrar_closed(void *data)
@@ -586,6 +597,8 @@ static void on_registrar_closed(void *data)
         return;
     }
     sequencer_set_writable(broker->ctx.sequencer, false);
+    broker->transfer.data = broker;
+    broker->handing_over = rlog_transfer(broker->ctx.log, 0, HAND_OVER_MS, &broker->transfer, on_handed_over) == 0;
     broker->drain_until_ms = mq_clock_mono_ms() + DRAIN_MS;
     uv_timer_start(&broker->second, on_drain, 0, DRAIN_LOOK_MS);
 }

@@ -45,6 +45,11 @@ static const struct row rows[] = {
     {REQ_GET_TOPIC_CONFIG, ANY_NODE, get_topic},
     {REQ_LITE_PULL_MESSAGE, ANY_NODE, pull_message},
     {REQ_RAFTMQ_GROUP_STATUS, ANY_NODE, group_status},
+    {REQ_RAFTMQ_MEMBER_ADD, LEADER, change_group},
+    {REQ_RAFTMQ_MEMBER_PROMOTE, LEADER, change_group},
+    {REQ_RAFTMQ_MEMBER_REMOVE, LEADER, change_group},
+    {REQ_RAFTMQ_MEMBER_REPLACE, LEADER, change_group},
+    {REQ_RAFTMQ_TRANSFER, LEADER, transfer_leadership},
 };
 
 static int compare_code(const void *key, const void *element)

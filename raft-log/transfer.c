@@ -9,17 +9,19 @@
 
 #include <inttypes.h>
 
-static bool is_candidate(const struct driver *driver, const struct member *member, uint64_t now)
+static bool is_candidate(const struct rlog *log, const struct member *member, uint64_t now)
 {
-    uint64_t heard = core_heard_ms(driver->core, member->id);
+    const struct peer *peer = peers_find(log->peers, member->id);
+    uint64_t heard = core_heard_ms(log->driver.core, member->id);
 
-    return member->role == MEMBER_VOTER && member->id != driver->options.self && heard != 0 &&
-           now - heard < 2u * driver->options.election_ms;
+    return member->role == MEMBER_VOTER && peer != NULL && peer_is_up(peer, PEER_CONTROL) && heard != 0 &&
+           now - heard < 2u * log->options.election_ms;
 }
 
 /* The voter who answers and has most; 0: none. */
-static uint32_t best_target(const struct driver *driver, uint64_t now)
+static uint32_t best_target(const struct rlog *log, uint64_t now)
 {
+    const struct driver *driver = &log->driver;
     uint64_t most = 0;
     uint32_t best = 0;
 
@@ -27,7 +29,7 @@ static uint32_t best_target(const struct driver *driver, uint64_t now)
         const struct member *member = &driver->current.members[i];
         uint64_t match = core_match(driver->core, member->id);
 
-        if (is_candidate(driver, member, now) && (best == 0 || match > most)) {
+        if (is_candidate(log, member, now) && (best == 0 || match > most)) {
             best = member->id;
             most = match;
         }
@@ -49,9 +51,9 @@ int rlog_transfer(struct rlog *log, uint32_t target, uint32_t within_ms, struct 
         return MQ_EBUSY;
     }
     now = driver->options.env->now_ms(driver->options.env);
-    target = target != 0 ? target : best_target(driver, now);
+    target = target != 0 ? target : best_target(log, now);
     member = membership_find(&driver->current, target);
-    if (member == NULL || !is_candidate(driver, member, now)) {
+    if (member == NULL || !is_candidate(log, member, now)) {
         return MQ_ENOTFOUND;
     }
     transfer->cb = cb;

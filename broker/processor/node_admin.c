@@ -123,6 +123,24 @@ static const char *role_text(enum rlog_role_kind kind)
     return texts[kind];
 }
 
+static const char *member_role_text(enum rlog_member_role role)
+{
+    static const char *const texts[] = {"voter", "learner", "joining", "none"};
+
+    return texts[role];
+}
+
+/* How this node stands to its group. */
+static int put_membership(struct mq_buf *body, const struct rlog_status *status)
+{
+    int rc =
+        mq_buf_printf(body, ",\"membership\":\"%s\",\"outside\":%s,\"changeIndex\":%" PRIu64 ",\"change\":",
+                      member_role_text(status->own_role), status->outside ? "true" : "false", status->change_index);
+
+    return rc == 0 ? mq_json_put_string(body, mq_str_of(status->change_running != NULL ? status->change_running : ""))
+                   : rc;
+}
+
 static int put_peers(struct mq_buf *body, const struct rlog_status *status)
 {
     int rc = mq_buf_put_str(body, MQ_STR(",\"peers\":["));
@@ -132,9 +150,10 @@ static int put_peers(struct mq_buf *body, const struct rlog_status *status)
 
         rc = mq_buf_printf(body, "%s{\"member\":\"n%u\",\"address\":", i > 0 ? "," : "", peer->id - 1);
         rc = rc == 0 ? mq_json_put_string(body, mq_str_of(peer->address)) : rc;
-        rc = rc == 0 ? mq_buf_printf(body, ",\"connected\":%s,\"matchIndex\":%" PRIu64 "}",
-                                     peer->connected ? "true" : "false", peer->match_index)
-                     : rc;
+        rc = rc == 0
+                 ? mq_buf_printf(body, ",\"connected\":%s,\"matchIndex\":%" PRIu64 ",\"membership\":\"%s\"}",
+                                 peer->connected ? "true" : "false", peer->match_index, member_role_text(peer->role))
+                 : rc;
     }
     return rc == 0 ? mq_buf_put_str(body, MQ_STR("]}")) : rc;
 }
@@ -169,6 +188,7 @@ static int put_status(struct mq_buf *body, const struct context *ctx, const stru
                                  ctx->store->messages, pull_hold_count(ctx->pull_hold), resident, anon,
                                  status->mapped_bytes)
                  : rc;
+    rc = rc == 0 ? put_membership(body, status) : rc;
     return rc == 0 ? put_peers(body, status) : rc;
 }
 

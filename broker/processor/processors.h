@@ -57,4 +57,8 @@ void get_broker_config(struct context *ctx, struct net_channel *ch, struct proto
 void get_runtime_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void group_status(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* group_admin.c: 30002 to 30005; 30006 */
+void change_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void transfer_leadership(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 #endif

@@ -14,7 +14,7 @@ static const struct {
 } commands[] = {
     {"try", cmd_try, "start a group of three, kill its leader under load, account for every message"},
     {"bench", cmd_bench, "measure sends or pulls of any cluster that speaks RocketMQ's protocol"},
-    {"group", cmd_group, "group status: what every member of every group says of itself"},
+    {"group", cmd_group, "group status|add|promote|remove|replace|transfer|rescue: who belongs to a broker group"},
     {"log", cmd_log, "log dump|verify: the entries in a node's files, read without the node"},
     {"send", cmd_send, "send one message, or one for each line of standard input"},
     {"get", cmd_get, "print the messages of a topic"},

@@ -67,6 +67,8 @@ bool tool_json_next(struct mq_json *json, struct mq_str *key, struct mq_str *val
 int cmd_try(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_group(int argc, char **argv);
+/* cmd_rescue.c: group rescue @dir; @phrase: typed in advance, or NULL. */
+int group_rescue(const char *dir, const char *phrase);
 int cmd_log(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_get(int argc, char **argv);

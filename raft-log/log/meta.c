@@ -273,11 +273,10 @@ static int identity_decode(const uint8_t *at, size_t n, Rlog__Identity **out)
 }
 
 /* Compares what the file says with who we are. */
-static int identity_check(struct meta *meta, const uint8_t *at, size_t n, const char *group, uint32_t self,
-                          struct mq_buf *problem)
+static int identity_read(const struct meta *meta, const uint8_t *at, size_t n, Rlog__Identity **out,
+                         struct mq_buf *problem)
 {
-    Rlog__Identity *identity;
-    int rc = identity_decode(at, n, &identity);
+    int rc = identity_decode(at, n, out);
 
     if (rc == MQ_EVERSION) {
         mq_buf_printf(problem, "%s/identity: format version %u, this program knows %d", meta->dir,
@@ -286,6 +285,15 @@ static int identity_check(struct meta *meta, const uint8_t *at, size_t n, const 
         mq_buf_printf(problem, "%s/identity: bad checksum or length; see README \"When a node refuses to start\"",
                       meta->dir);
     }
+    return rc;
+}
+
+static int identity_check(struct meta *meta, const uint8_t *at, size_t n, const char *group, uint32_t self,
+                          struct mq_buf *problem)
+{
+    Rlog__Identity *identity;
+    int rc = identity_read(meta, at, n, &identity, problem);
+
     if (rc != 0) {
         return rc;
     }
@@ -478,6 +486,34 @@ static int look_for_joining(struct meta *meta, struct mq_buf *problem)
         return fd;
     }
     return 0;
+}
+
+int meta_whose(const struct rlog_disk *disk, const char *dir, char *group, size_t cap, uint32_t *self,
+               struct mq_buf *problem)
+{
+    struct meta meta = {.dir = (char *)dir, .disk = disk, .lock_fd = -1}; /* only read through */
+    uint8_t bytes[IDENTITY_HEADER_BYTES + IDENTITY_BYTES_MAX + 1];
+    ssize_t n = read_in(&meta, "identity", bytes, sizeof(bytes));
+    Rlog__Identity *identity;
+    int rc;
+
+    if (n < 0) {
+        mq_buf_printf(problem, "%s/identity: %s", dir, mq_strerror((int)n));
+        return (int)n;
+    }
+    rc = identity_read(&meta, bytes, (size_t)n, &identity, problem);
+    if (rc != 0) {
+        return rc;
+    }
+    if (strlen(identity->group) >= cap) {
+        mq_buf_printf(problem, "%s/identity: the group's name is too long", dir);
+        rc = MQ_ETOOBIG;
+    } else {
+        memcpy(group, identity->group, strlen(identity->group) + 1);
+        *self = identity->member;
+    }
+    rlog__identity__free_unpacked(identity, NULL);
+    return rc;
 }
 
 int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, const char *group, uint32_t self,

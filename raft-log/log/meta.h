@@ -4,9 +4,8 @@
  *
  * <dir>/identity      protobuf Identity with version and CRC: group, member id, incarnation; written once
  * <dir>/meta-0, -1    version, sequence number, term, vote, claim, CRC; the good one with the higher sequence counts
- * <dir>/joining       empty; there until a new member's log has its first entries: only then may a log be empty though
- *                     the term is not
- * <dir>/lock          held while a process uses the directory */
+ * <dir>/joining       empty; there until a new member's log has its first entries: only then may a log be empty
+ * though the term is not <dir>/lock          held while a process uses the directory */
 #ifndef RLOG_LOG_META_H
 #define RLOG_LOG_META_H
 
@@ -36,6 +35,11 @@ struct meta {
  * process uses it), -errno. */
 int meta_open(struct meta *meta, const struct rlog_disk *disk, const char *dir, const char *group, uint32_t self,
               bool *empty, struct mq_buf *problem);
+
+/* Whose directory it is, without taking it. @group: @cap bytes. Returns 0, or a negative code with a line in
+ * @problem: -ENOENT (no identity), MQ_ECORRUPT, MQ_EVERSION, -errno. */
+int meta_whose(const struct rlog_disk *disk, const char *dir, char *group, size_t cap, uint32_t *self,
+               struct mq_buf *problem);
 
 /* Makes term and vote durable in both copies. A failure to write or sync ends the process (I5). */
 void meta_store(struct meta *meta, uint64_t term, uint32_t vote);

@@ -54,7 +54,12 @@ enum proto_request {
     REQ_BROKER_HEARTBEAT = 904,
 
     /* Our own requests, 30001 to 30099, in this one table. */
-    REQ_RAFTMQ_GROUP_STATUS = 30001
+    REQ_RAFTMQ_GROUP_STATUS = 30001,
+    REQ_RAFTMQ_MEMBER_ADD = 30002,
+    REQ_RAFTMQ_MEMBER_PROMOTE = 30003,
+    REQ_RAFTMQ_MEMBER_REMOVE = 30004,
+    REQ_RAFTMQ_MEMBER_REPLACE = 30005,
+    REQ_RAFTMQ_TRANSFER = 30006
 };
 
 enum proto_response {

@@ -254,6 +254,45 @@ static void group_status_says_who_leads(void **state)
     assert_non_null(strstr(answer_body(&answer), "\"peers\":["));
 }
 
+static void changes_of_the_group_are_refused_in_words(void **state)
+{
+    static const struct {
+        int32_t code;
+        struct pair fields[3];
+        int32_t want;
+        const char *says;
+    } cases[] = {
+        {REQ_RAFTMQ_MEMBER_ADD, {{NULL, NULL}}, RESP_INVALID_PARAMETER, "member must be n0"},
+        {REQ_RAFTMQ_MEMBER_ADD, {{"member", "3"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "member must be n0"},
+        {REQ_RAFTMQ_MEMBER_ADD, {{"member", "n99999999999"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "member must"},
+        {REQ_RAFTMQ_MEMBER_ADD, {{"member", "n3"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "host:port"},
+        {REQ_RAFTMQ_MEMBER_ADD,
+         {{"member", "n0"}, {"address", "h:1"}, {NULL, NULL}},
+         RESP_INVALID_PARAMETER,
+         "member already"},
+        {REQ_RAFTMQ_MEMBER_REMOVE, {{"member", "n0"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "last voter"},
+        {REQ_RAFTMQ_MEMBER_REMOVE, {{"member", "n4"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "no such member"},
+        {REQ_RAFTMQ_MEMBER_PROMOTE, {{"member", "n0"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "voter already"},
+        {REQ_RAFTMQ_MEMBER_REPLACE, {{"member", "n4"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "no such member"},
+        {REQ_RAFTMQ_MEMBER_REPLACE, {{"member", "n0"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "leader itself"},
+        {REQ_RAFTMQ_TRANSFER, {{"member", "x"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "member must be n0"},
+        {REQ_RAFTMQ_TRANSFER, {{"member", "n2"}, {NULL, NULL}}, RESP_INVALID_PARAMETER, "no such voter"},
+        {REQ_RAFTMQ_TRANSFER, {{NULL, NULL}}, RESP_INVALID_PARAMETER, "no such voter"},
+        {REQ_RAFTMQ_TRANSFER, {{"member", "n0"}, {NULL, NULL}}, RESP_SUCCESS, "leads already"},
+    };
+    struct rlog_role leads = rig.ctx->role;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("%d: %s\n", cases[i].code, cases[i].says);
+        assert_int_equal(peer_ask(&peer, cases[i].code, cases[i].fields, MQ_STR(""), &answer), cases[i].want);
+        assert_non_null(memmem(answer.text.base, answer.text.len, cases[i].says, strlen(cases[i].says)));
+    }
+    rig.ctx->role = (struct rlog_role){RLOG_FOLLOWER, leads.term, 0};
+    assert_int_equal(peer_code(&peer, REQ_RAFTMQ_TRANSFER, NO_FIELDS, MQ_STR("")), RESP_SERVICE_NOT_AVAILABLE);
+    rig.ctx->role = leads;
+}
+
 static void followers_answer_what_any_member_may(void **state)
 {
     static const int32_t codes[] = {REQ_GET_ALL_TOPIC_CONFIG, REQ_GET_BROKER_CONFIG, REQ_GET_BROKER_RUNTIME_INFO,
@@ -283,6 +322,7 @@ int main(void)
         cmocka_unit_test(rates_are_taken_over_the_time_there_is),
         cmocka_unit_test(configuration_is_shown_sorted_and_cannot_be_changed),
         cmocka_unit_test(group_status_says_who_leads),
+        cmocka_unit_test(changes_of_the_group_are_refused_in_words),
         cmocka_unit_test(followers_answer_what_any_member_may),
     };
 

@@ -77,6 +77,32 @@ static void what_was_encoded_comes_back(void **state)
     mq_buf_free(&bytes);
 }
 
+static void roles_come_back_and_only_voters_are_counted(void **state)
+{
+    struct member learner = {.id = 5, .incarnation = 7, .role = MEMBER_LEARNER, .added = true, .address = "h:1"};
+    struct member joining = {.id = 4, .incarnation = 8, .role = MEMBER_JOINING, .address = "h:2"};
+    static const uint32_t ids[] = {1, 2};
+    struct mq_buf bytes = {0};
+    struct membership m, got;
+
+    (void)state;
+    fill(&m, ids, 2);
+    assert_int_equal(membership_put(&m, &learner), 0);
+    assert_int_equal(membership_put(&m, &joining), 0);
+    assert_int_equal(membership_put(&m, &joining), MQ_EEXIST);
+    assert_int_equal(membership_voters(&m), 2);
+    assert_int_equal(membership_encode(&m, &bytes), 0);
+    assert_int_equal(membership_decode(bytes.base, bytes.len, &got), 0);
+    assert_true(membership_equal(&m, &got));
+    assert_true(membership_has(&got, 5, 7));
+    assert_false(membership_has(&got, 5, 8)); /* another directory */
+    assert_int_equal(membership_remove(&got, 5), 0);
+    assert_int_equal(membership_remove(&got, 5), MQ_ENOTFOUND);
+    assert_false(membership_equal(&m, &got));
+    assert_int_equal(got.n, 3);
+    mq_buf_free(&bytes);
+}
+
 static void decode_refuses_what_is_no_membership(void **state)
 {
     static const struct {
@@ -88,6 +114,8 @@ static void decode_refuses_what_is_no_membership(void **state)
         {"a group without members", {0x0a, 1, 'g'}, 3},
         {"a member with id 0", {0x0a, 1, 'g', 0x12, 2, 0x08, 0}, 7},
         {"the same member twice", {0x0a, 1, 'g', 0x12, 2, 0x08, 1, 0x12, 2, 0x08, 1}, 11},
+        {"nobody who votes", {0x0a, 1, 'g', 0x12, 4, 0x08, 1, 0x20, 1}, 9},
+        {"a role that is none", {0x0a, 1, 'g', 0x12, 4, 0x08, 1, 0x20, 3}, 9},
         {"members out of order", {0x0a, 1, 'g', 0x12, 2, 0x08, 2, 0x12, 2, 0x08, 1}, 11},
         {"a length beyond the end", {0x0a, 100, 'g'}, 3},
     };
@@ -129,6 +157,7 @@ int main(void)
         cmocka_unit_test(the_same_members_give_the_same_bytes_in_any_order),
         cmocka_unit_test(the_encoding_is_the_golden_one),
         cmocka_unit_test(what_was_encoded_comes_back),
+        cmocka_unit_test(roles_come_back_and_only_voters_are_counted),
         cmocka_unit_test(decode_refuses_what_is_no_membership),
         cmocka_unit_test(add_keeps_its_limits),
     };

@@ -1,4 +1,5 @@
 /* Groups that grow, shrink and replace their members while they work; and hand leadership over. */
+#include "raft-log/include/raftlog/rescue.h"
 #include "raft-log/rlog.h"
 #include "raft_cluster.h"
 #include "remoting/base/assert.h"
@@ -6,6 +7,7 @@
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -477,6 +479,50 @@ static void leadership_is_not_handed_to_who_does_not_answer(void **state)
     cluster_fini(&c);
 }
 
+/* ---- rescue ---- */
+
+static void one_directory_is_made_a_group_of_its_own(void **state)
+{
+    struct mq_buf problem = {0};
+    struct rlog_rescue *rescue;
+    struct cluster c;
+
+    (void)state;
+    init(&c, 3, 3);
+    end_load(&c);
+    cluster_await_level(&c);
+    assert_int_equal(rlog_rescue_open(c.nodes[1].dir, &rescue, &problem), -EWOULDBLOCK); /* its node runs */
+    problem.len = 0;
+    assert_int_equal(rlog_rescue_open("/nowhere", &rescue, &problem), -ENOENT);
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster_stop(&c, i);
+    }
+    cluster_wipe(&c, 0);
+    cluster_wipe(&c, 2);
+    assert_int_equal(rlog_rescue_open(c.nodes[1].dir, &rescue, &problem), 0);
+    assert_string_equal(rlog_rescue_look(rescue)->group, "group");
+    assert_int_equal(rlog_rescue_look(rescue)->self, 2);
+    assert_string_equal(rlog_rescue_look(rescue)->role, "voter");
+    assert_int_equal(rlog_rescue_look(rescue)->voters, 3);
+    assert_true(rlog_rescue_look(rescue)->last_index >= rlog_rescue_look(rescue)->committed);
+    rlog_rescue_close(rescue); /* looking changes nothing */
+    assert_int_equal(rlog_rescue_open(c.nodes[1].dir, &rescue, &problem), 0);
+    assert_int_equal(rlog_rescue_look(rescue)->voters, 3);
+    assert_int_equal(rlog_rescue_run(rescue), 0);
+    rlog_rescue_close(rescue);
+    mq_buf_free(&problem);
+
+    cluster_start(&c, 1);
+    end_load(&c);
+    cluster_check(&c); /* with all that was acknowledged */
+    cluster_start(&c, 0);
+    assert_int_equal(change(&c, ADD, 0), 0);
+    run_until(&c, has_voters, 2);
+    end_load(&c);
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -490,6 +536,7 @@ int main(void)
         cmocka_unit_test(what_would_leave_no_majority_is_refused),
         cmocka_unit_test(leadership_is_handed_over_under_load_without_an_unsure_proposal),
         cmocka_unit_test(leadership_is_not_handed_to_who_does_not_answer),
+        cmocka_unit_test(one_directory_is_made_a_group_of_its_own),
     };
 
     mq_log_set_level(MQ_LOG_WARN);
