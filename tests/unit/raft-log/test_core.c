@@ -17,6 +17,7 @@
 #define NODES_MAX 5
 #define LOG_MAX 20000
 #define WIRE_MAX 4096
+#define CHANGES_MAX 512
 #define ELECTION_MS 300
 #define HEARTBEAT_MS 50
 
@@ -37,7 +38,8 @@ struct node {
     uint64_t fetch_term, fetch_base;
     uint64_t term; /* as on disk */
     uint32_t vote;
-    uint64_t commit; /* highest seen */
+    uint64_t commit;  /* highest seen */
+    uint64_t applied; /* as far as changes go */
 };
 
 struct letter {
@@ -52,7 +54,9 @@ struct world {
     struct node nodes[NODES_MAX];
     uint64_t now;
     uint32_t random;
-    struct mq_buf change; /* entry 1 */
+    struct mq_buf changes[CHANGES_MAX]; /* memberships; a CHANGE's number is its place here, entry 1 has 0 */
+    uint32_t n_changes;
+    uint8_t type; /* of what is being submitted */
     struct letter *wire;
     size_t n_wire;
     bool cut[NODES_MAX];    /* no message to or from it */
@@ -90,7 +94,7 @@ static void carry_out(struct world *w, struct node *node, const struct core_upda
     }
     for (uint32_t i = 0; i < update->n_entries; i++) {
         uint64_t index = update->entries_index + i;
-        struct slot slot = {core_term(node->core), number, RLOG_COMMAND};
+        struct slot slot = {core_term(node->core), number, w->type};
 
         if (update->own_barrier) {
             slot = (struct slot){core_term(node->core), 0, RLOG_BARRIER};
@@ -123,8 +127,8 @@ static void carry_out(struct world *w, struct node *node, const struct core_upda
             letter->slots[k] = node->log[m->append.prev_index + 1 + k];
             letter->entries[k] = (struct core_entry){letter->slots[k].term, letter->slots[k].type, NULL, 0};
             if (letter->slots[k].type == RLOG_CHANGE) {
-                letter->entries[k].change = w->change.base;
-                letter->entries[k].change_bytes = (uint32_t)w->change.len;
+                letter->entries[k].change = w->changes[letter->slots[k].number].base;
+                letter->entries[k].change_bytes = (uint32_t)w->changes[letter->slots[k].number].len;
             }
         }
     }
@@ -155,7 +159,13 @@ static void check(struct world *w, struct node *node)
 
 static struct core_base base_at(const struct world *w, uint64_t index)
 {
-    return (struct core_base){index, w->committed[index].term, 1, w->change.base, (uint32_t)w->change.len};
+    uint64_t change = index;
+
+    while (change > 0 && w->committed[change].type != RLOG_CHANGE) {
+        change--;
+    }
+    return (struct core_base){index, w->committed[index].term, change, w->changes[w->committed[change].number].base,
+                              (uint32_t)w->changes[w->committed[change].number].len};
 }
 
 static void start_node(struct world *w, struct node *node)
@@ -173,11 +183,11 @@ static void start_node(struct world *w, struct node *node)
 
         entries[i] = (struct core_entry){slot->term, slot->type, NULL, 0};
         if (slot->type == RLOG_CHANGE) {
-            entries[i].change = w->change.base;
-            entries[i].change_bytes = (uint32_t)w->change.len;
+            entries[i].change = w->changes[slot->number].base;
+            entries[i].change_bytes = (uint32_t)w->changes[slot->number].len;
         }
     }
-    node->commit = node->base;
+    node->commit = node->applied = node->base;
     assert_int_equal(core_new(&options, &node->core), 0);
     assert_int_equal(core_start(node->core, w->now, &log, &update), 0);
     carry_out(w, node, &update, NULL, 0);
@@ -194,7 +204,7 @@ static void stop_node(struct node *node)
     node->fetch = 0;
 }
 
-static void world_init(struct world *w, uint32_t n, uint32_t seed)
+static void world_init_with(struct world *w, uint32_t n, uint32_t voters, uint32_t seed)
 {
     memset(w, 0, sizeof(*w));
     w->n = n;
@@ -205,7 +215,9 @@ static void world_init(struct world *w, uint32_t n, uint32_t seed)
     w->committed = calloc(LOG_MAX, sizeof(w->committed[0]));
     assert_non_null(w->wire);
     assert_non_null(w->committed);
-    encode_members(n, &w->change);
+    encode_members(voters, &w->changes[0]);
+    w->n_changes = 1;
+    w->type = RLOG_COMMAND;
     for (uint32_t i = 0; i < n; i++) {
         struct node *node = &w->nodes[i];
 
@@ -219,15 +231,40 @@ static void world_init(struct world *w, uint32_t n, uint32_t seed)
     }
 }
 
+static void world_init(struct world *w, uint32_t n, uint32_t seed)
+{
+    world_init_with(w, n, n, seed);
+}
+
 static void world_fini(struct world *w)
 {
     for (uint32_t i = 0; i < w->n; i++) {
         core_free(w->nodes[i].core);
         free(w->nodes[i].log);
     }
-    mq_buf_free(&w->change);
+    for (uint32_t i = 0; i < w->n_changes; i++) {
+        mq_buf_free(&w->changes[i]);
+    }
     free(w->wire);
     free(w->committed);
+}
+
+/* Tells the core of changes that are committed and on this disk. */
+static void apply(struct world *w, struct node *node)
+{
+    while (node->core != NULL && node->install == 0 && node->applied < node->commit &&
+           node->applied < node->durable) {
+        const struct slot *slot = &node->log[++node->applied];
+        struct core_update update;
+
+        if (slot->type == RLOG_CHANGE && node->applied > node->base) {
+            assert_int_equal(core_change_applied(node->core, w->now, node->applied, w->changes[slot->number].base,
+                                                 (uint32_t)w->changes[slot->number].len, &update),
+                             0);
+            carry_out(w, node, &update, NULL, 0);
+            check(w, node);
+        }
+    }
 }
 
 static void persist(struct world *w, struct node *node)
@@ -241,6 +278,7 @@ static void persist(struct world *w, struct node *node)
     assert_int_equal(core_persisted(node->core, w->now, node->durable, node->log[node->durable].term, &update), 0);
     carry_out(w, node, &update, NULL, 0);
     check(w, node);
+    apply(w, node);
 }
 
 static void deliver(struct world *w, size_t at)
@@ -260,6 +298,7 @@ static void deliver(struct world *w, size_t at)
     assert_int_equal(core_receive(node->core, w->now, &letter.message, &update), 0);
     carry_out(w, node, &update, &letter, 0);
     check(w, node);
+    apply(w, node);
 }
 
 static void time_out(struct world *w, struct node *node)
@@ -311,7 +350,7 @@ static void end_install(struct world *w, struct node *node)
 
     node->base = node->last = node->durable = node->install;
     node->install = 0;
-    node->commit = node->base;
+    node->commit = node->applied = node->base;
     assert_int_equal(core_installed(node->core, w->now, &update), 0);
     w->installs++;
     carry_out(w, node, &update, NULL, 0);
@@ -339,6 +378,61 @@ static int submit(struct world *w, struct node *node)
         check(w, node);
     }
     return rc;
+}
+
+/* The last membership in the node's log, or before it. */
+static void members_of(struct world *w, const struct node *node, struct membership *out)
+{
+    uint64_t at = node->last;
+    struct core_base base;
+
+    while (at > node->base && node->log[at].type != RLOG_CHANGE) {
+        at--;
+    }
+    if (at > node->base) {
+        base.change = w->changes[node->log[at].number].base;
+        base.change_bytes = (uint32_t)w->changes[node->log[at].number].len;
+    } else {
+        base = base_at(w, node->base);
+    }
+    assert_int_equal(membership_decode(base.change, base.change_bytes, out), 0);
+}
+
+/* As a writable leader would: one member comes, goes, or gets or loses its vote. */
+static void submit_change(struct world *w, struct node *node)
+{
+    uint32_t id = 1 + draw(w, w->n);
+    struct core_entry entry = {core_term(node->core), RLOG_CHANGE, NULL, 0};
+    struct core_update update;
+    struct membership m;
+    struct member *member;
+
+    if (!core_can_change(node->core) || id == node->id || w->n_changes == CHANGES_MAX || node->commit == 0 ||
+        w->committed[node->commit].term != core_term(node->core)) {
+        return;
+    }
+    members_of(w, node, &m);
+    member = (struct member *)membership_find(&m, id);
+    if (member == NULL) {
+        struct member learner = {.id = id, .incarnation = id, .role = MEMBER_LEARNER, .added = true, .address = "a"};
+
+        assert_int_equal(membership_put(&m, &learner), 0);
+    } else if (member->role == MEMBER_LEARNER && draw(w, 3) > 0) {
+        if (core_match(node->core, id) + 5 < node->last) {
+            return; /* it has not caught up */
+        }
+        member->role = MEMBER_VOTER;
+    } else {
+        assert_int_equal(membership_remove(&m, id), 0);
+    }
+    assert_int_equal(membership_encode(&m, &w->changes[w->n_changes]), 0);
+    entry.change = w->changes[w->n_changes].base;
+    entry.change_bytes = (uint32_t)w->changes[w->n_changes].len;
+    assert_int_equal(core_submit(node->core, w->now, &entry, &update), 0);
+    w->type = RLOG_CHANGE;
+    carry_out(w, node, &update, NULL, w->n_changes++);
+    w->type = RLOG_COMMAND;
+    check(w, node);
 }
 
 static struct node *leader(struct world *w)
@@ -1080,6 +1174,126 @@ static void a_lone_voter_leads_in_a_term_of_its_own(void **state)
     follower_fini(&f);
 }
 
+/* ---- members ---- */
+
+/* @voters: 1 to so many vote; @learner: another member, 0: none. */
+static void encode_with(uint32_t voters, uint32_t learner, struct mq_buf *out)
+{
+    struct member extra = {.id = learner, .incarnation = learner, .role = MEMBER_LEARNER, .address = "a"};
+    struct membership m;
+
+    assert_int_equal(membership_init(&m, "g"), 0);
+    for (uint32_t i = 1; i <= voters; i++) {
+        assert_int_equal(membership_add(&m, i, "a", i), 0);
+    }
+    if (learner != 0) {
+        assert_int_equal(membership_put(&m, &extra), 0);
+    }
+    assert_int_equal(membership_encode(&m, out), 0);
+}
+
+static struct core *start_alone(uint32_t self, uint64_t incarnation, const struct mq_buf *first, uint64_t term)
+{
+    struct core_options options = {self, ELECTION_MS, HEARTBEAT_MS, 1, incarnation};
+    struct core_entry entry = {1, RLOG_CHANGE, first->base, (uint32_t)first->len};
+    struct core_log log = {.term = term, .entries = &entry, .n = first->len > 0};
+    struct core_update update;
+    struct core *core;
+
+    assert_int_equal(core_new(&options, &core), 0);
+    assert_int_equal(core_start(core, 1000, &log, &update), 0);
+    return core;
+}
+
+static void a_learner_votes_when_a_candidate_asks_it(void **state)
+{
+    struct follower f = {0};
+
+    (void)state;
+    encode_with(1, 3, &f.change);
+    f.core = start_alone(3, 0, &f.change, 1);
+    f.change.len = 0; /* the core has what it needs */
+    assert_int_equal(core_timeout(f.core, 9000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER); /* of its own accord it does not stand */
+    {
+        struct core_message vote = {.type = CORE_VOTE, .peer = 1, .term = 2, .vote = {2, 2, false, false}};
+
+        assert_int_equal(core_receive(f.core, 9001, &vote, &f.update), 0);
+    }
+    assert_true(f.update.messages[0].vote_result.granted);
+    assert_int_equal(f.update.vote, 1);
+    assert_int_equal(core_timeout(f.core, 20000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER); /* and it is a learner still */
+    follower_fini(&f);
+}
+
+static void a_change_that_is_replaced_gives_way_to_the_one_before_it(void **state)
+{
+    static const struct core_entry other = {.term = 6, .type = RLOG_COMMAND};
+    struct core_entry changes[2] = {{.term = 5, .type = RLOG_CHANGE}, {.term = 5, .type = RLOG_CHANGE}};
+    struct mq_buf four = {0}, five = {0};
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    encode_with(4, 0, &four);
+    encode_with(5, 0, &five);
+    changes[0].change = four.base;
+    changes[0].change_bytes = (uint32_t)four.len;
+    changes[1].change = five.base;
+    changes[1].change_bytes = (uint32_t)five.len;
+    assert_int_equal(append(&f, 5, 1, 1, 1, changes, 2), 0); /* neither is known to be committed here */
+    assert_int_equal(append(&f, 6, 2, 5, 1, &other, 1), 0);  /* the second is not */
+    assert_int_equal(core_persisted(f.core, 1002, 3, 6, &f.update), 0);
+    assert_int_equal(core_timeout(f.core, 9000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_CANDIDATE);
+    assert_int_equal(f.update.n_messages, 3); /* four voters: the first change holds */
+    mq_buf_free(&four);
+    mq_buf_free(&five);
+    follower_fini(&f);
+}
+
+static void another_directory_of_the_same_number_has_no_say(void **state)
+{
+    struct follower f = {0};
+
+    (void)state;
+    encode_with(3, 0, &f.change);
+    f.core = start_alone(1, 77, &f.change, 1);
+    assert_int_equal(core_timeout(f.core, 9000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+    core_free(f.core);
+    f.core = start_alone(1, 1, &f.change, 1);
+    assert_int_equal(core_timeout(f.core, 9000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_CANDIDATE);
+    follower_fini(&f);
+}
+
+static void a_new_member_begins_with_nothing(void **state)
+{
+    struct core_message install = {.type = CORE_INSTALL, .peer = 2, .term = 5, .install = {9, 4}};
+    struct core_entry first = {.term = 1, .type = RLOG_CHANGE};
+    struct mq_buf nothing = {0};
+    struct follower f = {0};
+
+    (void)state;
+    encode_with(3, 0, &f.change);
+    first.change = f.change.base;
+    first.change_bytes = (uint32_t)f.change.len;
+    f.core = start_alone(1, 0, &nothing, 0);
+    assert_int_equal(core_timeout(f.core, 9000, &f.update), 0);
+    assert_int_equal(core_role(f.core), RLOG_FOLLOWER);
+    assert_false(asks(&f, 3, 9, 9, false)); /* it does not know whether it may */
+    assert_int_equal(core_receive(f.core, 9001, &install, &f.update), 0);
+    assert_true(f.update.fetch);
+    assert_int_equal(append(&f, 5, 0, 0, 1, &first, 1), 0);
+    assert_int_equal(core_persisted(f.core, 1002, 1, 1, &f.update), 0);
+    assert_int_equal(f.update.messages[0].append_result.last_index, 1);
+    assert_int_equal(core_change_applied(f.core, 1003, 1, first.change, first.change_bytes, &f.update), 0);
+    assert_true(asks(&f, 6, 9, 9, false) || core_leader(f.core) != 0);
+    follower_fini(&f);
+}
+
 static uint32_t running_seed; /* told when a test fails */
 
 static int tell_seed(void **state)
@@ -1091,12 +1305,13 @@ static int tell_seed(void **state)
 
 /* Messages lost, doubled by retries, late and out of order; nodes cut off, killed with what was not on disk,
  * restarted. */
-static uint64_t random_run(uint32_t seed, uint64_t *installs)
+static uint64_t random_run(uint32_t seed, bool changing, uint64_t *installs, uint64_t *changes)
 {
     uint64_t committed;
+    struct membership m;
     struct world w;
 
-    world_init(&w, 3 + 2 * (seed % 2), seed);
+    world_init_with(&w, changing ? 5 : 3 + 2 * (seed % 2), changing ? 1 + seed % 5 : 3 + 2 * (seed % 2), seed);
     for (unsigned i = 0; i < 30000 && w.committed_last < LOG_MAX - 2000; i++) {
         struct node *node = &w.nodes[draw(&w, w.n)];
         uint32_t what = draw(&w, 1000);
@@ -1117,15 +1332,17 @@ static uint64_t random_run(uint32_t seed, uint64_t *installs)
             w.now += draw(&w, 6);
             time_out(&w, node);
         } else if (what < 990) {
-            if (node->core != NULL) {
+            if (node->core != NULL && changing && draw(&w, 8) == 0) {
+                submit_change(&w, node);
+            } else if (node->core != NULL) {
                 (void)submit(&w, node);
             }
         } else if (what < 992) {
             w.cut[node->id - 1] = draw(&w, 4) == 0;
         } else if (what < 993 && node->core != NULL) {
             stop_node(node);
-        } else if (what < 997 && node->core != NULL && node->install == 0 && node->commit > node->base) {
-            (void)trim(&w, node, node->base + 1 + draw(&w, (uint32_t)(node->commit - node->base)));
+        } else if (what < 997 && node->core != NULL && node->install == 0 && node->applied > node->base) {
+            (void)trim(&w, node, node->base + 1 + draw(&w, (uint32_t)(node->applied - node->base)));
         } else if (node->core == NULL) {
             start_node(&w, node);
         }
@@ -1140,12 +1357,15 @@ static uint64_t random_run(uint32_t seed, uint64_t *installs)
     (void)elect(&w);
     (void)submit(&w, leader(&w));
     run(&w, 1000);
-    for (uint32_t i = 1; i < w.n; i++) { /* they agree again */
-        assert_int_equal(w.nodes[i].last, w.nodes[0].last);
-        assert_int_equal(w.nodes[i].commit, w.nodes[0].commit);
+    members_of(&w, leader(&w), &m);
+    for (uint32_t i = 0; i < m.n; i++) { /* they agree again */
+        const struct node *member = &w.nodes[m.members[i].id - 1];
+
+        assert_int_equal(member->last, leader(&w)->last);
+        assert_int_equal(member->commit, leader(&w)->last);
     }
-    assert_int_equal(w.nodes[0].commit, w.nodes[0].last);
     committed = w.committed_last;
+    *changes += w.n_changes - 1;
     *installs += w.installs;
     world_fini(&w);
     return committed;
@@ -1155,14 +1375,32 @@ static void random_runs_agree_on_what_is_committed(void **state)
 {
     uint64_t committed = 0;
     uint64_t installs = 0;
+    uint64_t changes = 0;
 
     (void)state;
     for (running_seed = 1; running_seed <= 300; running_seed++) {
-        committed += random_run(running_seed, &installs);
+        committed += random_run(running_seed, false, &installs, &changes);
     }
     print_message("%" PRIu64 " entries were committed, %" PRIu64 " snapshots put in place\n", committed, installs);
     assert_true(committed > 50000);
     assert_true(installs > 300);
+}
+
+static void random_runs_with_changing_members_agree_on_what_is_committed(void **state)
+{
+    uint64_t committed = 0;
+    uint64_t installs = 0;
+    uint64_t changes = 0;
+
+    (void)state;
+    for (running_seed = 1; running_seed <= 300; running_seed++) {
+        committed += random_run(running_seed, true, &installs, &changes);
+    }
+    print_message("%" PRIu64 " entries were committed, %" PRIu64 " changes proposed, %" PRIu64
+                  " snapshots put in place\n",
+                  committed, changes, installs);
+    assert_true(committed > 20000);
+    assert_true(changes > 2000);
 }
 
 int main(void)
@@ -1191,7 +1429,12 @@ int main(void)
         cmocka_unit_test(a_claim_can_be_lowered),
         cmocka_unit_test(a_passive_node_votes_but_does_not_stand),
         cmocka_unit_test(a_lone_voter_leads_in_a_term_of_its_own),
+        cmocka_unit_test(a_learner_votes_when_a_candidate_asks_it),
+        cmocka_unit_test(a_change_that_is_replaced_gives_way_to_the_one_before_it),
+        cmocka_unit_test(another_directory_of_the_same_number_has_no_say),
+        cmocka_unit_test(a_new_member_begins_with_nothing),
         cmocka_unit_test_teardown(random_runs_agree_on_what_is_committed, tell_seed),
+        cmocka_unit_test_teardown(random_runs_with_changing_members_agree_on_what_is_committed, tell_seed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
