@@ -15,6 +15,7 @@
 #include "broker/include/broker/broker.h"
 
 #include "broker/dispatch.h"
+#include "broker/flow/retention.h"
 #include "broker/inside.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
@@ -38,6 +39,7 @@
 
 #define SECOND_MS 1000
 #define EXPIRE_EVERY_S 10
+#define HOUR_MS (60 * 60 * 1000)
 #define DRAIN_MS 1000
 #define HAND_OVER_MS 500u /* for another member to take over before this one stops */
 #define DRAIN_LOOK_MS 5
@@ -49,6 +51,7 @@ struct broker {
     struct rlog_fsm fsm;
     struct store store;
     struct state state;
+    struct retention retention;
     struct net_server server;
     struct registrar *registrar;
     struct net_turn turn;
@@ -147,7 +150,12 @@ static int on_restore_rows(struct rlog_fsm *fsm, uint16_t section, const uint8_t
 
 static int on_restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
 {
-    return state_restore_end(&broker_of(fsm)->state, problem);
+    int rc = state_restore_end(&broker_of(fsm)->state, problem);
+
+    if (rc == 0 && broker_of(fsm)->ctx.sequencer != NULL) {
+        retention_moved(&broker_of(fsm)->retention, broker_of(fsm)->state.log_start_pos);
+    }
+    return rc;
 }
 
 static void on_apply_before(struct rlog_fsm *fsm, const struct rlog_entry *entry)
@@ -170,6 +178,11 @@ static void on_topic_changed(void *data, struct topic *topic)
     if (broker->registrar != NULL && context_writable(&broker->ctx)) {
         registrar_soon(broker->registrar);
     }
+}
+
+static void on_log_start_moved(void *data, uint64_t pos)
+{
+    retention_moved(&((struct broker *)data)->retention, pos);
 }
 
 /* --- clients --- */
@@ -216,6 +229,7 @@ static void on_turn(struct net_turn *turn)
     struct broker *broker = turn->data;
 
     consumer_table_tell(broker->ctx.consumers, broker->loop->now_ms);
+    retention_turn(&broker->retention);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -232,6 +246,9 @@ static void on_second(uv_timer_t *timer)
 
         consumer_table_expire(broker->ctx.consumers, now_ms, expired_ms);
         producer_table_expire(broker->ctx.producers, now_ms, expired_ms);
+        if (context_writable(&broker->ctx)) {
+            retention_tick(&broker->retention);
+        }
     }
 }
 
@@ -304,6 +321,8 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .inflight_entries_max = 256,
         .inflight_bytes_max = 64u << 20,
+        .snapshot_bytes = (uint64_t)config->snapshot_bytes,
+        .snapshot_ms = (uint64_t)config->snapshot_s * 1000,
     };
     char *dir = mq_path_join(config->store_dir, "raftlog");
     int rc;
@@ -331,6 +350,23 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
     return rc;
 }
 
+static void init_retention(struct broker *broker)
+{
+    const struct broker_config *config = &broker->config;
+    const struct retention_rules rules = {
+        .reserved_ms = config->reserved_hours * HOUR_MS,
+        .bytes_max = (uint64_t)config->log_bytes_max,
+        .hours = config->delete_hours,
+        .max_percent = (int)config->disk_max_percent,
+        .forced_percent = (int)config->disk_forced_percent,
+        .forced = config->clean_forcibly,
+        .segments_max = (uint32_t)config->delete_batch,
+    };
+
+    retention_init(&broker->retention, &rules, &broker->state, config->store_dir);
+    broker->retention.sequencer = broker->ctx.sequencer;
+}
+
 static int open_flows(struct broker *broker)
 {
     struct context *ctx = &broker->ctx;
@@ -347,6 +383,7 @@ static int open_flows(struct broker *broker)
     }
     if (rc == 0) {
         cold_reads_init(&ctx->cold_reads, &broker->store);
+        init_retention(broker);
         broker->turn.data = broker;
         net_turn_add(broker->loop, &broker->turn, NET_PHASE_WORK, on_turn);
         uv_timer_init(&broker->loop->uv, &broker->second);
@@ -406,8 +443,12 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
         rc = open_server(broker, problem);
     }
     if (rc == 0) {
-        broker->state.news = (struct state_news){.data = broker, .topic_changed = on_topic_changed};
+        broker->state.news = (struct state_news){
+            .data = broker, .topic_changed = on_topic_changed, .log_start_moved = on_log_start_moved};
         rc = rlog_start(ctx->log, problem);
+    }
+    if (rc == 0) {
+        retention_moved(&broker->retention, broker->state.log_start_pos);
     }
     if (rc == 0) {
         rc = registrar_new(ctx, broker->server.port, &broker->registrar, problem);
@@ -469,6 +510,11 @@ const char *broker_ready_text(const struct broker *broker)
 struct context *broker_context(struct broker *broker)
 {
     return &broker->ctx;
+}
+
+struct retention *broker_retention(struct broker *broker)
+{
+    return &broker->retention;
 }
 
 void broker_register_now(struct broker *broker)

@@ -196,6 +196,26 @@ static int check_name(const char *key, const char *name, uint32_t bytes_max, str
     return 0;
 }
 
+/* deleteWhen: hours of the day. */
+static int check_hours(struct broker_config *config, struct mq_buf *problem)
+{
+    const char *at = config->delete_when;
+
+    while (*at != '\0') {
+        size_t n = strcspn(at, ";");
+        int32_t hour;
+
+        if (mq_str_to_i32((struct mq_str){at, (uint32_t)n}, &hour) != 0 || hour < 0 || hour > 23) {
+            (void)mq_buf_printf(problem, "deleteWhen \"%s\" is not of the form 04 or 04;16: hours are 0 to 23\n",
+                                config->delete_when);
+            return MQ_EINVAL;
+        }
+        config->delete_hours |= 1u << hour;
+        at += n + (at[n] == ';');
+    }
+    return 0;
+}
+
 static int check_address(struct broker_config *config, struct mq_buf *problem)
 {
     if (inet_pton(AF_INET, config->ip, config->ip_bytes) != 1) {
@@ -232,6 +252,9 @@ static int finish(struct broker_config *config, struct mq_buf *problem, struct m
     }
     if (rc == 0) {
         rc = check_address(config, problem);
+    }
+    if (rc == 0) {
+        rc = check_hours(config, problem);
     }
     if (rc == 0 && config->store_dir[0] == '\0') {
         rc = default_store_dir(config);

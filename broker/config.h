@@ -41,13 +41,23 @@ struct broker_config {
     int64_t segment_bytes;             /* mappedFileSizeCommitLog, 1 GiB */
     int flush;                         /* flushDiskType: 0 SYNC_FLUSH, 1 ASYNC_FLUSH */
     int64_t election_ms, heartbeat_ms; /* raftElectionTimeoutMs 300, raftHeartbeatMs 50 (ours) */
+    int64_t reserved_hours;            /* fileReservedTime, 72 */
+    char *delete_when;                 /* deleteWhen, "04" */
+    int64_t disk_max_percent;          /* diskMaxUsedSpaceRatio, 75 */
+    int64_t disk_forced_percent;       /* diskSpaceCleanForciblyRatio, 85 */
+    bool clean_forcibly;               /* cleanFileForciblyEnable, true */
+    int64_t delete_batch;              /* deleteFileBatchMax, 10 */
+    int64_t log_bytes_max;             /* commitLogBytesMax (ours): 0: no bound */
+    int64_t snapshot_bytes;            /* snapshotLogBytes (ours), 256 MiB */
+    int64_t snapshot_s;                /* snapshotPeriodSeconds (ours), 600 */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */
     uint8_t ip_bytes[4]; /* brokerIP1 in network order */
     struct rlog_member members[RLOG_MEMBERS_MAX];
     uint32_t n_members;
-    uint32_t self; /* number in dLegerSelfId + 1: raft member id, and broker id of a follower */
+    uint32_t delete_hours; /* bit h: hour h is in deleteWhen */
+    uint32_t self;         /* number in dLegerSelfId + 1: raft member id, and broker id of a follower */
 };
 
 extern const struct mq_conf_key broker_config_keys[]; /* config_keys.c */

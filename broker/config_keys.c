@@ -62,6 +62,15 @@ const struct mq_conf_key broker_config_keys[] = {
      .preset = "SYNC_FLUSH"},
     NUMBER("raftElectionTimeoutMs", election_ms, 50, 60000, "300"),
     NUMBER("raftHeartbeatMs", heartbeat_ms, 5, 10000, "50"),
+    NUMBER("fileReservedTime", reserved_hours, 0, 24 * 365 * 10, "72"),
+    TEXT("deleteWhen", delete_when, "04"),
+    NUMBER("diskMaxUsedSpaceRatio", disk_max_percent, 10, 95, "75"),
+    NUMBER("diskSpaceCleanForciblyRatio", disk_forced_percent, 10, 100, "85"),
+    FLAG("cleanFileForciblyEnable", clean_forcibly, "true"),
+    NUMBER("deleteFileBatchMax", delete_batch, 1, 1000, "10"),
+    NUMBER("commitLogBytesMax", log_bytes_max, 0, INT64_MAX, "0"),
+    NUMBER("snapshotLogBytes", snapshot_bytes, 1 << 20, INT64_MAX, "268435456"),
+    NUMBER("snapshotPeriodSeconds", snapshot_s, 1, 86400 * 7, "600"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */
@@ -203,14 +212,8 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("checkCRCOnRecover"),
     IGNORED("enableConsumeQueueExt"),
     IGNORED("forceRegister"),
-    /* What this release does not do yet: retention, index, filters, delay, transactions, POP, ACLs. */
-    IGNORED("deleteWhen"),
-    IGNORED("fileReservedTime"),
-    IGNORED("diskMaxUsedSpaceRatio"),
-    IGNORED("diskSpaceCleanForciblyRatio"),
+    /* What this release does not do yet: index, filters, delay, transactions, POP, ACLs. */
     IGNORED("diskSpaceWarningLevelRatio"),
-    IGNORED("cleanFileForciblyEnable"),
-    IGNORED("deleteFileBatchMax"),
     IGNORED("messageIndexEnable"),
     IGNORED("maxHashSlotNum"),
     IGNORED("maxIndexNum"),

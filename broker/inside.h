@@ -8,6 +8,11 @@
 /* Borrowed, as long as the broker. */
 struct context *broker_context(struct broker *broker);
 
+struct retention;
+
+/* Borrowed, as long as the broker. */
+struct retention *broker_retention(struct broker *broker);
+
 /* As after a change of role. */
 void broker_register_now(struct broker *broker);
 

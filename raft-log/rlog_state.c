@@ -393,6 +393,38 @@ int rlog_snapshot(struct rlog *log)
     return log->closing ? MQ_ECLOSED : snapshots_take(log->state.snapshots);
 }
 
+/* The last applied entry that begins below @pos; 0: none is held. Positions come from memory. */
+static uint64_t last_below(const struct rlog *log, uint64_t pos)
+{
+    uint64_t low = commitlog_first_index(log->commitlog) - 1, high = log->driver.applied;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low + 1) / 2;
+
+        if (commitlog_pos_of(log->commitlog, middle) < pos) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low >= commitlog_first_index(log->commitlog) ? low : 0;
+}
+
+int rlog_segment_end(const struct rlog *log, uint64_t pos, uint64_t *end_pos, int64_t *store_ms)
+{
+    uint64_t bytes = log->options.segment_bytes, end = (pos / bytes + 1) * bytes;
+    uint64_t index = last_below(log, end);
+    struct rlog_base last;
+
+    if (pos < commitlog_start_pos(log->commitlog) || index == 0 || index == log->driver.applied ||
+        commitlog_before(log->commitlog, index + 1, &last) != 0) {
+        return MQ_ENOTFOUND;
+    }
+    *end_pos = end;
+    *store_ms = last.store_ms;
+    return 0;
+}
+
 void rlog_trim(struct rlog *log, uint64_t pos)
 {
     if (pos > log->state.trim_pos && !log->closing) {

@@ -198,6 +198,34 @@ int64_t offset_table_get(const struct offset_table *table, struct mq_str group, 
     return is_at(row, place, queue_id) ? row->queues[place].offset : -1;
 }
 
+void offset_walk_begin(struct offset_walk *walk, struct offset_table *table)
+{
+    *walk = (struct offset_walk){table, table->rows};
+}
+
+bool offset_walk_step(struct offset_walk *walk, uint64_t (*first)(void *data, const char *topic, int32_t queue_id),
+                      void (*each)(void *data, const struct offset_loss *loss), void *data)
+{
+    const struct offset_row *row = walk->next;
+    struct offset_loss loss;
+
+    if (row == NULL || walk->table->rows == NULL) {
+        return false;
+    }
+    loss = (struct offset_loss){row->key, row->key + strlen(row->key) + 1, 0};
+    for (uint32_t i = 0; i < row->n; i++) {
+        uint64_t begins = first(data, loss.topic, row->queues[i].queue_id);
+        uint64_t read = row->queues[i].offset > 0 ? (uint64_t)row->queues[i].offset : 0;
+
+        loss.messages += begins > read ? begins - read : 0;
+    }
+    if (loss.messages != 0) {
+        each(data, &loss);
+    }
+    walk->next = row->hh.next;
+    return walk->next != NULL;
+}
+
 uint64_t offset_table_hash(const struct offset_table *table)
 {
     return table->sum;

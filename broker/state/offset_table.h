@@ -5,6 +5,7 @@
 #include "broker/state/table_copy.h"
 #include "remoting/base/text.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uthash.h>
 
@@ -26,6 +27,23 @@ int offset_table_put(struct offset_table *table, struct mq_str group, struct mq_
 /* The committed offset, or -1. */
 int64_t offset_table_get(const struct offset_table *table, struct mq_str group, struct mq_str topic,
                          int32_t queue_id);
+
+/* A walk over all rows in steps, while the table goes on changing. */
+struct offset_walk {
+    struct offset_table *table; /* borrowed */
+    struct offset_row *next;
+};
+
+struct offset_loss {
+    const char *group, *topic; /* borrowed */
+    uint64_t messages;
+};
+
+void offset_walk_begin(struct offset_walk *walk, struct offset_table *table);
+/* Looks at one row: calls @each if the group has committed less than what @first says its queues begin with. Returns
+ * false behind the last row. */
+bool offset_walk_step(struct offset_walk *walk, uint64_t (*first)(void *data, const char *topic, int32_t queue_id),
+                      void (*each)(void *data, const struct offset_loss *loss), void *data);
 
 /* Equal for equal replicated content, in whatever order it came. In O(1). */
 uint64_t offset_table_hash(const struct offset_table *table);

@@ -66,6 +66,10 @@ bool rlog_has_snapshot(const struct rlog *log);
  * the last one), MQ_EUNSUPPORTED (the owner has no state), MQ_ECLOSED or MQ_ENOMEM. fsm.snapshot_end tells how it
  * went. */
 int rlog_snapshot(struct rlog *log);
+/* Where the segment that holds position @pos ends, and the store time of the last entry in it, for an owner who
+ * decides what to drop. The same on all members. Returns 0; or MQ_ENOTFOUND: not all of the segment is applied, or it
+ * is not held. */
+int rlog_segment_end(const struct rlog *log, uint64_t pos, uint64_t *end_pos, int64_t *store_ms);
 /* The owner needs nothing below @pos any more: whole segments below it go as soon as two snapshots stand for them. */
 void rlog_trim(struct rlog *log, uint64_t pos);
 

@@ -1,6 +1,7 @@
 /* A broker that starts from a snapshot: what it knows, what it need not read again, and what it makes again. */
 #include "tests/unit/broker/rig.h"
 
+#include "broker/flow/retention.h"
 #include "broker/processor/context.h"
 #include "remoting/base/file.h"
 
@@ -177,12 +178,92 @@ static void a_stop_while_one_is_being_taken_leaves_nothing_half_done(void **stat
     answer_free(&answer);
 }
 
+static bool is_swept(void *data)
+{
+    const struct rig *rig = data;
+
+    return rig->ctx->state->log_start_pos != 0 &&
+           broker_retention(rig->broker)->swept_pos == rig->ctx->state->log_start_pos;
+}
+
+static void take_another(struct rig *rig, struct peer *peer, const char *offset)
+{
+    uint64_t taken = status_of(rig).snapshots_taken;
+
+    commit(peer, offset);
+    assert_int_equal(rlog_snapshot(rig->ctx->log), 0);
+    while (status_of(rig).snapshots_taken == taken) {
+        uv_run(&rig->loop.uv, UV_RUN_ONCE);
+    }
+}
+
+static int64_t min_of(struct peer *peer)
+{
+    assert_int_equal(
+        peer_ask(peer, REQ_GET_MIN_OFFSET, FIELDS({"topic", "Orders"}, {"queueId", "0"}), MQ_STR(""), &answer),
+        RESP_SUCCESS);
+    return answer_number(&answer, "offset");
+}
+
+/* What is left of the last segment that went, behind its last entry, holds nothing and may count as held. */
+static void check_start(struct rig *rig)
+{
+    uint64_t start_pos = status_of(rig).start_pos, want = rig->ctx->state->log_start_pos;
+
+    assert_true(start_pos <= want && start_pos + (1 << 20) > want);
+}
+
+static void old_segments_go_and_the_log_begins_later(void **state)
+{
+    static const char *const overrides[] = {
+        "mappedFileSizeCommitLog=1048576", "fileReservedTime=0",
+        "deleteWhen=0;1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18;19;20;21;22;23", NULL};
+    static char body[100001];
+    struct rig rig;
+    struct peer peer;
+    int64_t min;
+    char first[24];
+
+    (void)state;
+    memset(body, 'b', sizeof(body) - 1);
+    rig_open(&rig, overrides);
+    fill(&rig, &peer, 10);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(rig_send(&peer, "Orders", "0", body, "", &answer), RESP_SUCCESS);
+    }
+    retention_tick(broker_retention(rig.broker));
+    rig_wait(&rig, is_swept, &rig);
+    min = min_of(&peer);
+    assert_true(min > 10 && min < 45);
+    assert_int_equal(status_of(&rig).start_pos, 0); /* nothing stands for it yet */
+    take_another(&rig, &peer, "11");
+    assert_int_equal(status_of(&rig).start_pos, 0);
+    take_another(&rig, &peer, "12");
+    check_start(&rig);
+    assert_int_equal(rig_pull(&peer, "Orders", "0", "0", NULL, &answer), RESP_PULL_OFFSET_MOVED);
+    peer_hang_up(&peer);
+
+    rig_reopen(&rig, overrides);
+    rig_wait(&rig, is_swept, &rig);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    check_start(&rig);
+    assert_int_equal(min_of(&peer), min);
+    snprintf(first, sizeof(first), "%lld", (long long)min);
+    assert_int_equal(rig_pull(&peer, "Orders", "0", first, NULL, &answer), RESP_SUCCESS);
+    assert_int_equal(rig_send(&peer, "Orders", "0", "more", "", &answer), RESP_SUCCESS);
+    assert_int_equal(answer_number(&answer, "queueOffset"), 45);
+    peer_hang_up(&peer);
+    rig_close(&rig);
+    answer_free(&answer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_start_loads_the_snapshot_and_applies_what_lies_behind_it),
         cmocka_unit_test(queues_that_were_lost_are_made_again_from_the_log),
         cmocka_unit_test(a_damaged_snapshot_is_no_reason_to_stop),
+        cmocka_unit_test(old_segments_go_and_the_log_begins_later),
         cmocka_unit_test(a_stop_while_one_is_being_taken_leaves_nothing_half_done),
     };
 
