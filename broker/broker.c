@@ -312,6 +312,7 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
 {
     const struct broker_config *config = &broker->config;
     struct rlog_options options = {
+        .cluster = config->cluster,
         .group = config->group,
         .self = config->self,
         .members = config->members,

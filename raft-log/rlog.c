@@ -240,6 +240,10 @@ static int check_options(const struct rlog_options *o, struct mq_buf *problem)
             }
         }
     }
+    if (o->cluster != NULL && strlen(o->cluster) > MEMBER_TEXT_MAX) {
+        mq_buf_printf(problem, "group %s: the cluster's name is too long", o->group);
+        return MQ_EINVAL;
+    }
     if (!self || strlen(o->group) > MEMBER_TEXT_MAX) {
         mq_buf_printf(problem, "group %s: member %" PRIu32 " is not among the members, or the name is too long",
                       o->group, o->self);
@@ -261,6 +265,7 @@ static void free_options(struct rlog *log)
 {
     mq_free((char *)log->options.dir);
     mq_free((char *)log->options.group);
+    mq_free((char *)log->options.cluster);
     for (uint32_t i = 0; i < log->options.n_members; i++) {
         mq_free((char *)log->members[i].address);
     }
@@ -274,7 +279,8 @@ static int copy_options(struct rlog *log, const struct rlog_options *from)
     log->options.members = log->members;
     log->options.dir = mq_strdup(from->dir);
     log->options.group = mq_strdup(from->group);
-    ok = log->options.dir != NULL && log->options.group != NULL;
+    log->options.cluster = mq_strdup(from->cluster != NULL ? from->cluster : "");
+    ok = log->options.dir != NULL && log->options.group != NULL && log->options.cluster != NULL;
     for (uint32_t i = 0; i < from->n_members; i++) {
         log->members[i].id = from->members[i].id;
         log->members[i].address = mq_strdup(from->members[i].address);
@@ -449,6 +455,7 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
         .log = log->commitlog,
         .ops = &peers_ops,
         .data = log,
+        .cluster = log->options.cluster,
         .group = log->options.group,
         .self = log->options.self,
         .incarnation = log->meta.incarnation,
@@ -456,6 +463,7 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
         .heartbeat_ms = log->options.heartbeat_ms,
         .seed = random_seed(),
         .snapshots = &log->state.serve,
+        .boot = (uint64_t)random_seed() << 32 | random_seed() | 1,
         .members = log->members,
         .n_members = log->options.n_members,
     };
@@ -650,6 +658,7 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
     if (log->peers == NULL) {
         return;
     }
+    out->refusals = log->peers->refusals;
     for (uint32_t i = 0; i < log->peers->n; i++) {
         if (log->peers->list[i].id != 0) {
             peer_status(log, &log->peers->list[i], &out->peers[out->n_peers++]);

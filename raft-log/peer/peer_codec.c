@@ -131,7 +131,8 @@ int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out)
     if (frame->type == PEER_HELLO) {
         pb = unpack(&rlog__peer_hello__descriptor, frame, &arena);
     }
-    if (pb == NULL || strlen(pb->group) > MEMBER_TEXT_MAX || pb->lane < 1 || pb->lane > PEER_LANES || pb->from == 0) {
+    if (pb == NULL || strlen(pb->group) > MEMBER_TEXT_MAX || strlen(pb->cluster) > MEMBER_TEXT_MAX || pb->lane < 1 ||
+        pb->lane > PEER_LANES || pb->from == 0) {
         return MQ_EBADMSG;
     }
     memcpy(out->group, pb->group, strlen(pb->group) + 1);
@@ -140,6 +141,8 @@ int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out)
     out->incarnation = pb->incarnation;
     out->segment_bytes = pb->segment_bytes;
     out->lane = (enum peer_lane)(pb->lane - 1);
+    memcpy(out->cluster, pb->cluster, strlen(pb->cluster) + 1);
+    out->boot = pb->boot;
     return 0;
 }
 
@@ -153,6 +156,8 @@ int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out)
     pb.incarnation = hello->incarnation;
     pb.segment_bytes = hello->segment_bytes;
     pb.lane = (uint32_t)hello->lane + 1;
+    pb.cluster = (char *)hello->cluster;
+    pb.boot = hello->boot;
     return peer_frame_encode(PEER_HELLO, &pb.base, 0, out);
 }
 

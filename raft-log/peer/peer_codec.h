@@ -60,6 +60,8 @@ struct peer_hello {
     uint64_t incarnation;
     uint64_t segment_bytes;
     enum peer_lane lane;
+    char cluster[MEMBER_TEXT_MAX + 1];
+    uint64_t boot; /* of the process; 0: not said */
 };
 
 struct peer_founding {

@@ -416,10 +416,12 @@ int peer_conn_say_hello(struct peer_conn *conn)
         .incarnation = o->incarnation,
         .segment_bytes = o->segment_bytes,
         .lane = conn->lane,
+        .boot = o->boot,
     };
     int rc;
 
     (void)snprintf(hello.group, sizeof(hello.group), "%s", o->group);
+    (void)snprintf(hello.cluster, sizeof(hello.cluster), "%s", o->cluster);
     rc = peer_hello_encode(&hello, net_conn_out(&conn->conn));
     if (rc == 0) {
         net_conn_out_done(&conn->conn);

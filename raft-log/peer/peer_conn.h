@@ -38,6 +38,7 @@ struct peer_conn {
     enum peer_conn_state state;
     uint64_t since_ms;        /* when the state began */
     uint64_t incarnation;     /* the other side's, from its hello */
+    uint64_t boot;            /* the same */
     struct peer_chunk *chunk; /* counted: one reference is ours */
     size_t from, to;          /* unread bytes in it */
     /* dialled */

@@ -19,30 +19,95 @@ bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn)
                                    membership_has(peers->heard, conn->peer->id, conn->incarnation));
 }
 
-static int refuse(struct peers *peers, const struct peer_conn *conn, const char *why, const struct peer_hello *hello)
+static int refuse(struct peers *peers, const struct peer_conn *conn, uint64_t *count, const char *why,
+                  const struct peer_hello *hello)
 {
+    const struct peers_options *o = &peers->options;
+
+    ++*count;
     mq_log_limited(&peers->bad_limit, MQ_LOG_ERROR, "peer",
-                   "refused %s: %s (it says: group %s, member %" PRIu32 ", calling member %" PRIu32
-                   ", segments of %" PRIu64 " bytes; here: group %s, member %" PRIu32 ", %" PRIu64 " bytes)",
-                   net_addr_text((const struct sockaddr *)&conn->conn.peer), why, hello->group, hello->from,
-                   hello->to, hello->segment_bytes, peers->options.group, peers->options.self,
-                   peers->options.segment_bytes);
+                   "refused %s: %s (it says: cluster %s, group %s, member %" PRIu32 ", calling member %" PRIu32
+                   ", segments of %" PRIu64 " bytes; here: cluster %s, group %s, member %" PRIu32 ", %" PRIu64
+                   " bytes)",
+                   net_addr_text((const struct sockaddr *)&conn->conn.peer), why, hello->cluster, hello->group,
+                   hello->from, hello->to, hello->segment_bytes, o->cluster, o->group, o->self, o->segment_bytes);
     return MQ_ECLOSED; /* the line is written */
+}
+
+/* Whether somebody else has the directory that @hello speaks of. */
+static bool is_copy(struct peers *peers, const struct peer_hello *hello)
+{
+    if (hello->incarnation == peers->options.incarnation) {
+        return true;
+    }
+    for (uint32_t i = 0; i < peers->n; i++) {
+        const struct peer *other = &peers->list[i];
+
+        if (other->id != 0 && other->id != hello->from && peer_incarnation(other) == hello->incarnation) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int check_hello(struct peers *peers, const struct peer_conn *conn, const struct peer_hello *hello)
 {
+    struct rlog_refusals *r = &peers->refusals;
+
+    if (strcmp(hello->cluster, peers->options.cluster) != 0) {
+        return refuse(peers, conn, &r->cluster, "another cluster", hello);
+    }
     if (strcmp(hello->group, peers->options.group) != 0) {
-        return refuse(peers, conn, "another group", hello);
+        return refuse(peers, conn, &r->group, "another group", hello);
     }
     if (hello->to != peers->options.self || hello->from == peers->options.self ||
         peers_find(peers, hello->from) == NULL || (conn->dialled && hello->from != conn->peer->id)) {
-        return refuse(peers, conn, "no member that is known here", hello);
+        return refuse(peers, conn, &r->member, "no member that is known here", hello);
     }
     if (hello->segment_bytes != peers->options.segment_bytes) {
-        return refuse(peers, conn, "another mappedFileSizeCommitLog", hello);
+        return refuse(peers, conn, &r->segment_bytes, "another mappedFileSizeCommitLog", hello);
+    }
+    if (is_copy(peers, hello)) {
+        return refuse(peers, conn, &r->copied, "its directory is a copy of another member's", hello);
     }
     return 0;
+}
+
+/* Somebody calls himself @peer. If another process is reached at that member's address, it may be gone: we look, and
+ * listen to nobody else until we know. Returns 0, or a code that closes the connection. */
+static int check_boot(struct peers *peers, const struct peer_conn *conn, struct peer *peer,
+                      const struct peer_hello *hello)
+{
+    struct peer_conn *reached = &peer->out[PEER_CONTROL];
+    struct rlog_refusals *r = &peers->refusals;
+
+    if (reached->state != PEER_UP || reached->conn.closing || reached->boot == hello->boot || reached->boot == 0 ||
+        hello->boot == 0) {
+        return 0;
+    }
+    if (peer->doubted_boot != hello->boot) {
+        peer->doubted_boot = hello->boot;
+        peer_conn_close(reached, MQ_ECLOSED);
+        return MQ_ECLOSED; /* it comes again */
+    }
+    return hello->incarnation == reached->incarnation
+               ? refuse(peers, conn, &r->copied, "another node has this directory, too", hello)
+               : refuse(peers, conn, &r->duplicate, "another node has this number, too", hello);
+}
+
+/* Who is reached at the member's address now; a stranger who spoke in its name before is not listened to any more. */
+static void settle_doubt(struct peer *peer, uint64_t boot)
+{
+    if (peer->doubted_boot == boot) {
+        peer->doubted_boot = 0;
+    }
+    for (int lane = 0; lane < PEER_LANES; lane++) {
+        struct peer_conn *in = peer->in[lane];
+
+        if (in != NULL && in->boot != boot && in->boot != 0 && boot != 0) {
+            peer_conn_close(in, MQ_ECLOSED);
+        }
+    }
 }
 
 static void warn_of_other_directory(const struct peers *peers, struct peer_conn *conn)
@@ -67,9 +132,17 @@ int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer
     if (rc != 0) {
         return rc;
     }
+    if (!conn->dialled) {
+        rc = check_boot(peers, conn, peers_find(peers, hello.from), &hello);
+    }
+    if (rc != 0) {
+        return rc;
+    }
     conn->incarnation = hello.incarnation;
+    conn->boot = hello.boot;
     if (conn->dialled) {
         peer_conn_set_state(conn, PEER_UP);
+        settle_doubt(conn->peer, hello.boot);
         return 0;
     }
     conn->peer = peers_find(peers, hello.from);

@@ -150,6 +150,7 @@ int peers_new(const struct peers_options *options, struct peers **out)
         return MQ_ENOMEM;
     }
     peers->options = *options;
+    peers->options.cluster = options->cluster != NULL ? options->cluster : "";
     peers->random = options->seed;
     peers_reach(peers, options->members, options->n_members);
     *out = peers;
@@ -471,6 +472,11 @@ void peers_send_state_hash(struct peer *peer, const struct state_hashes *hashes)
 
 void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc)
 {
+    struct rlog_refusals *r = &peers->refusals;
+
+    r->version += rc == MQ_EVERSION;
+    r->corrupt += rc == MQ_ECORRUPT;
+    r->malformed += rc == MQ_EBADMSG || rc == MQ_ETOOBIG;
     if (rc != MQ_ECLOSED) {
         mq_log_limited(&peers->bad_limit, MQ_LOG_WARN, "peer",
                        "closed the connection with %s (member %" PRIu32 "): %s",

@@ -3,8 +3,12 @@
  * Each node dials each other node three times. CONTROL carries what must never wait: votes, results, heartbeats. BULK
  * carries entries. RANGE carries questions about what another log holds, and their answers (fetch.h, serve.h).
  * Messages go out on the connections we dialled; those that others dialled are only read, but for answers. A hello in
- * both directions makes sure of group, member, protocol and segment size; a directory (incarnation) that is not the
- * one the group was founded with may connect and learn that, and nothing else. */
+ * both directions makes sure of cluster, group, member, protocol and segment size; a directory (incarnation) that is
+ * not a member's may connect and learn that, and nothing else.
+ *
+ * Who a member is, is said by who answers at its address. If another process (boot) calls itself that member, it is
+ * not listened to until it is the one that answers: two nodes with one number, or with copies of one directory, would
+ * both acknowledge. What is refused is named in a line and counted in struct rlog_refusals. */
 #ifndef RLOG_PEERS_H
 #define RLOG_PEERS_H
 
@@ -42,9 +46,10 @@ struct peers_options {
     struct commitlog *log;
     const struct peers_ops *ops;
     void *data; /* for the ops */
-    const char *group;
+    const char *cluster, *group;
     uint32_t self;
     uint64_t incarnation;
+    uint64_t boot; /* a number of this process alone */
     uint64_t segment_bytes;
     uint32_t heartbeat_ms;
     uint32_t seed;                           /* of the jitter */
@@ -61,6 +66,7 @@ struct peer {
     struct peer_conn *in[PEER_LANES];  /* dialled by it; NULL */
     uint64_t last_heard_ms;            /* monotonic; 0: never */
     bool told_up;                      /* the last line about it said so */
+    uint64_t doubted_boot;             /* a process that calls itself this member, but is not the one we reach */
     struct peer_out sent;
     struct fetch_list fetches;
     struct mq_log_limit up_limit, refused_limit;
@@ -81,6 +87,7 @@ struct peers {
     void (*closed)(void *data);
     uint32_t random;
     struct mq_log_limit bad_limit, damaged_limit;
+    struct rlog_refusals refusals;
     struct commitlog_entry entries[PEER_FRAME_ENTRIES_MAX]; /* scratch of the frame being read */
 };
 

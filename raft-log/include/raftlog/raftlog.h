@@ -28,8 +28,9 @@ struct rlog_member {
 };
 
 struct rlog_options {
-    const char *dir;   /* made if missing; holds identity, meta and segments */
-    const char *group; /* dLegerGroup */
+    const char *dir;     /* made if missing; holds identity, meta and segments */
+    const char *group;   /* dLegerGroup */
+    const char *cluster; /* brokerClusterName; NULL as "" */
     uint32_t self;
     const struct rlog_member *members; /* self included; 1 to RLOG_MEMBERS_MAX */
     uint32_t n_members;
@@ -238,6 +239,19 @@ struct rlog_catchup_status {
     const char *cause; /* what it does or waits for; static */
 };
 
+/* Connections of peers that were refused or closed, by cause. */
+struct rlog_refusals {
+    uint64_t version;       /* another version of the protocol */
+    uint64_t cluster;       /* a node of another cluster */
+    uint64_t group;         /* of another group */
+    uint64_t member;        /* that is, or calls, no member known here */
+    uint64_t segment_bytes; /* with another mappedFileSizeCommitLog */
+    uint64_t duplicate;     /* a second node with a member's number */
+    uint64_t copied;        /* a second node with a directory that another one has */
+    uint64_t corrupt;       /* bytes that changed on their way, or over there */
+    uint64_t malformed;     /* bytes that make no sense */
+};
+
 struct rlog_status {
     struct rlog_role role;
     uint64_t last_index, durable_index, commit_index, applied_index;
@@ -263,6 +277,7 @@ struct rlog_status {
     uint64_t change_index;          /* of the entry that made the membership what it is; 0: none yet */
     const char *change_running;     /* what a running change does, or NULL */
     struct rlog_catchup_status catchup;
+    struct rlog_refusals refusals;
 };
 
 void rlog_status_get(const struct rlog *log, struct rlog_status *out);

@@ -82,6 +82,7 @@ struct peers_options options_of(struct world *w, unsigned i, uint32_t heartbeat_
         .group = "g",
         .self = i + 1,
         .incarnation = i + 11,
+        .boot = i + 101,
         .segment_bytes = SEGMENT_BYTES,
         .heartbeat_ms = heartbeat_ms,
         .seed = i,

@@ -128,7 +128,9 @@ static void a_claim_comes_back_and_is_no_message(void **state)
 
 static void hello_and_founding_come_back(void **state)
 {
-    struct peer_hello hello = {"broker-a", 1, 2, 0x1122334455667788u, 1u << 30, PEER_BULK}, hello_got;
+    struct peer_hello hello = {"broker-a", 1,         2,           0x1122334455667788u,
+                               1u << 30,   PEER_BULK, "cluster-a", 0x8877665544332211u},
+                      hello_got;
     struct peer_founding founding = {.founded = true}, founding_got;
     struct peer_frame frame;
     struct mq_buf bytes = {0};

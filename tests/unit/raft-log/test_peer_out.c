@@ -308,32 +308,6 @@ static void only_the_founding_directory_is_listened_to(void **state)
     world_fini(&w);
 }
 
-static void strangers_are_not_greeted(void **state)
-{
-    static const char *const cases[] = {"another group", "another segment size", "another id for us"};
-
-    (void)state;
-    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct peers_options options;
-        struct world w;
-
-        print_message("%s\n", cases[i]);
-        world_open(&w);
-        options = options_of(&w, 1, NEVER_MS);
-        start_end(&w, 1, &options);
-        options = options_of(&w, 0, NEVER_MS);
-        options.group = i == 0 ? "other" : "g";
-        options.segment_bytes = i == 1 ? 1u << 20 : options.segment_bytes;
-        if (i == 2) {
-            w.members[1].id = 5;
-        }
-        start_end(&w, 0, &options);
-        RUN_UNTIL(&w, w.ends[0].peers->list[0].out[PEER_CONTROL].failures > 1);
-        assert_int_not_equal(w.ends[0].peers->list[0].out[PEER_CONTROL].state, PEER_UP);
-        world_fini(&w);
-    }
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -348,7 +322,6 @@ int main(void)
         cmocka_unit_test(a_rejection_makes_entries_go_again),
         cmocka_unit_test(after_a_lost_connection_the_peer_is_asked_what_it_has),
         cmocka_unit_test(only_the_founding_directory_is_listened_to),
-        cmocka_unit_test(strangers_are_not_greeted),
     };
 
     mq_log_set_level(MQ_LOG_ERROR);
