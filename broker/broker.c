@@ -324,6 +324,7 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         .inflight_bytes_max = 64u << 20,
         .snapshot_bytes = (uint64_t)config->snapshot_bytes,
         .snapshot_ms = (uint64_t)config->snapshot_s * 1000,
+        .flush_ms = config->flush != 0 ? (uint32_t)config->flush_ms : 0,
     };
     char *dir = mq_path_join(config->store_dir, "raftlog");
     int rc;

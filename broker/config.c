@@ -237,7 +237,7 @@ static int check_times(const struct broker_config *config, struct mq_buf *proble
 }
 
 /* What follows from other keys, and what only holds for all of them together. */
-static int finish(struct broker_config *config, struct mq_buf *problem, struct mq_buf *warnings)
+static int finish(struct broker_config *config, struct mq_buf *problem)
 {
     int rc = settle_names(config, problem);
 
@@ -264,10 +264,6 @@ static int finish(struct broker_config *config, struct mq_buf *problem, struct m
     }
     if (rc != 0) {
         return rc;
-    }
-    if (config->flush != 0) {
-        (void)mq_buf_printf(warnings,
-                            "flushDiskType=ASYNC_FLUSH: this release syncs every entry before it answers\n");
     }
     return config->peers[0] != '\0' ? parse_members(config, problem) : single_member(config);
 }
@@ -296,7 +292,7 @@ int broker_config_load(struct broker_config *config, const char *path, const cha
                          broker_config_keys, config, problem, warnings);
     }
     if (rc == 0) {
-        rc = finish(config, problem, warnings);
+        rc = finish(config, problem);
     }
     return rc;
 }

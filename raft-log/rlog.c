@@ -130,15 +130,20 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
 
 static int on_keep_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
 {
-    return repair_keep_claim(data, claim, why);
+    const struct rlog *log = data;
+    struct rlog_claim ours = *claim;
+
+    /* Where the end may be missing, bad entries at it prove nothing of what a majority still has. */
+    ours.committed = log->flush.lost ? 0 : ours.committed;
+    return repair_keep_claim(data, &ours, why);
 }
 
 static uint64_t on_mark(void *data)
 {
     const struct rlog *log = data;
-    uint64_t durable = commitlog_durable_index(log->commitlog);
+    uint64_t synced = commitlog_synced_index(log->commitlog);
 
-    return log->driver.commit < durable ? log->driver.commit : durable;
+    return log->driver.commit < synced ? log->driver.commit : synced;
 }
 
 static int on_message(void *data, struct core_message *message, const struct commitlog_entry *entries,
@@ -331,6 +336,44 @@ static void init_driver(struct rlog *log)
     driver_init(&log->driver, &options);
 }
 
+/* The machine lost its power while entries were acknowledged before they were synced: which ones are missing is not
+ * known, and so the claim is on the first entry of a term that nobody has led yet. Whoever leads in such a term was
+ * elected without this member's vote, or by a log that reaches into such a term, and so holds everything that was
+ * committed before; and once this log holds an entry of such a term, it does too. Durable before the directory
+ * counts as used in this boot. */
+static int claim_lost_end(struct rlog *log, struct mq_buf *problem)
+{
+    struct rlog_claim claim = {.term = log->meta.term + 1, .index = 1};
+
+    if (!log->flush.lost) {
+        return 0;
+    }
+    if (log->options.n_members == 1) {
+        mq_log_warn("log",
+                    "%s: the power was lost while entries were flushed late: those acknowledged last may be "
+                    "missing, and this group has no other member",
+                    log->options.dir);
+        return 0;
+    }
+    mq_log_warn("log",
+                "%s: the power was lost while entries were flushed late: this member votes for nobody until it "
+                "has caught up with a leader of term %" PRIu64 " or later",
+                log->options.dir, claim.term);
+    return repair_keep_claim(log, &claim, problem);
+}
+
+/* What the directory says of its last use, before the log is looked at. */
+static int open_flush_state(struct rlog *log, struct mq_buf *problem)
+{
+    const struct rlog_options *o = &log->options;
+    int rc = flush_state_open(&log->flush, o->disk, o->dir, log->meta.incarnation, o->flush_ms != 0, problem);
+
+    if (rc == 0) {
+        rc = claim_lost_end(log, problem);
+    }
+    return rc == 0 ? flush_state_begin(&log->flush, problem) : rc;
+}
+
 /* Everything that is on disk. */
 static int open_files(struct rlog *log, struct mq_buf *problem)
 {
@@ -342,6 +385,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         .durable = on_durable,
         .data = log,
         .keep_claim = on_keep_claim,
+        .flush_ms = o->flush_ms,
     };
     bool empty;
     int rc = o->disk->make_dir(o->disk, o->dir);
@@ -353,6 +397,10 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     rc = meta_open(&log->meta, o->disk, o->dir, o->group, o->self, &empty, problem);
     if (rc != 0) {
         return rc;
+    }
+    rc = open_flush_state(log, problem);
+    if (rc != 0) {
+        goto err_after_meta;
     }
     rc = commit_mark_open(&log->mark, o->disk, o->dir, log->meta.incarnation, problem);
     if (rc != 0) {
@@ -515,6 +563,7 @@ static void on_mark_closed(void *data)
     struct rlog *log = data;
 
     commitlog_close(log->commitlog);
+    flush_state_end(&log->flush);
     meta_close(&log->meta);
     driver_fini(&log->driver);
     blob_pool_fini(&log->blobs);

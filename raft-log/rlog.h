@@ -7,6 +7,7 @@
 #include "raft-log/log/blob.h"
 #include "raft-log/log/commit_mark.h"
 #include "raft-log/log/commitlog.h"
+#include "raft-log/log/flush_state.h"
 #include "raft-log/log/meta.h"
 #include "raft-log/members.h"
 #include "raft-log/peer/peers.h"
@@ -20,6 +21,7 @@ struct rlog {
     struct rlog_fsm *fsm;
     struct meta meta;
     struct commit_mark mark;
+    struct flush_state flush;
     struct commitlog *commitlog;
     struct blob_pool blobs;
     struct driver driver;

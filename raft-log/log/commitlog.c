@@ -10,6 +10,7 @@
 
 #include "raft-log/log/cut.h"
 #include "raft-log/log/entry_index.h"
+#include "raft-log/log/flusher.h"
 #include "raft-log/log/front.h"
 #include "raft-log/log/spare.h"
 #include "raft-log/log/startup.h"
@@ -38,8 +39,9 @@ struct loop_wake {
 
 struct commitlog {
     struct handover handover;
-    pthread_t writer, spare;
-    struct loop_wake *wake; /* owned until uv_close */
+    pthread_t writer, spare, flusher; /* the last one only where entries are flushed late */
+    uint64_t opened_index;            /* the last one found at the start, which syncs it */
+    struct loop_wake *wake;           /* owned until uv_close */
     void (*durable)(void *data, uint64_t index, uint64_t term);
     void *data;
 
@@ -209,6 +211,7 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
         return rc;
     }
     log->last_index = log->kicked_index = log->durable_index = log->reported_index = found.last_index;
+    log->opened_index = found.last_index;
     log->end_pos = log->durable_pos = found.end_pos;
     log->last_term = found.last_term;
     log->last_crc = found.last_crc;
@@ -227,6 +230,14 @@ static int start_threads(struct commitlog *log, struct mq_buf *problem)
         if (rc != 0) {
             handover_stop(&log->handover);
             pthread_join(log->writer, NULL);
+        }
+    }
+    if (rc == 0 && log->handover.flush_ms != 0) {
+        rc = flusher_start(&log->handover, &log->flusher);
+        if (rc != 0) {
+            handover_stop(&log->handover);
+            pthread_join(log->writer, NULL);
+            pthread_join(log->spare, NULL);
         }
     }
     if (rc != 0) {
@@ -283,6 +294,7 @@ static int new_log(struct net_loop *loop, const struct commitlog_options *option
     if (options->space_period_ms != 0) {
         log->handover.space.period_ms = options->space_period_ms;
     }
+    log->handover.flush_ms = options->flush_ms;
     rc = uv_async_init(&loop->uv, &log->wake->async, on_wake);
     if (rc != 0) {
         goto err_after_handover;
@@ -341,6 +353,10 @@ void commitlog_close(struct commitlog *log)
     log->front.closing = true;
     handover_stop(&log->handover);
     pthread_join(log->writer, NULL);
+    if (log->handover.flush_ms != 0) {
+        handover_stop_flusher(&log->handover);
+        pthread_join(log->flusher, NULL);
+    }
     pthread_join(log->spare, NULL);
     collect_done(log);
     collect_jobs(log->wake);
@@ -403,6 +419,18 @@ uint64_t commitlog_last_index(const struct commitlog *log)
 uint64_t commitlog_durable_index(const struct commitlog *log)
 {
     return log->durable_index;
+}
+
+uint64_t commitlog_synced_index(const struct commitlog *log)
+{
+    uint64_t synced;
+
+    if (log->handover.flush_ms == 0) {
+        return log->durable_index;
+    }
+    synced = handover_synced((struct handover *)&log->handover); /* takes a mutex, changes nothing */
+    synced = synced > log->opened_index ? synced : log->opened_index;
+    return synced < log->durable_index ? synced : log->durable_index;
 }
 
 uint64_t commitlog_end_pos(const struct commitlog *log)
@@ -737,6 +765,8 @@ static void set_last(struct commitlog *log, uint64_t index)
 
     MQ_ASSERT(rc == 0);
     log->last_index = log->kicked_index = log->durable_index = index;
+    log->opened_index = log->opened_index < index ? log->opened_index : index;
+    handover_lower_synced(&log->handover, index);
     log->reported_index = log->reported_index < index ? log->reported_index : index;
     log->end_pos = log->durable_pos = last.end_pos;
     log->last_term = last.term;

@@ -27,6 +27,9 @@ struct commitlog_options {
      * what a truncation took away meanwhile. */
     void (*durable)(void *data, uint64_t index, uint64_t term);
     void *data;
+    /* 0: an entry is reported when it is synced. Else when it is written, which a killed process survives, and it is
+     * synced within about so many milliseconds. */
+    uint32_t flush_ms;
     uint64_t reserve_bytes;   /* kept beside the segment in use (space.h); 0: SPACE_RESERVE_BYTES */
     uint32_t space_period_ms; /* 0: SPACE_PERIOD_MS */
     uint64_t term;            /* of the member: no entry is younger; 0: not known */
@@ -67,6 +70,8 @@ uint64_t commitlog_change_before(const struct commitlog *log, uint64_t index);
 
 uint64_t commitlog_last_index(const struct commitlog *log); /* the base's when empty */
 uint64_t commitlog_durable_index(const struct commitlog *log);
+/* The last entry that is synced: below the durable one only where entries are flushed late. */
+uint64_t commitlog_synced_index(const struct commitlog *log);
 uint64_t commitlog_end_pos(const struct commitlog *log);
 int64_t commitlog_last_store_ms(const struct commitlog *log);
 /* The highest index that the log itself proves committed (commit fields of its headers), at most last_index. */

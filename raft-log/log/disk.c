@@ -199,6 +199,21 @@ static int real_space(const struct rlog_disk *disk, const char *path, uint64_t *
     return 0;
 }
 
+static int real_boot_id(const struct rlog_disk *disk, char *out, size_t max)
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    int rc = file != NULL && fgets(out, (int)max, file) != NULL ? 0 : -EIO;
+
+    (void)disk;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (rc == 0) {
+        out[strcspn(out, "\n")] = '\0';
+    }
+    return rc;
+}
+
 const struct rlog_disk rlog_disk_real = {
     .open = real_open,
     .close = real_close,
@@ -217,6 +232,7 @@ const struct rlog_disk rlog_disk_real = {
     .next_data = real_next_data,
     .forget = real_forget,
     .advise = real_advise,
+    .boot_id = real_boot_id,
     .zero_file = real_zero_file,
     .space = real_space,
 };

@@ -41,6 +41,8 @@ struct rlog_disk {
     int (*zero_file)(const struct rlog_disk *disk, int fd, uint64_t bytes);
     /* Size of the file system that holds @path, and what is free for us; bytes. NULL: not known. */
     int (*space)(const struct rlog_disk *disk, const char *path, uint64_t *total, uint64_t *free);
+    /* The id of this boot of the machine, as text of less than @max bytes. NULL or a negative code: not known. */
+    int (*boot_id)(const struct rlog_disk *disk, char *out, size_t max);
     void *data;
 };
 

@@ -45,6 +45,7 @@
 #define HANDOVER_ZERO_PIECE (256u << 10)    /* zeroed in one step */
 #define HANDOVER_ZERO_LOW_MAX (128u << 20)  /* less than this zeroed ahead of the tail: zero on, ... */
 #define HANDOVER_ZERO_HIGH_MAX (256u << 20) /* ... up to this */
+#define HANDOVER_DIRTY_MAX (16u << 20)      /* more that is not synced: the writer waits for the flusher */
 #define HANDOVER_RATE_MS 100u               /* appended bytes are counted over such windows */
 #define HANDOVER_BUSY_BYTES (4u << 20)      /* more than this in one: the disk is better left to the writer */
 
@@ -122,6 +123,14 @@ struct handover {
     bool zero_on;                         /* between low and high on the way up */
     uint64_t rate_start_ms;               /* of the window that is being counted; monotonic */
     uint64_t rate_bytes, rate_last_bytes; /* appended in it, and in the one before */
+
+    /* Flushing late. dirty: borrowed; what the writer wrote there since dirty_ns is not synced. */
+    uint32_t flush_ms; /* 0: the writer syncs; set before the threads run */
+    pthread_cond_t to_flusher, flushed;
+    struct segment *dirty, *flushing_segment;
+    uint64_t dirty_ns, dirty_bytes;
+    uint64_t dirty_index, flushing_index, synced_index; /* last entry written; being synced; on disk */
+    bool flushing, flush_now, stop_flusher;
 };
 
 /* @dir: copied. @wake: see the struct. Returns 0 or MQ_ENOMEM. */
@@ -181,7 +190,7 @@ struct segment *handover_segment_at(const struct handover *h, uint64_t pos);
 /* Loop. */
 void handover_put(struct handover *h, struct write_list *list);
 void handover_take_done(struct handover *h, struct write_list *out);
-void handover_wait_idle(struct handover *h); /* until everything put is done; blocks */
+void handover_wait_idle(struct handover *h); /* until everything put is done and synced; blocks */
 void handover_stats_get(struct handover *h, struct handover_stats *out);
 /* The log was cut back to @tail, with zeros on disk from there to the old tail. The writer is idle. */
 void handover_cut(struct handover *h, uint64_t tail);
@@ -200,6 +209,19 @@ int handover_need_segment(struct handover *h, uint64_t pos, struct segment **out
 void handover_claim(struct handover *h, uint64_t from, uint64_t to);
 /* @list is durable. @add: what it cost. */
 void handover_give_done(struct handover *h, struct write_list *list, const struct handover_stats *add);
+
+/* Flushing late. The writer says what it wrote to @segment without a sync; before it writes to another segment, and
+ * when it should wait because too much is not synced, it waits. */
+void handover_dirty(struct handover *h, struct segment *segment, uint64_t bytes, uint64_t last_index);
+void handover_wait_flushed(struct handover *h, const struct segment *but); /* all that is not in @but; may be NULL */
+/* The flusher. Blocks until something has been dirty for flush_ms; false: stop. */
+bool handover_take_dirty(struct handover *h, struct segment **out);
+void handover_flushed(struct handover *h, uint64_t sync_ns);
+/* The writer has ended: the flusher syncs what there is and ends. */
+void handover_stop_flusher(struct handover *h);
+/* Loop: the last entry that is known to be synced, of those written since the start; 0: none yet. */
+uint64_t handover_synced(struct handover *h);
+void handover_lower_synced(struct handover *h, uint64_t index); /* those above it are no more */
 
 /* Spare. Blocks for work; with @unsynced zeros it gets SPARE_SYNC instead of a wait. */
 void handover_next_task(struct handover *h, bool unsynced, struct spare_task *out);

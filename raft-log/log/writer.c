@@ -48,10 +48,22 @@ static struct log_write *write_run(struct handover *h, const struct segment *seg
     return at;
 }
 
+/* The last entry of those from @first up to @end, which is behind it. */
+static uint64_t last_index(const struct log_write *first, const struct log_write *end)
+{
+    while (first->next != end) {
+        first = first->next;
+    }
+    return first->index;
+}
+
 /* Writes and syncs the entries from @at on that lie in one segment. Returns the first of the next one. A segment is
- * synced before the next is written: what is on disk in a later segment has everything before it on disk too. */
+ * synced before the next is written: what is on disk in a later segment has everything before it on disk too. A log
+ * that is flushed late leaves the sync to the flusher, but for its first entry: a group is founded on disk. */
 static struct log_write *write_segment(struct handover *h, struct log_write *at, struct handover_stats *add)
 {
+    const struct log_write *first = at;
+    uint64_t written = add->bytes;
     struct segment *segment;
     uint64_t start_ns;
     int rc;
@@ -60,8 +72,15 @@ static struct log_write *write_segment(struct handover *h, struct log_write *at,
     if (rc != 0) {
         rlog_disk_failed("making a segment", h->dir, rc);
     }
+    if (h->flush_ms != 0) {
+        handover_wait_flushed(h, segment);
+    }
     while (at != NULL && at->pos < segment_end(segment)) {
         at = write_run(h, segment, at, add);
+    }
+    if (h->flush_ms != 0 && first->index > 1) {
+        handover_dirty(h, segment, add->bytes - written, last_index(first, at));
+        return at;
     }
     start_ns = mq_clock_mono_ns();
     if (RAFTMQ_DEFECT(ACK_BEFORE_SYNC) || (RAFTMQ_DEFECT(SYNC_LAST_SEGMENT_ONLY) && at != NULL)) {

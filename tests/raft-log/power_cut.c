@@ -31,12 +31,12 @@
 #define ROUNDS_DEFAULT 6
 #define ROUNDS_MAX 10000
 #define PARTLY 3 /* after so many cuts of all, one of some */
-#define RATE_DEFAULT 4000
+#define RATE_DEFAULT 2500
 #define IMAGE_BYTES (8ull << 30) /* sparse */
 #define ACK_MS 20000u
 #define STOP_MS 2000u
 #define HOLD_MS 500u   /* for a node to come to its next fdatasync */
-#define DELAY_MS "150" /* and this long it waits in the one before */
+#define DELAY_MS "250" /* and this long it waits in the one before */
 #define PLAIN 4        /* every so many rounds the cut is not in the middle of a sync */
 #define CONTROL_BYTES 65536
 
@@ -409,7 +409,7 @@ static void usage(FILE *to)
           "  --dir DIR   where images, mounts and logs go; removed when all is well\n"
           "  --rounds N  power cuts of all nodes; default 6. After every third one one or two nodes are cut\n"
           "  --seed N    repeats the choices of an earlier run\n"
-          "  --rate N    messages a second; default 4000\n"
+          "  --rate N    messages a second; default 2500\n"
           "  --keep      keeps the files also when all is well\n",
           to);
 }

@@ -46,6 +46,10 @@ struct rlog_options {
     uint64_t backfill_bytes_per_s;
     uint64_t snapshot_bytes;       /* of log behind the last snapshot, then the next is taken; 256 MiB */
     uint64_t snapshot_ms;          /* or after so long; 10 minutes */
+    /* 0: an entry counts as held here when it is synced. Else when it is written, and it is synced within so many
+     * milliseconds: nothing that was acknowledged is lost when any one member loses its power, as that member's vote
+     * is held back until it has caught up; nor when processes die. */
+    uint32_t flush_ms;
 };
 
 /* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and

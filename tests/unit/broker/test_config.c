@@ -104,14 +104,15 @@ static void a_file_without_a_group_makes_a_member_by_itself(void **state)
     unload(&l);
 }
 
-static void asynchronous_flushing_is_a_warning(void **state)
+static void entries_are_flushed_late_where_that_is_asked_for(void **state)
 {
     struct loaded l;
 
     (void)state;
     load(&l, "flushDiskType=ASYNC_FLUSH\n", NULL);
     assert_int_equal(l.rc, 0);
-    assert_non_null(strstr((char *)l.warnings.base, "ASYNC_FLUSH"));
+    assert_int_equal(l.config.flush, 1);
+    assert_int_equal(l.config.flush_ms, 5);
     unload(&l);
 }
 
@@ -196,7 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dledger_configuration_starts),
         cmocka_unit_test(a_file_without_a_group_makes_a_member_by_itself),
-        cmocka_unit_test(asynchronous_flushing_is_a_warning),
+        cmocka_unit_test(entries_are_flushed_late_where_that_is_asked_for),
         cmocka_unit_test(mistakes_are_named_in_one_line),
         cmocka_unit_test(a_cluster_name_leaves_room_for_the_reply_topic),
         cmocka_unit_test(no_key_is_there_twice),

@@ -58,6 +58,7 @@ int log_fixture_try_open(struct log_fixture *f)
     struct commitlog_options options = {.disk = f->disk,
                                         .dir = f->dir,
                                         .segment_bytes = f->segment_bytes,
+                                        .flush_ms = f->flush_ms,
                                         .durable = on_durable,
                                         .data = f,
                                         .reserve_bytes = f->reserve_bytes,

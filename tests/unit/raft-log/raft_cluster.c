@@ -112,6 +112,8 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         .election_ms = c->election_ms,
         .heartbeat_ms = c->heartbeat_ms,
         .inflight_entries_max = c->inflight_entries_max,
+        .flush_ms = c->flush_ms,
+        .disk = c->disk,
     };
     int rc;
 

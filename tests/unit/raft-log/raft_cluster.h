@@ -42,6 +42,8 @@ struct cluster {
     char dir[64];
     uint32_t election_ms, heartbeat_ms;
     uint32_t inflight_entries_max;
+    uint32_t flush_ms;
+    const struct rlog_disk *disk; /* NULL: the system's */
     uint64_t segment_bytes;
     uint64_t *acknowledged; /* numbers */
     size_t n_acknowledged, acknowledged_cap;
