@@ -31,6 +31,7 @@ struct broker_config {
     int64_t body_bytes_max;            /* maxMessageSize, 4 MiB */
     int64_t pull_count_max;            /* maxTransferCountOnMessageInMemory, 32 */
     int64_t pull_bytes_max;            /* maxTransferBytesOnMessageInMemory, 262144 */
+    bool property_filter;              /* enablePropertyFilter, true */
     bool long_polling;                 /* longPollingEnable, true */
     int64_t short_polling_ms;          /* shortPollingTimeMills, 1000 */
     bool lite_pull;                    /* litePullMessageEnable, true */

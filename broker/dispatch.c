@@ -39,6 +39,7 @@ static const struct row rows[] = {
     {REQ_GET_CONSUMER_LIST_BY_GROUP, ANY_NODE, consumer_list},
     {REQ_LOCK_BATCH_MQ, LEADER, lock_queues},
     {REQ_UNLOCK_BATCH_MQ, LEADER, unlock_queues},
+    {REQ_CHECK_CLIENT_CONFIG, ANY_NODE, check_client},
     {REQ_GET_TOPIC_STATS_INFO, ANY_NODE, get_topic_stats},
     {REQ_SEND_MESSAGE_V2, LEADER, send_message},
     {REQ_SEND_BATCH_MESSAGE, LEADER, send_message},

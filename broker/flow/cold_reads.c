@@ -56,10 +56,6 @@ int cold_reads_start(struct cold_reads *reads, struct cold_read *read)
 {
     read->reads = reads;
     read->next = NULL;
-    if (read->request.filter != NULL) {
-        memcpy(&read->filter, read->request.filter, proto_filter_bytes(read->request.filter));
-        read->request.filter = &read->filter;
-    }
     if (reads->running < COLD_READS_RUNNING_MAX) {
         return begin(reads, read);
     }

@@ -17,9 +17,8 @@ struct cold_reads {
 
 /* The caller's memory from a successful start until done. */
 struct cold_read {
-    struct net_channel *ch; /* counted by the caller: a dead one's read is not made any more */
-    struct reader_request request;
-    struct proto_filter filter; /* own copy of request.filter, when there is one */
+    struct net_channel *ch;        /* counted by the caller: a dead one's read is not made any more */
+    struct reader_request request; /* its filter lives until done */
     struct cold_reads *reads;
     struct cold_read *next;
     /* @status 0: the pages are in memory, read again. MQ_ECLOSED: the channel is dead. MQ_ENOMEM. */

@@ -105,7 +105,7 @@ static void unpark(struct pull_hold *hold, struct pull_parked *p)
 static void parked_free(struct pull_parked *p)
 {
     net_channel_release(p->ch);
-    mq_free(p->filter);
+    message_filter_release(p->filter);
     mq_free(p);
 }
 
@@ -133,7 +133,13 @@ static void wake_ready(struct pull_hold *hold)
     }
 }
 
-static void on_arrived(void *data, struct queue *queue, int64_t tags_code)
+static bool passes(const struct message_filter *filter, int64_t tags_code, const uint8_t *record, uint32_t bytes)
+{
+    return message_filter_passes_unit(filter, tags_code) &&
+           (!message_filter_reads_records(filter) || message_filter_passes_record(filter, record, bytes));
+}
+
+static void on_arrived(void *data, struct queue *queue, int64_t tags_code, const uint8_t *record, uint32_t bytes)
 {
     struct pull_hold *hold = data;
     struct pull_parked *p = queue->waiters;
@@ -141,7 +147,7 @@ static void on_arrived(void *data, struct queue *queue, int64_t tags_code)
 
     for (; p != NULL; p = next) {
         next = p->next_in_queue;
-        if (queue->cq.max > p->qoff && (p->filter == NULL || proto_filter_match(p->filter, tags_code))) {
+        if (queue->cq.max > p->qoff && passes(p->filter, tags_code, record, bytes)) {
             make_ready(hold, p);
         }
     }
@@ -177,17 +183,6 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /* --- parking --- */
-
-/* The filter without its unused code slots. */
-static struct proto_filter *filter_copy(const struct proto_filter *filter)
-{
-    struct proto_filter *copy = mq_malloc(proto_filter_bytes(filter));
-
-    if (copy != NULL) {
-        memcpy(copy, filter, proto_filter_bytes(filter));
-    }
-    return copy;
-}
 
 static struct pull_waiter *waiter_find(const struct pull_hold *hold, struct net_channel *ch)
 {
@@ -225,13 +220,7 @@ static struct pull_parked *parked_new(const struct pull_parked *request)
         return NULL;
     }
     *p = *request;
-    if (request->filter != NULL) {
-        p->filter = filter_copy(request->filter);
-        if (p->filter == NULL) {
-            mq_free(p);
-            return NULL;
-        }
-    }
+    message_filter_acquire(p->filter);
     net_channel_acquire(p->ch);
     return p;
 }

@@ -6,7 +6,6 @@
 #include "broker/store/queue_table.h"
 #include "broker/store/store.h"
 #include "remoting/net/channel.h"
-#include "remoting/protocol/filter.h"
 
 #include <stdint.h>
 
@@ -26,8 +25,8 @@ struct pull_parked {
     uint64_t qoff;
     uint32_t count_max;
     int32_t topic_sys_flag, group_sys_flag;
-    uint64_t deadline_ms;        /* monotonic */
-    struct proto_filter *filter; /* owned; NULL: everything */
+    uint64_t deadline_ms;          /* monotonic */
+    struct message_filter *filter; /* counted; NULL: everything */
     /* The hold's own: lists of the queue, of the slot of its deadline, and of the connection. */
     struct pull_waiter *waiter;
     struct pull_parked *next_in_queue, **prev_in_queue;
@@ -44,7 +43,7 @@ int pull_hold_new(struct net_loop *loop, struct store *store, pull_wake_cb cb, v
 /* Drops what is parked; nothing is answered. @closed comes later on the loop. */
 void pull_hold_free(struct pull_hold *hold, void (*closed)(void *data), void *data);
 
-/* Parks a copy of @request; the channel is acquired and the filter copied. Returns 0, MQ_EBUSY (one of the limits) or
+/* Parks a copy of @request; the channel and the filter are acquired. Returns 0, MQ_EBUSY (one of the limits) or
  * MQ_ENOMEM. */
 int pull_hold_park(struct pull_hold *hold, const struct pull_parked *request);
 

@@ -1,5 +1,5 @@
-/* HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38). Source: RocketMQ's ClientManageProcessor,
- * ConsumerManager, DefaultConsumerIdsChangeListener.
+/* HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38), CHECK_CLIENT_CONFIG (46). Source:
+ * RocketMQ's ClientManageProcessor, ConsumerManager, DefaultConsumerIdsChangeListener.
  */
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
@@ -89,6 +89,64 @@ void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_
         }
     }
     proto_heartbeat_free(&beat);
+    mq_free(json);
+}
+
+/* A push consumer asks before it starts, for each subscription that is not by tags. */
+static void check_subscription(const struct context *ctx, const struct reply_to *to,
+                               const struct proto_subscription *sub)
+{
+    struct message_filter *filter = NULL;
+    struct mq_buf problem = {0};
+    int rc;
+
+    if (sub->type == PROTO_EXPRESSION_TAG) {
+        reply_code(to, RESP_SUCCESS);
+        return;
+    }
+    if (!ctx->config->property_filter) {
+        reply_error(to, RESP_SYSTEM_ERROR, "enablePropertyFilter is false: only tags can be subscribed to");
+        return;
+    }
+    if (sub->type != PROTO_EXPRESSION_SQL92) {
+        reply_error(to, RESP_SUBSCRIPTION_PARSE_FAILED,
+                    "topic \"" MQ_STR_FMT "\": expressionType must be TAG or SQL92", REMARK_ARG(sub->topic));
+        return;
+    }
+    rc = message_filter_of_sql(sub->expression, &filter, &problem);
+    message_filter_release(filter);
+    if (rc == 0) {
+        reply_code(to, RESP_SUCCESS);
+    } else if (rc == MQ_ENOMEM) {
+        reply_failed(to, rc);
+    } else {
+        reply_error(to, RESP_SUBSCRIPTION_PARSE_FAILED,
+                    "the subscription to topic \"" MQ_STR_FMT "\" is no SQL92: %.*s", REMARK_ARG(sub->topic),
+                    (int)problem.len, (const char *)problem.base);
+    }
+    mq_buf_free(&problem);
+}
+
+void check_client(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_heartbeat said;
+    char *json = mq_strndup((const char *)cmd->body, cmd->body_bytes); /* decoding changes it */
+    int rc;
+
+    if (json == NULL) {
+        reply_failed(&to, MQ_ENOMEM);
+        return;
+    }
+    rc = proto_client_check_decode(json, cmd->body_bytes, &said);
+    if (rc != 0) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "client configuration of %u bytes: %s", cmd->body_bytes, mq_strerror(rc));
+    } else if (said.subs.count == 0) {
+        reply_code(&to, RESP_SUCCESS);
+    } else {
+        check_subscription(ctx, &to, &said.subs.items[0]);
+    }
+    proto_heartbeat_free(&said);
     mq_free(json);
 }
 

@@ -25,6 +25,7 @@ void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic
 
 /* client.c: 34, 35, 38 */
 void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void check_client(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void client_unregister(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void consumer_list(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 

@@ -27,7 +27,7 @@ struct pull {
     struct queue *queue;
     uint64_t qoff;
     uint32_t count_max;
-    const struct proto_filter *filter; /* NULL: everything */
+    struct message_filter *filter; /* counted; NULL: everything */
     int32_t topic_sys_flag, group_sys_flag;
     uint32_t suspend_ms; /* 0: answer at once */
 };
@@ -123,7 +123,7 @@ static bool park(struct pull *pull)
         .topic_sys_flag = pull->topic_sys_flag,
         .group_sys_flag = pull->group_sys_flag,
         .deadline_ms = mq_clock_mono_ms() + pull->suspend_ms,
-        .filter = (struct proto_filter *)pull->filter, /* copied by park */
+        .filter = pull->filter,
     };
     return pull_hold_park(pull->ctx->pull_hold, &request) == 0;
 }
@@ -158,6 +158,7 @@ static void on_cold_done(struct cold_read *read, int status)
     } else if (status != MQ_ECLOSED) {
         reply_failed(&cold->pull.to, status);
     }
+    message_filter_release(cold->pull.filter);
     net_channel_release(read->ch);
     mq_free(cold);
 }
@@ -172,14 +173,15 @@ static void run_when_warm(struct pull *pull, const struct reader_request *reques
         return;
     }
     cold->pull = *pull;
+    message_filter_acquire(pull->filter);
     cold->read.ch = net_channel_acquire(pull->to.ch);
     cold->read.request = *request;
     cold->read.done = on_cold_done;
     rc = cold_reads_start(&pull->ctx->cold_reads, &cold->read);
     if (rc == 0) {
-        cold->pull.filter = cold->read.request.filter; /* its own copy now */
         return;
     }
+    message_filter_release(pull->filter);
     net_channel_release(pull->to.ch);
     mq_free(cold);
     if (rc == MQ_EBUSY) {
@@ -256,27 +258,64 @@ static void refuse_permission(const struct reply_to *to, int32_t type, const cha
     }
 }
 
-/* The subscription that the request brings along. Returns false after an answer. */
-static bool parse_filter(const struct reply_to *to, const struct proto_pull_header *header, struct proto_filter *own,
-                         const struct proto_filter **out)
+static bool refuse_property_filter(const struct context *ctx, const struct reply_to *to)
 {
-    if (proto_expression_of(header->expression_type) != PROTO_EXPRESSION_TAG) {
-        reply_error(to, RESP_SYSTEM_ERROR, "expressionType \"" MQ_STR_FMT "\" is not supported yet: only TAG is",
-                    REMARK_ARG(header->expression_type));
+    if (ctx->config->property_filter) {
         return false;
     }
-    if (proto_filter_parse(header->subscription, own) != 0) {
-        reply_error(to, RESP_SUBSCRIPTION_PARSE_FAILED, "subscription \"" MQ_STR_FMT "\" names no tag",
-                    REMARK_ARG(header->subscription));
-        return false;
-    }
-    *out = own->all ? NULL : own;
+    reply_error(to, RESP_SYSTEM_ERROR, "enablePropertyFilter is false: only tags can be subscribed to");
     return true;
 }
 
-/* What the group's heartbeats said. Returns false after an answer. */
+static bool parse_sql(struct context *ctx, const struct reply_to *to, const struct proto_pull_header *header,
+                      struct message_filter **out)
+{
+    struct mq_buf problem = {0};
+    int rc;
+
+    if (refuse_property_filter(ctx, to)) {
+        return false;
+    }
+    rc = message_filter_of_sql(header->subscription, out, &problem);
+    if (rc == MQ_ENOMEM) {
+        reply_failed(to, rc);
+    } else if (rc != 0) {
+        reply_error(to, RESP_SUBSCRIPTION_PARSE_FAILED, "the subscription is no SQL92: %.*s", (int)problem.len,
+                    (const char *)problem.base);
+    }
+    mq_buf_free(&problem);
+    return rc == 0;
+}
+
+/* The subscription that the request brings along: one reference in @out. Returns false after an answer. The original
+ * lets everything pass where SQL92 does not compile; a consumer that gets what it did not ask for is not helped. */
+static bool parse_filter(struct context *ctx, const struct reply_to *to, const struct proto_pull_header *header,
+                         struct message_filter **out)
+{
+    enum proto_expression type = proto_expression_of(header->expression_type);
+    struct proto_filter tags;
+    int rc;
+
+    if (type == PROTO_EXPRESSION_SQL92) {
+        return parse_sql(ctx, to, header, out);
+    }
+    if (type != PROTO_EXPRESSION_TAG || proto_filter_parse(header->subscription, &tags) != 0) {
+        reply_error(to, RESP_SUBSCRIPTION_PARSE_FAILED,
+                    "subscription \"" MQ_STR_FMT "\" of expressionType \"" MQ_STR_FMT
+                    "\": a tag is needed, or expressionType SQL92",
+                    REMARK_ARG(header->subscription), REMARK_ARG(header->expression_type));
+        return false;
+    }
+    rc = message_filter_of_tags(&tags, out);
+    if (rc != 0) {
+        reply_failed(to, rc);
+    }
+    return rc == 0;
+}
+
+/* What the group's heartbeats said: one reference in @out. Returns false after an answer. */
 static bool find_subscription(struct context *ctx, const struct reply_to *to, const struct proto_pull_header *header,
-                              const struct proto_filter **out)
+                              struct message_filter **out)
 {
     struct mq_str group = header->consumer_group;
     const struct consumer_subscription *sub;
@@ -299,14 +338,17 @@ static bool find_subscription(struct context *ctx, const struct reply_to *to, co
                     (long long)header->sub_version, REMARK_ARG(group), (long long)sub->version);
         return false;
     }
-    if (sub->type != PROTO_EXPRESSION_TAG) {
-        reply_error(to, RESP_SYSTEM_ERROR,
-                    "consumerGroup \"" MQ_STR_FMT
-                    "\" subscribes by an expression that is not supported yet: only TAG is",
-                    REMARK_ARG(group));
+    if (sub->type != PROTO_EXPRESSION_TAG && refuse_property_filter(ctx, to)) {
         return false;
     }
-    *out = sub->filter.all ? NULL : &sub->filter;
+    if (!sub->usable) {
+        reply_error(to, RESP_FILTER_DATA_NOT_EXIST,
+                    "consumerGroup \"" MQ_STR_FMT "\" subscribes to topic \"" MQ_STR_FMT
+                    "\" by an expression that does not compile",
+                    REMARK_ARG(group), REMARK_ARG(header->topic));
+        return false;
+    }
+    *out = message_filter_acquire(sub->filter);
     return true;
 }
 
@@ -396,12 +438,39 @@ static uint32_t count_max_of(const struct context *ctx, const struct proto_pull_
     return (uint32_t)(header->max_msgs < most ? header->max_msgs : most);
 }
 
+/* A pull that has passed its checks. */
+static void pull_begin(struct pull *pull, const struct proto_pull_header *header)
+{
+    struct context *ctx = pull->ctx;
+
+    pull->count_max = count_max_of(ctx, header);
+    pull->suspend_ms = suspend_ms_of(ctx, header);
+    if ((header->sys_flag & PROTO_PULL_COMMIT_OFFSET) != 0 && context_writable(ctx) && header->commit_offset >= 0) {
+        offset_commit(ctx, header->consumer_group, header->topic, header->queue_id, header->commit_offset);
+    }
+    if (pull->to.ch == NULL) {
+        return; /* a one-way pull asks for nothing more */
+    }
+    if (header->queue_offset < 0) {
+        /* Below every queue's beginning, also an empty one's: corrected like any offset that is too small. */
+        struct reader_result none = {.status = READER_TOO_SMALL,
+                                     .min = pull->queue->cq.min,
+                                     .max = pull->queue->cq.max,
+                                     .next = pull->queue->cq.min};
+
+        pull->suspend_ms = 0;
+        answer_nothing(pull, &none);
+        return;
+    }
+    pull->qoff = (uint64_t)header->queue_offset;
+    pull_run(pull);
+}
+
 void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct pull pull = {.ctx = ctx, .to = reply_to_of(ch, cmd)};
     struct proto_pull_header header;
     struct proto_problem why;
-    struct proto_filter own;
     bool found;
 
     if (proto_pull_header_decode(&cmd->fields, &header, &why) != 0) {
@@ -412,30 +481,10 @@ void pull_message(struct context *ctx, struct net_channel *ch, struct proto_comm
         return;
     }
     found = (header.sys_flag & PROTO_PULL_SUBSCRIPTION) != 0
-                ? parse_filter(&pull.to, &header, &own, &pull.filter)
+                ? parse_filter(ctx, &pull.to, &header, &pull.filter)
                 : find_subscription(ctx, &pull.to, &header, &pull.filter);
-    if (!found) {
-        return;
+    if (found) {
+        pull_begin(&pull, &header);
+        message_filter_release(pull.filter);
     }
-    pull.count_max = count_max_of(ctx, &header);
-    pull.suspend_ms = suspend_ms_of(ctx, &header);
-    if ((header.sys_flag & PROTO_PULL_COMMIT_OFFSET) != 0 && context_writable(ctx) && header.commit_offset >= 0) {
-        offset_commit(ctx, header.consumer_group, header.topic, header.queue_id, header.commit_offset);
-    }
-    if (pull.to.ch == NULL) {
-        return; /* a one-way pull asks for nothing more */
-    }
-    if (header.queue_offset < 0) {
-        /* Below every queue's beginning, also an empty one's: corrected like any offset that is too small. */
-        struct reader_result none = {.status = READER_TOO_SMALL,
-                                     .min = pull.queue->cq.min,
-                                     .max = pull.queue->cq.max,
-                                     .next = pull.queue->cq.min};
-
-        pull.suspend_ms = 0;
-        answer_nothing(&pull, &none);
-        return;
-    }
-    pull.qoff = (uint64_t)header.queue_offset;
-    pull_run(&pull);
 }

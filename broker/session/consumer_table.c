@@ -5,6 +5,7 @@
 
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
+#include "remoting/base/log.h"
 
 struct member {
     struct consumer_group *group; /* borrowed: owner */
@@ -32,7 +33,7 @@ struct consumer_group {
 struct consumer_table {
     struct consumer_group *by_name;
     struct consumer_group *changed_groups;
-    uint32_t n_members, n_subs; /* of all groups */
+    uint32_t n_members, n_subs, n_sql; /* of all groups */
     consumer_changed_cb changed;
     void *data;
 };
@@ -54,6 +55,8 @@ static void subs_free(struct consumer_subscription *subs, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         mq_free(subs[i].topic);
+        mq_free(subs[i].expression);
+        message_filter_release(subs[i].filter);
     }
     mq_free(subs);
 }
@@ -239,20 +242,72 @@ static const struct consumer_subscription *sub_find(const struct consumer_subscr
     return NULL;
 }
 
-/* Fills @sub from the heartbeat, or from what the group has of a newer version. */
+/* An expression that does not compile makes the subscription unusable, and its pulls are told so. */
+static int compile(struct consumer_subscription *sub, const struct proto_subscription *from)
+{
+    struct mq_buf problem = {0};
+    int rc;
+
+    sub->expression = mq_strndup(from->expression.at, from->expression.len);
+    if (sub->expression == NULL) {
+        return MQ_ENOMEM;
+    }
+    rc = message_filter_of_sql(from->expression, &sub->filter, &problem);
+    if (rc != 0 && rc != MQ_ENOMEM) {
+        mq_log_warn("consumer", "topic " MQ_STR_FMT ": the subscription is no SQL92: %.*s", MQ_STR_ARG(from->topic),
+                    (int)problem.len, (const char *)problem.base);
+    }
+    mq_buf_free(&problem);
+    sub->usable = rc == 0;
+    return rc == MQ_ENOMEM ? rc : 0;
+}
+
+/* What is compiled already is shared, as every heartbeat says it again. */
+static int copy_filter(struct consumer_subscription *sub, const struct consumer_subscription *old)
+{
+    sub->filter = message_filter_acquire(old->filter);
+    sub->usable = old->usable;
+    if (old->expression != NULL) {
+        sub->expression = mq_strdup(old->expression);
+    }
+    return old->expression == NULL || sub->expression != NULL ? 0 : MQ_ENOMEM;
+}
+
+/* Fills @sub from the heartbeat, or from what the group has of a newer version. On an error it is to be freed all the
+ * same. */
 static int sub_take(const struct consumer_group *group, const struct proto_subscription *from,
                     struct consumer_subscription *sub, bool *is_new)
 {
     const struct consumer_subscription *old = sub_find(group->subs, group->n_subs, from->topic);
+    int rc = 0;
 
     *is_new = old == NULL;
-    if (old != NULL && old->version > from->version) {
-        *sub = *old;
-    } else {
-        *sub = (struct consumer_subscription){.type = from->type, .version = from->version, .filter = from->filter};
-    }
+    *sub = (struct consumer_subscription){.type = from->type, .version = from->version};
     sub->topic = mq_strndup(from->topic.at, from->topic.len);
-    return sub->topic != NULL ? 0 : MQ_ENOMEM;
+    if (old != NULL && old->version > from->version) {
+        sub->type = old->type;
+        sub->version = old->version;
+        rc = copy_filter(sub, old);
+    } else if (from->type == PROTO_EXPRESSION_TAG) {
+        rc = message_filter_of_tags(&from->filter, &sub->filter);
+        sub->usable = rc == 0;
+    } else if (old != NULL && old->expression != NULL && from->type == old->type &&
+               mq_str_eq(mq_str_of(old->expression), from->expression)) {
+        rc = copy_filter(sub, old);
+    } else if (from->type == PROTO_EXPRESSION_SQL92) {
+        rc = compile(sub, from);
+    }
+    return sub->topic != NULL ? rc : MQ_ENOMEM;
+}
+
+static uint32_t count_sql(const struct consumer_subscription *subs, uint32_t n)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        count += subs[i].expression != NULL;
+    }
+    return count;
 }
 
 /* Replaces the group's subscriptions by those of the latest heartbeat; a topic that stays keeps the newer version.
@@ -263,6 +318,8 @@ static int subs_replace(struct consumer_table *table, struct consumer_group *gro
     uint32_t n = consumer->sub_count;
     struct consumer_subscription *fresh;
     uint32_t n_new = 0;
+    uint32_t n_sql;
+    int rc = 0;
 
     if (n > CONSUMER_GROUP_SUBS_MAX || table->n_subs - group->n_subs + n > CONSUMER_SUBS_MAX) {
         return MQ_ETOOBIG;
@@ -274,12 +331,19 @@ static int subs_replace(struct consumer_table *table, struct consumer_group *gro
     for (uint32_t i = 0; i < n; i++) {
         bool is_new;
 
-        if (sub_take(group, &subs->items[consumer->sub_first + i], &fresh[i], &is_new) != 0) {
-            subs_free(fresh, i);
-            return MQ_ENOMEM;
+        rc = sub_take(group, &subs->items[consumer->sub_first + i], &fresh[i], &is_new);
+        if (rc != 0) {
+            subs_free(fresh, n);
+            return rc;
         }
         n_new += is_new;
     }
+    n_sql = table->n_sql - count_sql(group->subs, group->n_subs) + count_sql(fresh, n);
+    if (n_sql > CONSUMER_SQL_MAX) {
+        subs_free(fresh, n);
+        return MQ_ETOOBIG;
+    }
+    table->n_sql = n_sql;
     *changed = n_new != 0 || n != group->n_subs;
     table->n_subs += n - group->n_subs;
     subs_free(group->subs, group->n_subs);

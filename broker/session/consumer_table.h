@@ -5,8 +5,8 @@
 #define BROKER_SESSION_CONSUMER_TABLE_H
 
 #include "broker/session/session.h"
+#include "broker/store/message_filter.h"
 #include "remoting/protocol/body_client.h"
-#include "remoting/protocol/filter.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +14,7 @@
 #define CONSUMER_MEMBERS_MAX 200000  /* of all groups together */
 #define CONSUMER_SUBS_MAX 100000     /* subscriptions of all groups together */
 #define CONSUMER_GROUP_SUBS_MAX 1024 /* of one group */
+#define CONSUMER_SQL_MAX 2048        /* SQL92 expressions of all groups together, some 50 KiB each at most */
 #define CONSUMER_TELL_EVERY_MS 100   /* a group hears of its changes at most so often */
 
 struct consumer_table;
@@ -22,7 +23,9 @@ struct consumer_subscription {
     char *topic; /* owned */
     enum proto_expression type;
     int64_t version;
-    struct proto_filter filter;
+    char *expression;              /* owned; of SQL92, else NULL */
+    struct message_filter *filter; /* counted; NULL: everything passes, if usable */
+    bool usable;                   /* false: an unknown type, or an expression that does not compile */
 };
 
 /* Tells one member that its group's members or topics changed (code 40). Must not change the table. */

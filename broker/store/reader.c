@@ -1,4 +1,6 @@
-/* Reading a queue: units in order, filtered by tag code, records handed out where they lie.
+/* Reading a queue: units in order, filtered, records handed out where they lie. Tags are judged by the unit alone;
+ * an SQL92 filter looks at each record, and so only as far as records are in memory: at a cold one it stops and hands
+ * out what it has, or moves the consumer on to it.
  *
  * Happy path: bounds -> a selection of units (select_next) -> runs of records that lie one behind the other become
  * one view each -> result. A run far behind the log's end may have left memory: then the read is given up with
@@ -15,6 +17,8 @@
 #include "remoting/base/heap.h"
 
 #define SCAN_UNITS_MIN 800u       /* examined in one request, or count_max if that is more */
+#define SCAN_BYTES_MAX (4u << 20) /* of records that a filter looks at in one request: some milliseconds */
+#define WARM_BYTES (512u << 10)   /* of records that a filter will look at, brought into memory at once */
 #define HOT_BYTES (64u << 20)     /* so close to the log's end pages are taken to be in memory */
 #define WINDOW_BYTES (128u << 10) /* about what the kernel reads ahead */
 #define WARM_MS 1000
@@ -28,6 +32,7 @@ struct selection {
     uint32_t count_max;
     uint32_t records;
     uint64_t bytes;
+    uint64_t judged_bytes; /* of records that the filter has looked at */
 };
 
 /* Adjacent records that become one view. */
@@ -70,24 +75,29 @@ static struct selection select_begin(const struct reader_request *request)
     return s;
 }
 
-/* The next unit that passes; false when the request is satisfied or nothing is left. */
+/* The next unit that passes as far as units tell; false when the request is satisfied or nothing is left. */
 static bool select_next(struct selection *s, struct consume_unit *unit)
 {
-    const struct proto_filter *filter = s->request->filter;
-
     while (s->next != s->end && s->records != s->count_max) {
         consume_queue_get(s->cq, s->next, unit);
         if (s->records != 0 && s->bytes + unit->bytes > s->request->bytes_max) {
             return false;
         }
         s->next++;
-        if (filter == NULL || proto_filter_match(filter, unit->tags_code)) {
+        if (message_filter_passes_unit(s->request->filter, unit->tags_code)) {
             s->records++;
             s->bytes += unit->bytes;
             return true;
         }
     }
     return false;
+}
+
+/* What was selected last does not go out after all. */
+static void unselect(struct selection *s, const struct consume_unit *unit)
+{
+    s->records--;
+    s->bytes -= unit->bytes;
 }
 
 static struct store_warm_slot *warm_slot(struct store *store, uint64_t window)
@@ -159,11 +169,65 @@ static void drop_views(struct reader_result *out)
     }
 }
 
+/* Looks at the record of @unit. Returns 1 when it passes, 0, or MQ_EAGAIN when it is cold. */
+static int judge_record(struct store *store, const struct reader_request *request, const struct consume_unit *unit,
+                        uint64_t now_ms)
+{
+    const struct run run = {unit->pos, unit->bytes, 1};
+    const uint8_t *at;
+    struct net_ref *ref;
+    int rc = MQ_EAGAIN;
+
+    if (rlog_view(store->log, unit->pos, unit->bytes, &at, &ref) != 0) {
+        return 0; /* removed from the log meanwhile: passed over */
+    }
+    if (is_warm(store, &run, now_ms)) {
+        rc = message_filter_passes_record(request->filter, at, unit->bytes);
+    }
+    net_ref_release(ref);
+    return rc;
+}
+
+/* As select_next, for a filter that looks at records. Returns 0, also when there is none, or MQ_EAGAIN when the first
+ * record of all is cold. */
+static int select_judged(struct store *store, struct selection *s, uint64_t now_ms, struct consume_unit *unit,
+                         bool *found)
+{
+    *found = false;
+    while (s->judged_bytes < SCAN_BYTES_MAX && select_next(s, unit)) {
+        int rc = judge_record(store, s->request, unit, now_ms);
+
+        if (rc == 1) {
+            s->judged_bytes += unit->bytes;
+            *found = true;
+            return 0;
+        }
+        unselect(s, unit);
+        if (rc == MQ_EAGAIN) {
+            s->next--;
+            s->end = s->next;
+            return s->next == s->request->qoff ? MQ_EAGAIN : 0;
+        }
+        s->judged_bytes += unit->bytes;
+    }
+    return 0;
+}
+
+static int next_of(struct store *store, struct selection *s, uint64_t now_ms, struct consume_unit *unit, bool *found)
+{
+    if (message_filter_reads_records(s->request->filter)) {
+        return select_judged(store, s, now_ms, unit, found);
+    }
+    *found = select_next(s, unit);
+    return 0;
+}
+
 static int read_selection(struct store *store, struct selection *s, struct reader_result *out)
 {
     struct run run = {0};
     struct consume_unit unit;
     uint64_t now_ms = 0;
+    bool found;
     int rc;
 
     if (s->next < s->cq->max) {
@@ -172,7 +236,14 @@ static int read_selection(struct store *store, struct selection *s, struct reade
         consume_queue_get(s->cq, s->next, &first);
         now_ms = first.pos + HOT_BYTES < store->end_pos ? mq_clock_mono_ms() : 0;
     }
-    while (out->n_views + 1 < READER_VIEWS_MAX && select_next(s, &unit)) {
+    while (out->n_views + 1 < READER_VIEWS_MAX) {
+        rc = next_of(store, s, now_ms, &unit, &found);
+        if (rc != 0) {
+            return rc;
+        }
+        if (!found) {
+            break;
+        }
         if (run.records != 0 && unit.pos == run.pos + run.bytes) {
             run.bytes += unit.bytes;
             run.records++;
@@ -267,9 +338,15 @@ static void warm_done(uv_work_t *work, int status)
 
 static void gather_ranges(struct warm_job *job, const struct reader_request *request)
 {
-    struct selection s = select_begin(request);
+    struct reader_request warmed = *request;
+    struct selection s;
     struct consume_unit unit;
 
+    if (message_filter_reads_records(request->filter)) {
+        warmed.count_max = READER_VIEWS_MAX; /* every record has to be looked at */
+        warmed.bytes_max = WARM_BYTES;
+    }
+    s = select_begin(&warmed);
     while (job->n != READER_VIEWS_MAX && select_next(&s, &unit)) {
         struct warm_range *range = &job->ranges[job->n];
 

@@ -187,7 +187,7 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
     store->messages++;
     store->end_pos = pos + bytes;
     if (store->arrived != NULL) {
-        store->arrived(store->arrived_data, queue, unit.tags_code);
+        store->arrived(store->arrived_data, queue, unit.tags_code, record, bytes);
     }
     return 0;
 }

@@ -3,9 +3,9 @@
 #define BROKER_STORE_STORE_H
 
 #include "broker/store/checkpoint.h"
+#include "broker/store/message_filter.h"
 #include "broker/store/queue_table.h"
 #include "raft-log/include/raftlog/raftlog.h"
-#include "remoting/protocol/filter.h"
 
 #include <pthread.h>
 
@@ -18,7 +18,7 @@ struct store {
     struct net_loop *loop; /* borrowed; set at assembly, sequencer_new does it: store_warm calls back on it */
     struct queue_table queues;
     /* Called for every message that became visible; set by pull_hold. May be NULL. */
-    void (*arrived)(void *data, struct queue *queue, int64_t tags_code);
+    void (*arrived)(void *data, struct queue *queue, int64_t tags_code, const uint8_t *record, uint32_t bytes);
     void *arrived_data;
     uint64_t messages;           /* applied since the process started */
     uint64_t end_pos;            /* behind the last applied record */
@@ -108,8 +108,8 @@ struct reader_request {
     struct queue *queue; /* may be NULL: a queue never used */
     uint64_t qoff;
     uint32_t count_max;
-    uint32_t bytes_max;                /* the first record is returned even when larger */
-    const struct proto_filter *filter; /* NULL: everything */
+    uint32_t bytes_max;            /* the first record is returned even when larger */
+    struct message_filter *filter; /* borrowed; NULL: everything */
 };
 
 struct reader_result {

@@ -259,6 +259,17 @@ void proto_heartbeat_free(struct proto_heartbeat *heartbeat)
     proto_subscriptions_free(&heartbeat->subs);
 }
 
+static int read_check_member(struct mq_json *json, struct mq_str key, void *out)
+{
+    return mq_str_eq(key, MQ_STR("subscriptionData")) ? read_sub(json, out) : mq_json_skip(json);
+}
+
+int proto_client_check_decode(char *json, size_t n, struct proto_heartbeat *out)
+{
+    *out = (struct proto_heartbeat){0};
+    return proto_json_body(json, n, read_check_member, out);
+}
+
 /* The tags of @expression as an array of strings, or as one of their hashes. */
 static void put_tags(struct proto_out *out, struct mq_str expression, bool hashes)
 {

@@ -72,6 +72,8 @@ struct proto_heartbeat {
 int proto_heartbeat_decode(char *json, size_t n, struct proto_heartbeat *out);
 int proto_heartbeat_encode(struct mq_buf *buf, const struct proto_heartbeat *heartbeat);
 void proto_heartbeat_free(struct proto_heartbeat *heartbeat);
+/* The body of CHECK_CLIENT_CONFIG (46): @out has its subscription, or none. To be freed as a heartbeat. */
+int proto_client_check_decode(char *json, size_t n, struct proto_heartbeat *out);
 
 /* The body of the answer to 38: client ids. Free with proto_str_list_free. */
 int proto_consumer_ids_encode(struct mq_buf *buf, const struct proto_str_list *ids);

@@ -23,11 +23,11 @@ static void on_apply(void *data, const struct rlog_entry *entry)
     state_apply(&((struct fixture *)data)->state, entry);
 }
 
-static void on_arrived(void *data, struct queue *queue, int64_t tags_code)
+static void on_arrived(void *data, struct queue *queue, int64_t tags_code, const uint8_t *record, uint32_t bytes)
 {
     struct fixture *f = data;
 
-    MQ_ASSERT(queue->cq.max != 0);
+    MQ_ASSERT(queue->cq.max != 0 && proto_record_properties(record, bytes).at != NULL);
     f->arrivals++;
     f->last_tags_code = tags_code;
 }

@@ -100,7 +100,9 @@ static void bad_pulls_get_the_code_of_the_original(void **state)
         {"a queue beyond", "CG", "Orders", "4", "4", "*", NULL, RESP_INVALID_PARAMETER, "queueId 4"},
         {"a negative queue", "CG", "Orders", "-1", "4", "*", NULL, RESP_INVALID_PARAMETER, "queueId -1"},
         {"a subscription without tags", "CG", "Orders", "0", "4", "||", NULL, RESP_SUBSCRIPTION_PARSE_FAILED, "||"},
-        {"SQL", "CG", "Orders", "0", "4", "a = 1", "SQL92", RESP_SYSTEM_ERROR, "SQL92"},
+        {"SQL92 that is none", "CG", "Orders", "0", "4", "a = ", "SQL92", RESP_SUBSCRIPTION_PARSE_FAILED,
+         "position 5"},
+        {"an unknown type", "CG", "Orders", "0", "4", "a", "LUA", RESP_SUBSCRIPTION_PARSE_FAILED, "LUA"},
         {"nobody of the group", "Nobody", "Orders", "0", "0", NULL, NULL, RESP_SUBSCRIPTION_NOT_EXIST, "Nobody"},
     };
 

@@ -143,11 +143,53 @@ static void the_newer_version_of_a_subscription_stays(void **state)
     assert_int_equal(beat_at(&w, w.b, TOPICS("T"), 4, T0), 0);
     sub = consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("T"));
     assert_int_equal(sub->version, 5);
-    assert_false(sub->filter.all);
+    assert_non_null(sub->filter);
+    assert_true(sub->usable);
     assert_int_equal(beat_at(&w, w.b, TOPICS("T"), 6, T0), 0);
     sub = consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("T"));
     assert_int_equal(sub->version, 6);
-    assert_true(sub->filter.all);
+    assert_null(sub->filter);
+    assert_true(sub->usable);
+    world_close(&w);
+}
+
+/* A beat of group g with one SQL92 subscription to T. */
+static const struct consumer_subscription *beat_sql(struct world *w, const char *expression, int64_t version)
+{
+    struct proto_subscription sub = {.topic = MQ_STR("T"),
+                                     .expression = mq_str_of(expression),
+                                     .type = PROTO_EXPRESSION_SQL92,
+                                     .version = version};
+    struct proto_subscriptions list = {.items = &sub, .count = 1};
+    struct proto_consumer consumer = {.group = MQ_STR("g"), .model = PROTO_CLUSTERING, .sub_count = 1};
+    struct consumer_beat beat = {.client_id = MQ_STR("c"), .consumer = &consumer, .subs = &list};
+
+    assert_int_equal(consumer_table_beat(w->table, w->a, &beat, T0), 0);
+    return consumer_table_subscription(w->table, MQ_STR("g"), MQ_STR("T"));
+}
+
+static void an_expression_is_compiled_when_it_changes(void **state)
+{
+    struct world w;
+    const struct consumer_subscription *sub;
+    struct message_filter *filter;
+
+    (void)state;
+    world_open(&w);
+    sub = beat_sql(&w, "a > 5", 1);
+    assert_true(sub->usable && message_filter_reads_records(sub->filter));
+    filter = message_filter_acquire(sub->filter);
+    sub = beat_sql(&w, "a > 5", 2);
+    assert_ptr_equal(sub->filter, filter);
+    assert_int_equal(sub->version, 2);
+    sub = beat_sql(&w, "a > 6", 1); /* an older one */
+    assert_ptr_equal(sub->filter, filter);
+    sub = beat_sql(&w, "a > 6", 3);
+    assert_true(sub->usable && sub->filter != filter);
+    sub = beat_sql(&w, "a >", 4);
+    assert_false(sub->usable);
+    assert_null(sub->filter);
+    message_filter_release(filter);
     world_close(&w);
 }
 
@@ -222,6 +264,7 @@ int main(void)
         cmocka_unit_test(changes_in_quick_succession_are_told_together),
         cmocka_unit_test(only_topics_that_come_or_go_are_news),
         cmocka_unit_test(the_newer_version_of_a_subscription_stays),
+        cmocka_unit_test(an_expression_is_compiled_when_it_changes),
         cmocka_unit_test(who_does_not_beat_is_removed),
         cmocka_unit_test(too_many_subscriptions_leave_the_old_ones),
         cmocka_unit_test(broadcasting_and_unwilling_groups_are_not_told),

@@ -51,7 +51,7 @@ static void world_close(struct world *w)
 }
 
 static int park(struct world *w, struct net_channel *ch, struct queue *queue, int32_t opaque, uint64_t wait_ms,
-                struct proto_filter *filter)
+                struct message_filter *filter)
 {
     struct pull_parked request = {.ch = ch,
                                   .opaque = opaque,
@@ -67,7 +67,7 @@ static int park(struct world *w, struct net_channel *ch, struct queue *queue, in
 static void arrive(struct world *w, struct queue *queue, int64_t tags_code)
 {
     queue->cq.max++;
-    w->store.arrived(w->store.arrived_data, queue, tags_code);
+    w->store.arrived(w->store.arrived_data, queue, tags_code, NULL, 0);
 }
 
 static void end_turn(struct world *w)
@@ -77,7 +77,7 @@ static void end_turn(struct world *w)
 
 static void a_message_wakes_those_who_want_it_at_the_end_of_the_turn(void **state)
 {
-    struct proto_filter red = {.count = 1, .codes = {7}};
+    struct message_filter red = {.refs = 1, .tags = {.count = 1, .codes = {7}}};
     struct world w;
 
     (void)state;
@@ -193,7 +193,7 @@ static void a_dead_connection_is_not_handed_up(void **state)
 
 static void what_waits_when_the_hold_ends_is_dropped(void **state)
 {
-    struct proto_filter red = {.count = 1, .codes = {7}};
+    struct message_filter red = {.refs = 1, .tags = {.count = 1, .codes = {7}}};
     struct world w;
 
     (void)state;

@@ -13,7 +13,7 @@
 static struct reader_result result;
 
 static int read_queue(struct fixture *f, int32_t id, uint64_t qoff, uint32_t count_max, uint32_t bytes_max,
-                      const struct proto_filter *filter)
+                      struct message_filter *filter)
 {
     struct reader_request request = {.queue = fixture_queue(f, id),
                                      .qoff = qoff,
@@ -23,6 +23,25 @@ static int read_queue(struct fixture *f, int32_t id, uint64_t qoff, uint32_t cou
 
     memset(&result, 0xA5, sizeof(result));
     return store_read(&f->store, &request, &result);
+}
+
+static struct message_filter *by_tags(const char *expression)
+{
+    struct message_filter *filter = NULL;
+    struct proto_filter tags;
+
+    assert_int_equal(proto_filter_parse(mq_str_of(expression), &tags), 0);
+    assert_int_equal(message_filter_of_tags(&tags, &filter), 0);
+    return filter;
+}
+
+static struct message_filter *by_sql(const char *expression)
+{
+    struct message_filter *filter = NULL;
+    struct mq_buf problem = {0};
+
+    assert_int_equal(message_filter_of_sql(mq_str_of(expression), &filter, &problem), 0);
+    return filter;
 }
 
 static void drop(void)
@@ -179,42 +198,75 @@ static void a_filter_passes_by_and_moves_on(void **state)
 {
     const struct fixture_message messages[] = {{.tags = "A"},  {.tags = "B"}, {.tags = "A"},
                                                {.tags = NULL}, {.tags = "B"}, {.tags = "C"}};
-    struct proto_filter filter;
+    struct message_filter *filter = by_tags("B || C");
     struct fixture f;
 
     (void)state;
     fixture_open(&f, 1 << 20);
     fixture_put(&f, messages, 6);
-    assert_int_equal(proto_filter_parse(MQ_STR("B || C"), &filter), 0);
-    assert_int_equal(read_queue(&f, 0, 0, 2, 262144, &filter), 0);
+    assert_int_equal(read_queue(&f, 0, 0, 2, 262144, filter), 0);
     assert_int_equal(result.status, READER_FOUND);
     assert_int_equal(result.records, 2);
     assert_int_equal(result.next, 5);
     drop();
-    assert_int_equal(proto_filter_parse(MQ_STR("D"), &filter), 0);
-    assert_int_equal(read_queue(&f, 0, 1, 32, 262144, &filter), 0);
+    message_filter_release(filter);
+    filter = by_tags("D");
+    assert_int_equal(read_queue(&f, 0, 1, 32, 262144, filter), 0);
     assert_int_equal(result.status, READER_NO_MATCH);
     assert_int_equal(result.next, 6);
     assert_int_equal(result.n_views, 0);
+    message_filter_release(filter);
+    fixture_close(&f);
+}
+
+static void an_expression_looks_at_the_properties_of_each_record(void **state)
+{
+    static const struct {
+        const char *expression;
+        uint32_t records;
+        uint64_t next;
+    } cases[] = {
+        {"TAGS = 'B'", 2, 6},
+        {"TAGS IN ('B', 'C')", 3, 6},
+        {"TAGS IS NULL", 1, 6},
+        {"FALSE", 0, 6},
+    };
+    const struct fixture_message messages[] = {{.tags = "A"},  {.tags = "B"}, {.tags = "A"},
+                                               {.tags = NULL}, {.tags = "B"}, {.tags = "C"}};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, 1 << 20);
+    fixture_put(&f, messages, 6);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct message_filter *filter = by_sql(cases[i].expression);
+
+        assert_int_equal(read_queue(&f, 0, 0, 32, 262144, filter), 0);
+        assert_int_equal(result.records, cases[i].records);
+        assert_int_equal(result.next, cases[i].next);
+        assert_int_equal(result.status, cases[i].records != 0 ? READER_FOUND : READER_NO_MATCH);
+        drop();
+        message_filter_release(filter);
+    }
     fixture_close(&f);
 }
 
 static void a_request_examines_800_units_or_as_many_as_it_asks_for(void **state)
 {
-    struct proto_filter filter;
+    struct message_filter *filter = by_tags("B");
     struct fixture f;
 
     (void)state;
     fixture_open(&f, 1 << 20);
     put_many(&f, 1280, 64, 0, "A");
-    assert_int_equal(proto_filter_parse(MQ_STR("B"), &filter), 0);
-    assert_int_equal(read_queue(&f, 0, 100, 32, 262144, &filter), 0);
+    assert_int_equal(read_queue(&f, 0, 100, 32, 262144, filter), 0);
     assert_int_equal(result.status, READER_NO_MATCH);
     assert_int_equal(result.next, 900);
-    assert_int_equal(read_queue(&f, 0, 100, 1000, 262144, &filter), 0);
+    assert_int_equal(read_queue(&f, 0, 100, 1000, 262144, filter), 0);
     assert_int_equal(result.next, 1100);
-    assert_int_equal(read_queue(&f, 0, 700, 32, 262144, &filter), 0);
+    assert_int_equal(read_queue(&f, 0, 700, 32, 262144, filter), 0);
     assert_int_equal(result.next, 1280);
+    message_filter_release(filter);
     fixture_close(&f);
 }
 
@@ -382,6 +434,7 @@ int main(void)
         cmocka_unit_test(records_of_other_queues_in_between_are_left_out),
         cmocka_unit_test(count_and_bytes_end_a_read_but_never_before_the_first_record),
         cmocka_unit_test(a_filter_passes_by_and_moves_on),
+        cmocka_unit_test(an_expression_looks_at_the_properties_of_each_record),
         cmocka_unit_test(a_request_examines_800_units_or_as_many_as_it_asks_for),
         cmocka_unit_test(a_result_holds_no_more_views_than_it_has_room_for),
         cmocka_unit_test(records_that_the_log_no_longer_holds_are_passed_over),
