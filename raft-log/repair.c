@@ -92,9 +92,18 @@ static bool is_fresh(const struct repair_report *report, uint64_t now)
 
 static void say(const struct repair *repair, struct peer *peer, bool ask)
 {
+    const struct core *core = repair->log->driver.core;
     struct end end = own_end(repair);
+    uint64_t leading = core_role(core) == RLOG_LEADING ? core_term(core) : 0;
 
-    peers_send_claim(peer, &(struct peer_claim){ask, end.index, end.term, meta_of(repair)->claim});
+    peers_send_claim(peer, &(struct peer_claim){ask, end.index, end.term, meta_of(repair)->claim, leading});
+}
+
+/* A leader of a term before ours counts what we acknowledged and no longer have, also for entries that are still on
+ * their way to its own disk or to another's: what it holds says nothing until it has stepped down. */
+static bool still_counts_on_us(const struct repair *repair, const struct peer_claim *said)
+{
+    return said->leading_term != 0 && said->leading_term < core_term(repair->log->driver.core);
 }
 
 void repair_heard(struct repair *repair, struct peer *peer, const struct peer_claim *said)
@@ -128,7 +137,8 @@ static bool survey(const struct repair *repair, struct end *best, uint64_t *comm
         if (id == repair->log->options.self || members->members[i].role != MEMBER_VOTER) {
             continue;
         }
-        if (report == NULL || report->id != id || !is_fresh(report, now)) {
+        if (report == NULL || report->id != id || !is_fresh(report, now) ||
+            still_counts_on_us(repair, &report->said)) {
             *missing = id;
             return false;
         }

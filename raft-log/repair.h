@@ -8,7 +8,8 @@
  *   one voter does not answer -> a line every 10 s names it
  *   entries that were committed are nowhere -> a line every 10 s says so: people must decide
  *
- * Only when ALL voters have said what they hold can nobody hold more. Loop's thread. */
+ * Only when ALL voters have said what they hold can nobody hold more; and what one says who leads in a term before
+ * ours does not count, because it may make an entry committed with an acknowledgement that we gave. Loop's thread. */
 #ifndef RLOG_REPAIR_H
 #define RLOG_REPAIR_H
 

@@ -236,6 +236,7 @@ int peer_claim_decode(const struct peer_frame *frame, struct peer_claim *out)
         .last_index = pb->last_index,
         .last_term = pb->last_term,
         .claim = {.term = pb->claim_term, .index = pb->claim_index, .committed = pb->committed},
+        .leading_term = pb->leading_term,
     };
     return 0;
 }
@@ -250,6 +251,7 @@ int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out)
     pb.claim_index = claim->claim.index;
     pb.claim_term = claim->claim.term;
     pb.committed = claim->claim.committed;
+    pb.leading_term = claim->leading_term;
     return peer_frame_encode(PEER_CLAIM, &pb.base, 0, out);
 }
 

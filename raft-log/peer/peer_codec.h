@@ -76,6 +76,7 @@ struct peer_claim {
     bool ask;                       /* the receiver is to say the same of itself */
     uint64_t last_index, last_term; /* of the durable log */
     struct rlog_claim claim;        /* index 0: none */
+    uint64_t leading_term;          /* the sender leads in it; 0: it does not lead */
 };
 
 /* A frame where it lies. */

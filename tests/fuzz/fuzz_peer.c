@@ -108,6 +108,7 @@ static void check_claim(const struct peer_frame *frame)
     MQ_ASSERT(peer_claim_decode(&frame_again, &again) == 0);
     MQ_ASSERT(again.ask == claim.ask && again.last_index == claim.last_index && again.last_term == claim.last_term);
     MQ_ASSERT(memcmp(&again.claim, &claim.claim, sizeof(claim.claim)) == 0);
+    MQ_ASSERT(again.leading_term == claim.leading_term);
     mq_buf_free(&bytes);
 }
 

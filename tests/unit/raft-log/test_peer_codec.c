@@ -102,7 +102,7 @@ static void hashes_of_the_state_come_back_and_must_be_in_order(void **state)
 
 static void a_claim_comes_back_and_is_no_message(void **state)
 {
-    struct peer_claim claim = {true, 77, 5, {6, 80, 70}}, got = {0};
+    struct peer_claim claim = {true, 77, 5, {6, 80, 70}, 9}, got = {0};
     struct core_message message;
     struct mq_buf bytes = {0};
     struct peer_frame frame;
@@ -117,6 +117,7 @@ static void a_claim_comes_back_and_is_no_message(void **state)
     assert_int_equal(got.claim.term, 6);
     assert_int_equal(got.claim.index, 80);
     assert_int_equal(got.claim.committed, 70);
+    assert_int_equal(got.leading_term, 9);
     assert_int_equal(peer_message_decode(&frame, 2, &message), MQ_EBADMSG);
     frame.type = PEER_VOTE;
     assert_int_equal(peer_claim_decode(&frame, &got), MQ_EBADMSG);

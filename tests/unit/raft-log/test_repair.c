@@ -366,6 +366,37 @@ static void a_power_cut_with_torn_tails_everywhere_heals_at_once(void **state)
     assert_int_equal(c->n_acknowledged, 60);
 }
 
+/* A leader may have the claimed entry on its way to its disk, and counts the acknowledgement of it that it got from
+ * this member before: until it has stepped down, what it holds says nothing. */
+static void a_claim_is_not_lowered_while_one_leads_in_an_earlier_term(void **state)
+{
+    struct peer_claim said = {.ask = false};
+    struct cluster *c = *state;
+    uint8_t rubbish[700];
+    struct rlog *log;
+
+    cluster_init(c, ALL);
+    cluster_start_all(c);
+    cluster_propose_all(c, 0, 50, 300);
+    cluster_await_level(c);
+    stop_all(c);
+    memset(rubbish, 0xA5, sizeof(rubbish));
+    write_at(c, 0, SEGMENT, end_of(c, 0), rubbish, sizeof(rubbish));
+    cluster_start(c, 0);
+    log = c->nodes[0].log;
+    said.last_index = commitlog_last_index(log->commitlog);
+    said.last_term = commitlog_term_of(log->commitlog, said.last_index);
+    said.leading_term = core_term(log->driver.core) - 1;
+    repair_heard(&log->repair, peers_find(log->peers, 2), &said);
+    said.leading_term = 0;
+    repair_heard(&log->repair, peers_find(log->peers, 3), &said);
+    cluster_run_ms(c, 500);
+    assert_true(log->meta.claim.index > said.last_index);
+    repair_heard(&log->repair, peers_find(log->peers, 2), &said);
+    repair_heard(&log->repair, peers_find(log->peers, 3), &said);
+    cluster_run_until(c, has_no_claim, 0);
+}
+
 static void what_was_committed_and_is_nowhere_is_not_passed_over(void **state)
 {
     struct cluster *c = *state;
@@ -420,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(members_that_all_claim_what_nobody_holds_go_on_when_all_are_there, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_power_cut_with_torn_tails_everywhere_heals_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_claim_is_not_lowered_while_one_leads_in_an_earlier_term, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_committed_and_is_nowhere_is_not_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(both_bad_copies_of_meta_are_refused_with_a_way_back, set_up, tear_down),
     };
