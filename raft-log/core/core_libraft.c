@@ -26,6 +26,8 @@
  * - A node that is no voter as far as it knows votes all the same when a candidate asks it: it may not have heard
  * that it was made one, and a group of two could never elect again if that entry did not reach it. The library
  * refuses.
+ * - A pre-vote is denied with the term that it asked for, so a candidate never learns of a higher one. The node that
+ * has it need not stand for election (a claim, passive): then nobody would ever lead. The denial gets the real term.
  * - A lone voter becomes leader in a new term. The library lets it lead in the term that it is in, in which another
  * node, removed since, may have led and written.
  *

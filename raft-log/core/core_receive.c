@@ -324,6 +324,9 @@ static int receive_vote(struct core *core, uint64_t now_ms, const struct core_me
     if (own != NULL) {
         own->role = RAFT_STANDBY;
     }
+    for (uint32_t i = 0; i < update->n_messages && message->vote.pre_vote && message->term < core_term(core); i++) {
+        update->messages[i].term = core_term(core);
+    }
     return rc;
 }
 

@@ -1143,6 +1143,22 @@ static void a_passive_node_votes_but_does_not_stand(void **state)
     follower_fini(&f);
 }
 
+/* Nobody but a candidate spreads a term. One that is never elected does not raise its own. */
+static void a_node_that_does_not_stand_tells_its_term_to_candidates(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 2, 3);
+    stop_node(&w.nodes[0]);
+    w.nodes[0].term = 9;
+    start_node(&w, &w.nodes[0]);
+    core_set_passive(w.nodes[0].core, true);
+    assert_int_equal(elect(&w)->id, 2);
+    assert_true(core_term(w.nodes[1].core) > 9);
+    world_fini(&w);
+}
+
 static void a_lone_voter_leads_in_a_term_of_its_own(void **state)
 {
     struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
@@ -1428,6 +1444,7 @@ int main(void)
         cmocka_unit_test(a_claim_votes_as_if_the_lost_entries_were_here),
         cmocka_unit_test(a_claim_can_be_lowered),
         cmocka_unit_test(a_passive_node_votes_but_does_not_stand),
+        cmocka_unit_test(a_node_that_does_not_stand_tells_its_term_to_candidates),
         cmocka_unit_test(a_lone_voter_leads_in_a_term_of_its_own),
         cmocka_unit_test(a_learner_votes_when_a_candidate_asks_it),
         cmocka_unit_test(a_change_that_is_replaced_gives_way_to_the_one_before_it),
