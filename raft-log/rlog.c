@@ -374,6 +374,15 @@ static int open_flush_state(struct rlog *log, struct mq_buf *problem)
     return rc == 0 ? flush_state_begin(&log->flush, problem) : rc;
 }
 
+/* Up to where entries must be in the log. Those that a claim speaks of were cut, and come back one by one: that they
+ * are missing, or torn on their way back, is no news, and no reason for a claim on more. */
+static uint64_t must_be_there(const struct rlog *log)
+{
+    const struct rlog_claim *claim = &log->meta.claim;
+
+    return claim->index != 0 && log->mark.index <= claim->committed ? 0 : log->mark.index;
+}
+
 /* Everything that is on disk. */
 static int open_files(struct rlog *log, struct mq_buf *problem)
 {
@@ -407,7 +416,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         goto err_after_meta;
     }
     options.term = log->meta.term;
-    options.committed = log->mark.index;
+    options.committed = must_be_there(log);
     rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
     if (rc != 0) {
         goto err_after_mark;
