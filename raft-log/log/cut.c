@@ -143,14 +143,20 @@ static int finish(struct handover *h, int fd, struct mq_buf *problem)
                       rlog_le16_load(record + 8), CUT_VERSION);
         return rc;
     }
-    if (from >= to || handover_segment_at(h, to - 1) == NULL) {
+    if (from >= to || handover_segment_at(h, from) == NULL || handover_segment_at(h, to - 1) == NULL) {
         mq_buf_printf(problem,
                       "%s/" CUT_NAME ": asks to cut %" PRIu64 " to %" PRIu64 ", which this log does not hold", h->dir,
                       from, to);
         return MQ_ECORRUPT;
     }
     mq_log_info("log", "finishing an interrupted truncation from=%" PRIu64 " to=%" PRIu64, from, to);
-    rc = carry_out(h, fd, from, to);
+    rc = write_record(h, fd, record); /* a killed process may have left it in memory only */
+    if (rc == 0) {
+        rc = h->disk->sync_dir(h->disk, h->dir);
+    }
+    if (rc >= 0) {
+        rc = carry_out(h, fd, from, to);
+    }
     if (rc != 0) {
         mq_buf_printf(problem, "%s/" CUT_NAME ": truncation at %" PRIu64 ": %s", h->dir, from, mq_strerror(rc));
     }

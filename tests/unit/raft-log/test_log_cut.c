@@ -261,11 +261,50 @@ static void record_of_an_interrupted_truncation_is_judged_before_it_is_believed(
     }
 }
 
+/* A killed process leaves a record that nobody synced. */
+static void truncation_that_a_start_finishes_is_as_safe_from_a_power_failure(void **state)
+{
+    struct mem_disk *disk = mem_disk_new(SEGMENT);
+    struct log_fixture f;
+    size_t from;
+
+    (void)state;
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    for (unsigned k = 0; k < 6; k++) {
+        assert_int_equal(log_fixture_append(&f, 1, 900), 0);
+    }
+    log_fixture_settle(&f);
+    log_fixture_close(&f);
+    from = mem_disk_now(disk);
+    put_cut_file(disk, 2000, 6000, 1, true);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_last_index(f.log), 2);
+    log_fixture_close(&f);
+    for (size_t until = from; until <= mem_disk_now(disk); until++) {
+        for (uint64_t seed = 1; seed <= 2 * SAMPLES; seed++) {
+            struct choice choice = {NULL, 0, 0, seed};
+            struct mem_disk *after = mem_disk_crash(disk, until, chosen, &choice);
+            struct log_fixture g;
+
+            log_fixture_init(&g, &after->table, "/m", SEGMENT);
+            log_fixture_open(&g);
+            assert_true(commitlog_last_index(g.log) == 6 || commitlog_last_index(g.log) == 2);
+            assert_int_equal(g.claim.index, 0);
+            log_fixture_fini(&g);
+            mem_disk_free(after);
+        }
+    }
+    log_fixture_fini(&f);
+    mem_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crash_at_any_instant_shows_the_old_tail_or_the_new_one),
         cmocka_unit_test(record_of_an_interrupted_truncation_is_judged_before_it_is_believed),
+        cmocka_unit_test(truncation_that_a_start_finishes_is_as_safe_from_a_power_failure),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
