@@ -602,19 +602,6 @@ int driver_start(struct driver *driver)
     return rc;
 }
 
-void driver_step_down(struct driver *driver)
-{
-    struct core_update update;
-
-    if (driver->core == NULL || driver->closing || core_role(driver->core) != RLOG_LEADING) {
-        return;
-    }
-    if (core_transfer(driver->core, now_of(driver), 0, &update) == 0) {
-        carry_out(driver, &update, &NO_ORIGIN);
-        settle(driver);
-    }
-}
-
 void driver_stop(struct driver *driver)
 {
     driver->closing = true;

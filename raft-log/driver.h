@@ -106,9 +106,6 @@ int driver_trim(struct driver *driver, uint64_t pos);
 /* Takes part, also with an empty log, which a leader is to fill. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);
 
-/* Hands leadership to the member that is most up to date, if we lead: this one is not to be trusted any more. */
-void driver_step_down(struct driver *driver);
-
 /* Nothing is applied, told or sent from now on; outstanding proposals get MQ_EUNSURE here. */
 void driver_stop(struct driver *driver);
 

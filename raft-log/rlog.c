@@ -98,7 +98,7 @@ static void env_members(struct rlog_env *env)
     struct rlog *log = container_of(env, struct rlog, env);
 
     members_changed(&log->changes);
-    rlog_state_members(log, members_newest(&log->changes));
+    rlog_state_members(log);
 }
 
 static uint32_t random_seed(void)
@@ -501,7 +501,7 @@ void rlog_take_part(struct rlog *log)
     MQ_ASSERT(rc == 0); /* only memory can be missing */
     repair_start(&log->repair);
     members_start(&log->changes);
-    rlog_state_members(log, members_newest(&log->changes));
+    rlog_state_members(log);
     rlog_state_start(log);
 }
 

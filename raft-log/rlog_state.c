@@ -282,15 +282,22 @@ _Noreturn static void end_process(const struct rlog *log)
     _exit(1);
 }
 
+static void on_handed_over(struct rlog_transfer *transfer, int status)
+{
+    (void)transfer;
+    (void)status; /* the look sees who leads */
+}
+
 static void on_parted_look(uv_timer_t *timer)
 {
     struct rlog *log = timer->data;
+    uint64_t now_ms = mq_clock_mono_ms();
 
-    if (log->closing || log->driver.role.kind < RLOG_LEADING ||
-        mq_clock_mono_ms() - log->state.parted_ms >= STEP_DOWN_MS) {
+    if (log->closing || log->driver.role.kind < RLOG_LEADING || now_ms - log->state.parted_ms >= STEP_DOWN_MS) {
         end_process(log);
     }
-    driver_step_down(&log->driver); /* an earlier one may have found no member that is ready */
+    /* Refused while one runs; and perhaps nobody can take over yet. */
+    (void)rlog_transfer(log, 0, STEP_DOWN_MS, &log->state.parted_transfer, on_handed_over);
 }
 
 /* Later on the loop: the driver may be applying. */
@@ -357,13 +364,18 @@ void rlog_state_heard(struct rlog *log, uint32_t id, const struct state_hashes *
     }
 }
 
-void rlog_state_members(struct rlog *log, const struct membership *membership)
+void rlog_state_members(struct rlog *log)
 {
-    uint32_t ids[RLOG_MEMBERS_MAX];
-    uint32_t n = 0;
+    uint32_t ids[RLOG_MEMBERS_MAX], n = 0;
+    uint64_t index;
+    const struct membership *membership = driver_applied_membership(&log->driver, &index);
 
+    if (index == log->state.members_index) {
+        return; /* what was heard of them still counts */
+    }
+    log->state.members_index = index;
     for (uint32_t i = 0; i < membership->n; i++) {
-        if (membership->members[i].role == MEMBER_VOTER) {
+        if (membership->members[i].role == MEMBER_VOTER && n < RLOG_MEMBERS_MAX) {
             ids[n++] = membership->members[i].id;
         }
     }

@@ -7,7 +7,6 @@
 #include "raft-log/snapshots.h"
 #include "raft-log/state_hash.h"
 
-struct membership;
 struct rlog;
 struct rlog_env;
 
@@ -22,6 +21,8 @@ struct rlog_state {
     bool parted;        /* our state has parted from the group's: the process is about to end */
     uint64_t parted_ms; /* monotonic; since when */
     uv_timer_t parted_look;
+    struct rlog_transfer parted_transfer;
+    uint64_t members_index; /* of the membership whose voters are listened to */
     struct mq_log_limit differs_limit;
 };
 
@@ -37,8 +38,8 @@ void rlog_state_checkpoint(struct rlog_env *env, uint64_t index);
 /* What member @id says. If it shows that our state has parted from the majority's, leadership is handed over and the
  * process ends. */
 void rlog_state_heard(struct rlog *log, uint32_t id, const struct state_hashes *hashes);
-/* Who the members are, at the start and after every change. */
-void rlog_state_members(struct rlog *log, const struct membership *membership);
+/* The membership may have changed. */
+void rlog_state_members(struct rlog *log);
 
 /* Takes them from now on. */
 void rlog_state_start(struct rlog *log);
