@@ -12,6 +12,7 @@
 #include "raft-log/log/entry_index.h"
 #include "raft-log/log/flusher.h"
 #include "raft-log/log/front.h"
+#include "raft-log/log/index_writer.h"
 #include "raft-log/log/spare.h"
 #include "raft-log/log/startup.h"
 #include "raft-log/log/writer.h"
@@ -47,6 +48,7 @@ struct commitlog {
 
     struct entry_index index;
     struct front front;
+    struct index_writer marks;
     struct log_write *
         *pending; /* owned ring of pending_cap (a power of two): entry i, durable < i <= last, in slot i */
     uint64_t pending_cap;
@@ -168,6 +170,9 @@ static void on_wake(uv_async_t *async)
         log->durable(log->data, log->durable_index, entry_index_term(&log->index, log->durable_index));
     }
     collect_jobs(wake);
+    if (wake->log != NULL) {
+        index_writer_durable(&log->marks, commitlog_synced_index(log));
+    }
 }
 
 static void on_wake_closed(uv_handle_t *handle)
@@ -198,7 +203,11 @@ static int check_options(const struct commitlog_options *options, struct mq_buf 
 static int recover(struct commitlog *log, const struct commitlog_options *options, struct mq_buf *problem)
 {
     struct startup_options start = {
-        .known = {options->term, options->committed}, .keep_claim = options->keep_claim, .data = options->data};
+        .known = {.term = options->term, .committed = options->committed},
+        .verify_bytes = options->verify_bytes,
+        .keep_claim = options->keep_claim,
+        .data = options->data,
+    };
     struct recovered found;
     int rc = front_open(&log->front, &log->handover, &log->index, problem);
 
@@ -218,6 +227,9 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
     log->last_store_ms = found.last_store_ms;
     log->commit_max = max_u64(found.proven_commit, log->front.base.base.index);
     log->cut_bytes = found.torn_end - found.end_pos;
+    index_writer_init(&log->marks, &log->handover, &log->index,
+                      (start.index.covered < found.last_index ? start.index.covered : found.last_index) + 1,
+                      start.index.segment_pos, start.index.file_bytes);
     return 0;
 }
 
@@ -351,6 +363,7 @@ void commitlog_close(struct commitlog *log)
 {
     commitlog_kick(log);
     log->front.closing = true;
+    log->marks.closing = true;
     handover_stop(&log->handover);
     pthread_join(log->writer, NULL);
     if (log->handover.flush_ms != 0) {
@@ -361,6 +374,7 @@ void commitlog_close(struct commitlog *log)
     collect_done(log);
     collect_jobs(log->wake);
     put_settle(&log->front);
+    index_writer_close(&log->marks, log->durable_index);
     close_wake(log);
     destroy(log);
 }
@@ -806,6 +820,7 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
     }
     handover_cut(&log->handover, log->end_pos);
     entry_index_truncate(&log->index, index);
+    index_writer_cut(&log->marks, index);
     if (log->durable_index > log->reported_index) {
         uv_async_send(&log->wake->async); /* what survived is reported on the loop, not from inside here */
     }
@@ -839,6 +854,7 @@ int commitlog_reset(struct commitlog *log, const struct rlog_base *base)
     front_reset(&log->front, base);
     set_last(log, base->index);
     log->reported_index = log->commit_max = base->index;
+    index_writer_init(&log->marks, &log->handover, &log->index, base->index + 1, UINT64_MAX, 0);
     handover_set_tail(&log->handover, base->end_pos);
     handover_wake_spare(&log->handover);
     return 0;

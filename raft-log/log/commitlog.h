@@ -32,6 +32,7 @@ struct commitlog_options {
     uint32_t flush_ms;
     uint64_t reserve_bytes;   /* kept beside the segment in use (space.h); 0: SPACE_RESERVE_BYTES */
     uint32_t space_period_ms; /* 0: SPACE_PERIOD_MS */
+    uint64_t verify_bytes;    /* of the log's end are read by every start (startup.h); 0: STARTUP_VERIFY_BYTES */
     uint64_t term;            /* of the member: no entry is younger; 0: not known */
     uint64_t committed;       /* entries up to here were durable here and committed (commit_mark.h); 0: not known */
     /* While the log is opened: entries that may have been acknowledged are bad. Once @claim is durable they are cut,

@@ -22,6 +22,7 @@ enum sort {
 };
 
 struct walk {
+    const struct recover_known *known;
     struct segment *const *segments;
     size_t n;
     struct entry_index *index;
@@ -115,6 +116,30 @@ static void enter_segment(struct walk *walk, size_t k)
     walk->ahead = (struct segment_data){walk->pos, walk->pos};
 }
 
+/* Goes over what is known to be good at the beginning of a segment that was just entered. */
+static int skip_known(struct walk *walk)
+{
+    struct recovered *so_far = walk->so_far;
+    struct index_mark mark = {so_far->last_index, so_far->last_term,     so_far->end_pos,
+                              so_far->last_crc,   so_far->last_store_ms, walk->commit_max};
+    int rc;
+
+    if (walk->known->skip == NULL) {
+        return 0;
+    }
+    rc = walk->known->skip(walk->known->data, walk->segments[walk->k], walk->index, &mark);
+    if (rc == 0 && mark.last_index != so_far->last_index) {
+        so_far->last_index = mark.last_index;
+        so_far->last_term = mark.last_term;
+        so_far->last_crc = mark.last_crc;
+        so_far->last_store_ms = mark.store_ms;
+        so_far->end_pos = walk->pos = mark.end_pos;
+        walk->commit_max = mark.commit;
+        walk->ahead = (struct segment_data){walk->pos, walk->pos};
+    }
+    return rc;
+}
+
 static int accept_entry(struct walk *walk, const struct rlog_header *header)
 {
     struct recovered *so_far = walk->so_far;
@@ -146,11 +171,20 @@ static enum sort walk_good(struct walk *walk, struct rlog_header *header, const 
 
         if (walk->pos == segment_end(walk->segments[walk->k]) && walk->k + 1 < walk->n) {
             enter_segment(walk, walk->k + 1);
+            *rc = skip_known(walk);
+            if (*rc != 0) {
+                return GOOD;
+            }
+            continue;
         }
         look_ahead(walk);
         sort = judge(walk->segments[walk->k], walk->pos, walk->so_far, header, reason);
         if (sort == NOTHING && goes_on_in_next(walk, header)) {
             enter_segment(walk, walk->k + 1);
+            *rc = skip_known(walk);
+            if (*rc != 0) {
+                return GOOD;
+            }
             continue;
         }
         if (sort != GOOD) {
@@ -215,7 +249,8 @@ int recover_log(struct segment *const *segments, size_t n, const struct rlog_bas
                 const struct recover_known *known, struct entry_index *index, struct recovered *out,
                 struct mq_buf *problem)
 {
-    struct walk walk = {.segments = segments, .n = n, .index = index, .so_far = out, .problem = problem};
+    struct walk walk = {
+        .known = known, .segments = segments, .n = n, .index = index, .so_far = out, .problem = problem};
     struct bad_place bad = {0};
     enum sort sort;
     uint64_t alien;
@@ -232,6 +267,10 @@ int recover_log(struct segment *const *segments, size_t n, const struct rlog_bas
     }
     enter_segment(&walk, 0);
     walk.pos = base->end_pos > walk.pos ? base->end_pos : walk.pos;
+    rc = skip_known(&walk);
+    if (rc != 0) {
+        return rc;
+    }
     sort = walk_good(&walk, &bad.header, &bad.reason, &rc);
     if (rc != 0) {
         return rc;

@@ -20,6 +20,7 @@
 #include "raft-log/log/base_file.h"
 #include "raft-log/log/claim.h"
 #include "raft-log/log/entry_index.h"
+#include "raft-log/log/index_file.h"
 #include "raft-log/log/segment.h"
 
 #include <stdbool.h>
@@ -30,6 +31,10 @@ enum recover_verdict { RECOVER_WHOLE, RECOVER_TORN, RECOVER_ROTTEN, RECOVER_AMBI
 struct recover_known {
     uint64_t term;      /* the member's: no entry here is younger; 0: not known */
     uint64_t committed; /* entries up to here were durable here and committed; 0: not known */
+    /* Adds the entries of @segment behind @mark that need not be read again to @index, and moves @mark behind them.
+     * Returns 0 or MQ_ENOMEM. NULL: all are read. */
+    int (*skip)(void *data, const struct segment *segment, struct entry_index *index, struct index_mark *mark);
+    void *data;
 };
 
 struct recovered {

@@ -1,5 +1,6 @@
 #include "raft-log/log/segment.h"
 
+#include "raft-log/log/index_file.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
@@ -154,6 +155,7 @@ int segment_recycle(const char *dir, struct segment *old, uint64_t first_pos, st
     int rc;
 
     MQ_ASSERT(old->ref.count == 1);
+    index_file_remove(old->disk, dir, old->first_pos);
     rc = path_of(dir, old->first_pos, "", &path);
     if (rc == 0) {
         rc = path_of(dir, first_pos, SEGMENT_NEW_SUFFIX, &tmp);
@@ -182,6 +184,7 @@ int segment_remove(const char *dir, struct segment *old)
     int rc;
 
     MQ_ASSERT(old->ref.count == 1);
+    index_file_remove(old->disk, dir, old->first_pos);
     rc = path_of(dir, old->first_pos, "", &path);
     if (rc == 0) {
         rc = old->disk->unlink(old->disk, (const char *)path.base);

@@ -1,5 +1,6 @@
 #include "raft-log/log/segment_dir.h"
 
+#include "raft-log/log/index_file.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
@@ -100,11 +101,16 @@ static size_t count_below(const struct listing *listing, uint64_t end)
 }
 
 /* Removes the first @n segments. */
-static int remove_first(const struct rlog_disk *disk, const char *log_dir, const struct listing *listing, size_t n)
+static int remove_first(const struct handover *h, const char *log_dir, const struct listing *listing, size_t n)
 {
+    const struct rlog_disk *disk = h->disk;
+
     for (size_t k = 0; k < n; k++) {
         struct mq_buf path = {0};
-        int rc = mq_buf_printf(&path, "%s/%0*" PRIu64, log_dir, SEGMENT_DIGITS, position_at(listing, k));
+        int rc;
+
+        index_file_remove(disk, h->dir, position_at(listing, k));
+        rc = mq_buf_printf(&path, "%s/%0*" PRIu64, log_dir, SEGMENT_DIGITS, position_at(listing, k));
 
         if (rc == 0) {
             rc = disk->unlink(disk, (const char *)path.base);
@@ -197,7 +203,7 @@ static int open_listed(struct handover *h, const char *log_dir, const struct lis
     }
     rc = open_from(h, listing, below, start, problem);
     if (rc == 0) { /* only now: a wrong segment size is found before anything is removed */
-        rc = remove_first(h->disk, log_dir, listing, below);
+        rc = remove_first(h, log_dir, listing, below);
         if (rc != 0) {
             mq_buf_printf(problem, "%s: %s", log_dir, mq_strerror(rc));
         }
@@ -246,7 +252,7 @@ int segment_dir_clear(const struct handover *h)
         rc = list_dir(h, (const char *)log_dir.base, &listing);
     }
     if (rc == 0) {
-        rc = remove_first(h->disk, (const char *)log_dir.base, &listing, count_of(&listing));
+        rc = remove_first(h, (const char *)log_dir.base, &listing, count_of(&listing));
     }
     if (rc == 0) {
         rc = h->disk->sync_dir(h->disk, (const char *)log_dir.base);

@@ -3,6 +3,7 @@
 #include "raft-log/log/aside.h"
 #include "raft-log/log/cut.h"
 #include "raft-log/log/front.h"
+#include "raft-log/log/index_file.h"
 #include "raft-log/log/segment_dir.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
@@ -141,12 +142,39 @@ static int settle(struct handover *h, const struct rlog_base *base, const struct
     return recover_check_again(h->segments, base, index, found, from) ? 0 : MQ_EAGAIN;
 }
 
+/* What a start reads again, however well it is known: the end of the log. */
+static uint64_t skip_limit(const struct handover *h, uint64_t verify_bytes)
+{
+    uint64_t end = 0;
+
+    for (uint64_t k = handover_count(h); k-- != 0 && end == 0;) {
+        end = index_file_end(h->dir, h->segments[k]);
+    }
+    return end > verify_bytes ? end - verify_bytes : 0;
+}
+
+static int skip(void *data, const struct segment *segment, struct entry_index *index, struct index_mark *mark)
+{
+    struct startup_index *self = data;
+    bool goes_on = self->covered == mark->last_index;
+    uint64_t known = mark->last_index, bytes;
+    int rc = index_file_load(self->dir, segment, self->limit, index, mark, &bytes, &known);
+
+    if (goes_on && known > self->covered) {
+        self->covered = known;
+        self->segment_pos = segment->first_pos;
+        self->file_bytes = bytes;
+    }
+    return rc;
+}
+
 /* Walks the log and settles its end. */
-static int walk_and_settle(struct handover *h, const struct startup_options *o, struct entry_index *index,
+static int walk_and_settle(struct handover *h, struct startup_options *o, struct entry_index *index,
                            struct recovered *found, struct mq_buf *problem)
 {
     int rc;
 
+    o->index.covered = o->base->index;
     rc = recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
     if (rc != 0) {
         return rc;
@@ -158,11 +186,12 @@ static int walk_and_settle(struct handover *h, const struct startup_options *o, 
     }
     mq_log_warn("log", "%s: the end of the log was in memory but not on the disk: an earlier sync failed", h->dir);
     entry_index_fini(index);
+    o->index.covered = o->base->index;
     return recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
 }
 
-int startup(struct handover *h, const struct startup_options *options, struct entry_index *index,
-            struct recovered *found, struct mq_buf *problem)
+int startup(struct handover *h, struct startup_options *options, struct entry_index *index, struct recovered *found,
+            struct mq_buf *problem)
 {
     int rc;
 
@@ -170,7 +199,12 @@ int startup(struct handover *h, const struct startup_options *options, struct en
     if (rc == 0) {
         rc = cut_finish(h, problem);
     }
+    options->index = (struct startup_index){.dir = h->dir, .segment_pos = UINT64_MAX};
+    options->known.skip = skip;
+    options->known.data = &options->index;
     if (rc == 0) {
+        options->index.limit =
+            skip_limit(h, options->verify_bytes != 0 ? options->verify_bytes : STARTUP_VERIFY_BYTES);
         rc = walk_and_settle(h, options, index, found, problem);
     }
     if (rc == 0 && found->last_index == options->base->index) {

@@ -63,6 +63,7 @@ int log_fixture_try_open(struct log_fixture *f)
                                         .data = f,
                                         .reserve_bytes = f->reserve_bytes,
                                         .space_period_ms = f->space_period_ms,
+                                        .verify_bytes = f->verify_bytes,
                                         .term = f->term,
                                         .committed = f->committed,
                                         .keep_claim = on_claim};

@@ -19,9 +19,10 @@ struct log_fixture {
     const struct rlog_disk *disk;
     const char *dir;
     uint64_t segment_bytes;
-    uint64_t reserve_bytes; /* these two: 0 unless the test says so */
+    uint64_t reserve_bytes; /* these three: 0 unless the test says so */
     uint32_t space_period_ms;
     uint32_t flush_ms;
+    uint64_t verify_bytes;
     uint64_t durable_index, durable_term; /* as last reported */
     unsigned reports;
     uint64_t term, committed; /* what the member knows when the log is opened */

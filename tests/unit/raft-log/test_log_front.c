@@ -260,7 +260,8 @@ static size_t files_in(struct mem_disk *disk)
     size_t n = 0;
 
     for (int i = 0; i < MEM_FILES_MAX; i++) {
-        n += disk->names[i].name != NULL && strncmp(disk->names[i].name, "/m/log/", 7) == 0;
+        n += disk->names[i].name != NULL && strncmp(disk->names[i].name, "/m/log/", 7) == 0 &&
+             strchr(disk->names[i].name, '.') == NULL;
     }
     return n;
 }
@@ -269,12 +270,11 @@ static void dropped_segments_become_the_next_ones(void **state)
 {
     struct mem_disk *disk = mem_disk_new(SEGMENT);
     struct log_fixture f;
-    int inodes;
+    unsigned made = 0;
 
     (void)state;
     log_fixture_init(&f, &disk->table, "/m", SEGMENT);
     log_fixture_open(&f);
-    inodes = disk->n_inodes;
     for (unsigned i = 0; i < 80; i++) { /* 8 to a segment: the next one is made with the fifth */
         uint64_t first = commitlog_first_index(f.log);
 
@@ -287,8 +287,10 @@ static void dropped_segments_become_the_next_ones(void **state)
         assert_true(files_in(disk) <= 3);
     }
     log_fixture_close(&f);
-    assert_int_equal(disk->n_inodes - inodes,
-                     3); /* the second segment and two copies of the base: no other was new */
+    for (size_t i = 0; i < disk->n_ops; i++) {
+        made += disk->ops[i].kind == MEM_CREATE && strstr(disk->ops[i].name, ".new") != NULL;
+    }
+    assert_int_equal(made, 2); /* no segment but the first two was new */
     log_fixture_open(&f);
     assert_int_equal(commitlog_last_index(f.log), 80);
     for (uint64_t i = commitlog_first_index(f.log); i <= 80; i++) {
@@ -751,6 +753,7 @@ static void crash_and_open(struct source *s, struct history *h, size_t until, st
         m++;
     }
     log_fixture_init(&f, &after->table, "/m", SEGMENT);
+    f.verify_bytes = until % 2; /* every other time the index files are believed to the end */
     if (log_fixture_try_open(&f) != 0) {
         fail_msg("crash before change %zu, seed %" PRIu64 ": %s", until, choice->seed, (const char *)f.problem.base);
     }
