@@ -203,15 +203,36 @@ static void ask(struct backfill *fill)
 
 /* ---- putting ---- */
 
+static void tell_entry(struct rlog_fsm *fsm, const struct rlog_header *header, const uint8_t *payload)
+{
+    struct rlog_entry entry = {
+        .index = header->index,
+        .term = header->term,
+        .pos = header->pos + RLOG_HEADER_BYTES,
+        .clock_ms = header->clock_ms,
+        .store_ms = header->store_ms,
+    };
+
+    if (header->type == RLOG_COMMAND) {
+        entry.payload = payload;
+        entry.payload_bytes = header->payload_bytes;
+        entry.records = header->records;
+        entry.items = header->items;
+    }
+    fsm->apply_before(fsm, &entry);
+}
+
 static void tell_owner(struct backfill *fill, const struct backfill_piece *piece)
 {
     struct rlog_fsm *fsm = fill->options.fsm;
     struct rlog_header header;
+    uint64_t held_from;
     uint32_t at = 0;
 
     if (fsm->apply_before == NULL) {
         return;
     }
+    held_from = fsm->held_from(fsm);
     for (uint32_t i = 0; i < piece->n; i++) {
         fill->offsets[i] = at;
         (void)rlog_header_decode(piece->raw + at, piece->bytes - at, &header); /* it was checked */
@@ -221,20 +242,8 @@ static void tell_owner(struct backfill *fill, const struct backfill_piece *piece
         const uint8_t *bytes = piece->raw + fill->offsets[i];
 
         (void)rlog_header_decode(bytes, RLOG_HEADER_BYTES, &header);
-        if (header.type == RLOG_COMMAND) {
-            struct rlog_entry entry = {
-                .index = header.index,
-                .term = header.term,
-                .pos = header.pos + RLOG_HEADER_BYTES,
-                .clock_ms = header.clock_ms,
-                .store_ms = header.store_ms,
-                .payload = bytes + RLOG_HEADER_BYTES,
-                .payload_bytes = header.payload_bytes,
-                .records = header.records,
-                .items = header.items,
-            };
-
-            fsm->apply_before(fsm, &entry);
+        if (header.index < held_from) { /* after a crash it may know more than the log */
+            tell_entry(fsm, &header, bytes + RLOG_HEADER_BYTES);
         }
     }
 }

@@ -6,8 +6,8 @@
  * told of its entries, newest first -> again, until the log begins where the group's does -> done.
  *
  * A member that does not have them, or fails, is left for the next one; when all have failed it rests
- * BACKFILL_REST_MS. Where it was is where the log begins, so it goes on after a restart; the owner may then be told
- * of some entries once more.
+ * BACKFILL_REST_MS. Where it was is where the log begins, so it goes on after a restart. The owner is told of an
+ * entry that it knows already (fsm.held_from) no more.
  *
  * Speed. Bytes are taken from a bucket that fills at the rate that was set. Where none was set there is no limit
  * while this node has little else to write, and BACKFILL_LOADED_BYTES_PER_S otherwise. */

@@ -6,17 +6,60 @@
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define TICK_MS 500u
 
+/* ---- what is remembered ---- */
+
+static int look_for_marker(struct catchup *c)
+{
+    const struct rlog_disk *disk = c->options.disk;
+    int fd = disk->open(disk, c->marker, O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd >= 0) {
+        (void)disk->close(disk, fd);
+        c->lacks = true;
+    }
+    return fd >= 0 || fd == -ENOENT ? 0 : fd;
+}
+
+/* The log is about to begin late: durable on return. A disk on which that fails cannot take the snapshot either. */
+static int set_marker(struct catchup *c)
+{
+    const struct rlog_disk *disk = c->options.disk;
+    int fd = disk->open(disk, c->marker, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    int rc;
+
+    if (fd < 0) {
+        return fd;
+    }
+    (void)disk->close(disk, fd);
+    rc = disk->sync_dir(disk, c->options.dir);
+    c->lacks = c->lacks || rc == 0;
+    return rc;
+}
+
+/* If the removal is lost, the next start looks for what is missing and finds nothing. */
+static void drop_marker(struct catchup *c)
+{
+    (void)c->options.disk->unlink(c->options.disk, c->marker);
+    c->lacks = false;
+}
+
 /* ---- standing for elections ---- */
+
+static bool is_waiting_for_snapshot(const struct catchup *c)
+{
+    return c->pull.state != PULL_IDLE || c->pulled->index != 0;
+}
 
 static bool lacks_something(const struct catchup *c)
 {
-    return c->pull.state != PULL_IDLE || c->pulled->index != 0 || !backfill_is_complete(&c->fill);
+    return c->lacks || is_waiting_for_snapshot(c);
 }
 
 static void settle_passive(struct catchup *c)
@@ -38,14 +81,27 @@ static void settle_passive(struct catchup *c)
     c->options.ops->passive(c->options.data, passive);
 }
 
+/* ---- filling ---- */
+
+static void fill(struct catchup *c)
+{
+    if (c->lacks && backfill_is_complete(&c->fill)) {
+        drop_marker(c); /* also when the group's beginning has moved up to ours */
+    } else if (c->lacks) {
+        backfill_start(&c->fill);
+    }
+}
+
 /* ---- installing ---- */
 
 static void install(struct catchup *c, const struct snapshot_info *info)
 {
-    int rc;
+    int rc = set_marker(c);
 
     backfill_stop(&c->fill);
-    rc = c->options.ops->install(c->options.data, c->leader, c->term, info);
+    if (rc == 0) {
+        rc = c->options.ops->install(c->options.data, c->leader, c->term, info);
+    }
     if (rc == 0) {
         c->installed++;
         mq_log_info("catchup", "snapshot %" PRIu64 " is in place: the log begins at position %" PRIu64, info->index,
@@ -53,7 +109,7 @@ static void install(struct catchup *c, const struct snapshot_info *info)
     } else if (rc != MQ_EAGAIN) {
         mq_log_warn("catchup", "snapshot %" PRIu64 " is not installed: %s", info->index, mq_strerror(rc));
     }
-    backfill_start(&c->fill);
+    fill(c);
     settle_passive(c);
 }
 
@@ -126,13 +182,13 @@ void catchup_status_get(const struct catchup *c, struct rlog_catchup_status *out
 
     *out = (struct rlog_catchup_status){.phase = RLOG_CATCHUP_NONE, .passive = c->passive, .cause = "nothing"};
     out->snapshots_installed = c->installed;
-    if (c->pull.state != PULL_IDLE || c->pulled->index != 0) {
+    if (is_waiting_for_snapshot(c)) {
         out->phase = RLOG_CATCHUP_SNAPSHOT;
         out->from = c->pull.peer;
         out->bytes_done = c->pull.written;
         out->bytes_left = c->pull.file_bytes > c->pull.written ? c->pull.file_bytes - c->pull.written : 0;
         out->cause = c->pulled->index != 0 ? "a snapshot of this node's own is being taken" : c->pull.cause;
-    } else if (!backfill_is_complete(&c->fill)) {
+    } else if (c->lacks) {
         out->phase = RLOG_CATCHUP_BACKFILL;
         out->from = c->fill.peer;
         out->bytes_done = c->fill.bytes_done;
@@ -169,19 +225,20 @@ static void on_tick(uv_timer_t *tick)
     struct catchup *c = container_of(tick, struct catchup, tick);
 
     adopt(c);
+    fill(c);
     settle_passive(c);
-    if (!lacks_something(c)) {
+    if (lacks_something(c)) {
+        say_progress(c);
+    } else {
         uv_timer_stop(tick);
-        return;
     }
-    backfill_start(&c->fill); /* the group's beginning may have moved meanwhile */
-    say_progress(c);
 }
 
 /* ---- life ---- */
 
 static void on_filled(void *data)
 {
+    fill(data);
     settle_passive(data);
 }
 
@@ -219,14 +276,21 @@ int catchup_init(struct catchup *c, const struct catchup_options *options)
         .done = on_filled,
         .data = c,
     };
+    struct mq_buf path = {0};
     int rc;
 
     memset(c, 0, sizeof(*c));
     c->options = *options;
     c->pulled = mq_calloc(1, sizeof(*c->pulled));
-    rc = c->pulled != NULL ? snapshot_pull_init(&c->pull, &pull) : MQ_ENOMEM;
+    rc = mq_buf_printf(&path, "%s/backfill%c", options->dir, '\0');
+    c->marker = (char *)path.base;
+    rc = c->pulled != NULL && rc == 0 ? look_for_marker(c) : MQ_ENOMEM;
+    if (rc == 0) {
+        rc = snapshot_pull_init(&c->pull, &pull);
+    }
     if (rc != 0) {
         mq_free(c->pulled);
+        mq_free(c->marker);
         return rc;
     }
     backfill_init(&c->fill, &fill);
@@ -240,6 +304,7 @@ static void on_part_closed(void *data)
 
     if (--c->open == 0) {
         mq_free(c->pulled);
+        mq_free(c->marker);
         c->closed(c->closed_data);
     }
 }
@@ -266,37 +331,6 @@ void catchup_start(struct catchup *c)
     c->line_ms = mq_clock_mono_ms();
     c->line_done = 0;
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
-    backfill_start(&c->fill);
+    fill(c);
     settle_passive(c);
-}
-
-/* ---- giving ---- */
-
-static int newest_file(void *data, struct serve_file *out)
-{
-    const struct snapshot_info *newest = snapshots_newest(data);
-
-    if (newest == NULL) {
-        return MQ_ENOTFOUND;
-    }
-    out->index = newest->index;
-    out->term = newest->term;
-    out->bytes = newest->bytes;
-    (void)snprintf(out->path, sizeof(out->path), "%s", newest->path);
-    return 0;
-}
-
-static bool acquire_file(void *data, uint64_t index)
-{
-    return snapshots_acquire(data, index);
-}
-
-static void release_file(void *data, uint64_t index)
-{
-    snapshots_release(data, index);
-}
-
-void catchup_serve(struct snapshots *snapshots, const struct rlog_disk *disk, struct serve_snapshots *out)
-{
-    *out = (struct serve_snapshots){disk, newest_file, acquire_file, release_file, snapshots};
 }

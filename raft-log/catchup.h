@@ -1,10 +1,15 @@
 /* How a member that lacks what the group has gets it back. Owned by the loop's thread.
  *
  * Far behind or empty:
- *   leader: CORE_INSTALL -> catchup_need -> a snapshot is pulled (snapshot_pull.h), or one that is here already is
- * new enough -> it becomes this node's newest -> ops.install: log and state begin with it -> this node acknowledges
- * new entries From then on, and after every start, as long as the log begins later than the group's: older entries
- * are put before it (backfill.h) -> done
+ *   leader: CORE_INSTALL -> catchup_need -> a snapshot is pulled (snapshot_pull.h), unless one is here that is new
+ *   enough -> it becomes this node's newest -> ops.install: log and state begin with it -> new entries are
+ * acknowledged
+ *
+ * From then on, and after every start, as long as the log begins later than the group's:
+ *   older entries are put before it (backfill.h) -> done
+ *
+ * That a log begins late because of a snapshot, and not because the group dropped older entries, is remembered by a
+ * file without content, <dir>/backfill: made before the log is reset, removed when nothing is missing.
  *
  * A member that lacks entries stands for no election, so that those who can serve everything lead, unless no leader
  * has been known for CATCHUP_LEADERLESS_ELECTIONS election time-outs: perhaps nobody else can. Progress is one line
@@ -21,8 +26,8 @@
 
 struct catchup_ops {
     /* Puts a snapshot of this node's shelf in the place of log and state, because @leader asked for that in @term.
-     * Returns 0; MQ_EAGAIN (another term by now: that one's leader will ask again) or another code of core_install.
-     */
+     * Returns 0; MQ_EAGAIN (another term by now: that one's leader will ask again) or another code of
+     * driver_install. */
     int (*install)(void *data, uint32_t leader, uint64_t term, const struct snapshot_info *info);
     /* Whether this node is to stand for elections. */
     void (*passive)(void *data, bool passive);
@@ -38,6 +43,7 @@ struct catchup_options {
     struct commitlog *log;
     struct snapshots *snapshots; /* NULL: the owner has no state, and the group no snapshots */
     const struct rlog_disk *disk;
+    const char *dir;      /* the member's directory */
     struct rlog_fsm *fsm; /* borrowed, like all above */
     uint64_t backfill_bytes_per_s;
     uint32_t election_ms;
@@ -53,6 +59,8 @@ struct catchup {
     uint32_t leader; /* who asked for a snapshot, in which term, and from where on one is of use */
     uint64_t term, index_min;
     struct snapshot_info *pulled; /* owned; index 0: none. Is here, but this node takes one of its own right now */
+    char *marker;                 /* owned: the path of <dir>/backfill */
+    bool lacks;                   /* it is there */
     bool passive;
     uint64_t line_ms, line_done; /* of the last line about progress */
     uint64_t installed;          /* snapshots, since the start */
@@ -62,7 +70,7 @@ struct catchup {
     void *closed_data;
 };
 
-/* Returns 0 or MQ_ENOMEM. */
+/* Returns 0, MQ_ENOMEM, or -errno (the directory cannot be read). */
 int catchup_init(struct catchup *catchup, const struct catchup_options *options);
 /* After the peers are closed, and before log and snapshots are. @closed comes later on the loop. */
 void catchup_close(struct catchup *catchup, void (*closed)(void *data), void *data);
@@ -73,8 +81,5 @@ void catchup_start(struct catchup *catchup);
 void catchup_need(struct catchup *catchup, uint32_t leader, uint64_t term, uint64_t index_min);
 
 void catchup_status_get(const struct catchup *catchup, struct rlog_catchup_status *out);
-
-/* What this node has to give of its snapshots. @snapshots: borrowed as long as @out is used. */
-void catchup_serve(struct snapshots *snapshots, const struct rlog_disk *disk, struct serve_snapshots *out);
 
 #endif

@@ -591,6 +591,7 @@ int driver_start(struct driver *driver)
         rc = start_core(driver, &image);
     }
     if (rc == 0) {
+        driver->leader_ms = now_of(driver);
         arm(driver);
         o->env->soon(o->env); /* the owner hears of its role from a later turn */
     } else {
@@ -710,6 +711,7 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
 {
     struct origin from = {.entries = entries, .ref = ref};
     struct core_update update;
+    bool fetch;
     int rc;
 
     if (driver->core == NULL || driver->closing) {
@@ -729,6 +731,7 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
         from.first_index = message->append.prev_index + 1;
     }
     rc = core_receive(driver->core, now_of(driver), message, &update);
+    fetch = rc == 0 && update.fetch;
     if (rc == MQ_ECORRUPT) {
         die("a leader's log contradicts what is committed here", message->append.prev_index);
     }
@@ -740,7 +743,74 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
         driver->commit = message->append.commit;
     }
     settle(driver);
+    if (fetch && !driver->closing) {
+        driver->options.env->need_snapshot(driver->options.env, message->peer, message->term,
+                                           message->install.base_index);
+    }
     return 0;
+}
+
+/* Log and state begin with the snapshot now; the core waits for it. */
+static void replace_log(struct driver *driver, const struct rlog_base *base, void (*load)(void *data), void *data)
+{
+    struct core_update update;
+    int rc = commitlog_reset(driver->options.log, base);
+
+    if (rc != 0) {
+        die("the log cannot begin behind a snapshot that was checked", base->index);
+    }
+    driver->durable_index = 0; /* nothing of the former log is reported any more */
+    note_change(driver, base->change_index, base->change, base->change_bytes);
+    load(data);
+    driver->applied = base->index;
+    driver->applied_pos = base->end_pos;
+    rc = core_installed(driver->core, now_of(driver), &update);
+    MQ_ASSERT(rc == 0);
+    carry_out(driver, &update, &NO_ORIGIN);
+    driver->again = true;
+}
+
+int driver_install(struct driver *driver, uint32_t leader, uint64_t term, const struct rlog_base *base,
+                   void (*load)(void *data), void *data)
+{
+    struct core_base snapshot = {base->index, base->term, base->change_index, base->change, base->change_bytes};
+    struct core_update update;
+    bool install;
+    int rc;
+
+    MQ_ASSERT(driver->core != NULL && !driver->in_step && !driver->settling);
+    if (driver->closing) {
+        return MQ_ECLOSED;
+    }
+    if (base->term > core_term(driver->core)) {
+        return MQ_EAGAIN; /* a leader that knows of it will ask again */
+    }
+    rc = core_install(driver->core, now_of(driver), leader, term, &snapshot, &update);
+    if (rc == MQ_ECORRUPT) {
+        die("a snapshot contradicts what is committed here", base->index);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    install = update.install;
+    carry_out(driver, &update, &NO_ORIGIN);
+    if (install) {
+        MQ_ASSERT(base->index > driver->applied); /* I1 */
+        replace_log(driver, base, load, data);
+    }
+    settle(driver);
+    return 0;
+}
+
+void driver_set_passive(struct driver *driver, bool passive)
+{
+    core_set_passive(driver->core, passive);
+    arm(driver);
+}
+
+uint64_t driver_leaderless_ms(const struct driver *driver)
+{
+    return driver->role.leader != 0 ? 0 : now_of(driver) - driver->leader_ms;
 }
 
 void driver_durable(struct driver *driver, uint64_t index, uint64_t term)

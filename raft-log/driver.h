@@ -30,6 +30,9 @@ struct rlog_env {
     /* Entry @index was applied, a multiple of STATE_HASH_EVERY; also while replaying. May be NULL. Never calls the
      * driver. */
     void (*checkpoint)(struct rlog_env *env, uint64_t index);
+    /* @leader, in @term, says that what comes next is none of its entries any more: a snapshot that stands for at
+     * least @index is to be fetched, for driver_install. Said again while that is so. May call driver_install. */
+    void (*need_snapshot)(struct rlog_env *env, uint32_t leader, uint64_t term, uint64_t index);
 };
 
 struct driver_options {
@@ -80,6 +83,7 @@ struct driver {
     uint64_t leading_since_ms;
     uint64_t barrier_index; /* own-term barrier of this leadership; 0: none yet */
     uint64_t elections, leaderships;
+    uint64_t leader_ms; /* when a leader was known last */
 
     /* propose.c */
     struct rlog_proposal *proposals, **proposals_end; /* outstanding, ascending by index */
@@ -116,6 +120,18 @@ int driver_receive(struct driver *driver, struct core_message *message, const st
 void driver_durable(struct driver *driver, uint64_t index, uint64_t term);
 void driver_timeout(struct driver *driver);
 void driver_continue(struct driver *driver);
+
+/* A snapshot that ends behind @base is here as a whole, because @leader said in @term that it is needed. The log is
+ * reset behind @base; @load puts the snapshot into the owner's state, where it must not fail. If this node has all
+ * that already, nothing happens. Not from inside a call of the driver but need_snapshot. Blocking. Returns 0; or
+ * MQ_EAGAIN (another term by now), MQ_EBADMSG (no membership) or MQ_ECLOSED with nothing changed. */
+int driver_install(struct driver *driver, uint32_t leader, uint64_t term, const struct rlog_base *base,
+                   void (*load)(void *data), void *data);
+
+/* Stands for no election from now on, or does again. */
+void driver_set_passive(struct driver *driver, bool passive);
+/* For how long no leader has been known. */
+uint64_t driver_leaderless_ms(const struct driver *driver);
 
 /* Appends an entry of this leader and gives it to the core. @blob: taken on success. Returns 0, MQ_ETOOBIG or
  * MQ_ENOMEM. */

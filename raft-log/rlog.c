@@ -101,6 +101,15 @@ static void env_members(struct rlog_env *env)
     rlog_state_members(log);
 }
 
+static void env_need_snapshot(struct rlog_env *env, uint32_t leader, uint64_t term, uint64_t index)
+{
+    struct rlog *log = container_of(env, struct rlog, env);
+
+    if (!log->closing) {
+        catchup_need(&log->catchup, leader, term, index);
+    }
+}
+
 static uint32_t random_seed(void)
 {
     uint32_t seed;
@@ -331,8 +340,16 @@ static void init_driver(struct rlog *log)
         .inflight_bytes_max = log->options.inflight_bytes_max,
     };
 
-    log->env = (struct rlog_env){env_now_ms, env_wall_ms, env_wake_at,          env_soon,
-                                 env_send,   env_members, rlog_state_checkpoint};
+    log->env = (struct rlog_env){
+        .now_ms = env_now_ms,
+        .wall_ms = env_wall_ms,
+        .wake_at = env_wake_at,
+        .soon = env_soon,
+        .send = env_send,
+        .members = env_members,
+        .checkpoint = rlog_state_checkpoint,
+        .need_snapshot = env_need_snapshot,
+    };
     driver_init(&log->driver, &options);
 }
 
@@ -503,6 +520,7 @@ void rlog_take_part(struct rlog *log)
     members_start(&log->changes);
     rlog_state_members(log);
     rlog_state_start(log);
+    catchup_start(&log->catchup);
 }
 
 int rlog_start(struct rlog *log, struct mq_buf *problem)
@@ -534,6 +552,11 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
     rc = peers_start(log->peers, problem);
     if (rc != 0) {
         return rc; /* rlog_close frees the peers */
+    }
+    rc = rlog_catchup_open(log);
+    if (rc != 0) {
+        mq_buf_printf(problem, "%s: %s", log->options.dir, mq_strerror(rc));
+        return rc;
     }
     log->started = true;
     if (log->founding.state == FOUNDING_DONE) {
@@ -592,12 +615,23 @@ static void on_state_closed(void *data)
     commit_mark_close(&log->mark, on_mark_closed, log);
 }
 
-/* Nobody holds or sends entries any more. */
-static void on_peers_closed(void *data)
+static void on_catchup_closed(void *data)
 {
     struct rlog *log = data;
 
     rlog_state_close(log, on_state_closed, log);
+}
+
+/* Nobody holds, sends or brings entries any more. */
+static void on_peers_closed(void *data)
+{
+    struct rlog *log = data;
+
+    if (log->catchup_open) {
+        catchup_close(&log->catchup, on_catchup_closed, log);
+    } else {
+        on_catchup_closed(log);
+    }
 }
 
 static void on_close_turn(uv_check_t *check)
@@ -713,6 +747,9 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .change_running = members_running(&log->changes),
     };
     commitlog_space(log->commitlog, &out->space);
+    if (log->catchup_open) {
+        catchup_status_get(&log->catchup, &out->catchup);
+    }
     if (log->peers == NULL) {
         return;
     }

@@ -2,6 +2,7 @@
 #ifndef RLOG_RLOG_H
 #define RLOG_RLOG_H
 
+#include "raft-log/catchup.h"
 #include "raft-log/driver.h"
 #include "raft-log/founding.h"
 #include "raft-log/log/blob.h"
@@ -30,6 +31,8 @@ struct rlog {
     struct members changes;
     struct rlog_state state;
     struct peers *peers; /* NULL until rlog_start */
+    struct catchup catchup;
+    bool catchup_open;
     struct rlog_env env;
     /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it
      * does not wait): after a stall, what has arrived meanwhile counts before the clock does. */
@@ -43,6 +46,9 @@ struct rlog {
     void (*closed)(void *data);
     void *closed_data;
 };
+
+/* rlog_catchup.c: with the peers, before this node takes part. Returns 0, MQ_ENOMEM or -errno. */
+int rlog_catchup_open(struct rlog *log);
 
 /* Entry 1 is on disk, or a leader is to bring it: the core starts. */
 void rlog_take_part(struct rlog *log);

@@ -54,6 +54,9 @@ static void tell(struct driver *driver, const struct rlog_role *role)
     if (role->kind == driver->role.kind && role->term == driver->role.term && role->leader == driver->role.leader) {
         return;
     }
+    if (driver->role.leader != 0 && role->leader == 0) {
+        driver->leader_ms = driver->options.env->now_ms(driver->options.env);
+    }
     driver->role = *role;
     if (role->kind == RLOG_WRITABLE) {
         mq_log_info("role", "writable term=%" PRIu64 " index=%" PRIu64 " ready_ms=%" PRIu64, role->term,

@@ -195,11 +195,6 @@ static void take_in(struct commitlog_put *put)
 
         entry_index_prepend(front->index, p.pos, p.term, p.change);
     }
-    if (put->before.base.change_bytes == 0) { /* the membership that we know holds, and its entry is held */
-        put->before.base.change_index = front->base.base.change_index;
-        put->before.base.change_bytes = front->base.base.change_bytes;
-        put->before.base.change = front->base.base.change;
-    }
     base_keep(&front->base, &put->before.base);
 }
 
@@ -257,6 +252,19 @@ static bool has_dropped(const struct front *front)
     return false;
 }
 
+/* Where no membership is given, the one that we know holds: its entry is among those that are held. */
+static void keep_before(struct commitlog_put *put, const struct rlog_base *before, const struct rlog_base *base)
+{
+    struct rlog_base with = *before;
+
+    if (with.change_bytes == 0) {
+        with.change_index = base->change_index;
+        with.change = base->change;
+        with.change_bytes = base->change_bytes;
+    }
+    base_keep(&put->before, &with);
+}
+
 int put_start(struct front *front, struct commitlog_put *put, const uint8_t *bytes, uint32_t n, struct net_ref *ref,
               const struct rlog_base *before, commitlog_put_cb cb)
 {
@@ -292,7 +300,7 @@ int put_start(struct front *front, struct commitlog_put *put, const uint8_t *byt
     put->n = n;
     put->ref = net_ref_acquire(ref);
     put->end = *base;
-    base_keep(&put->before, before);
+    keep_before(put, before, base);
     put->made = NULL;
     put->room = handover_lowest(front->h);
     put->room += put->room != 0 ? SEGMENTS_SLACK : 0;

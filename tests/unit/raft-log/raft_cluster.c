@@ -53,12 +53,136 @@ static void on_room(struct rlog_fsm *fsm)
     node->rooms++;
 }
 
-static uint32_t on_sections(struct rlog_fsm *fsm, struct rlog_section *out)
+/* ---- the numbers as state ---- */
+
+#define ROWS_AT_ONCE 512u
+
+static uint64_t sum_of(const uint64_t *numbers, size_t n)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += numbers[i] * (2 * i + 1);
+    }
+    return sum;
+}
+
+static uint32_t state_sections(struct rlog_fsm *fsm, struct rlog_section *out)
 {
     const struct cluster_node *node = fsm->data;
 
-    *out = (struct rlog_section){1, 1, 1, node->n_applied + node->skew, "numbers"};
+    out[0] = (struct rlog_section){
+        .id = 1, .version = 1, .hash = sum_of(node->applied, node->n_applied) + node->skew, .name = "numbers"};
     return 1;
+}
+
+static void snapshot_begin(struct rlog_fsm *fsm, struct rlog_sink *sink)
+{
+    struct cluster_node *node = fsm->data;
+
+    node->sink = sink;
+    node->to_put = node->n_applied;
+    node->put = 0;
+}
+
+static int snapshot_more(struct rlog_fsm *fsm)
+{
+    struct cluster_node *node = fsm->data;
+    size_t n = node->to_put - node->put < ROWS_AT_ONCE ? node->to_put - node->put : ROWS_AT_ONCE;
+
+    if (n > 0) {
+        assert_int_equal(rlog_sink_put(node->sink, 1, node->applied + node->put, n * sizeof(node->applied[0])), 0);
+    }
+    node->put += n;
+    return node->put < node->to_put;
+}
+
+static void snapshot_end(struct rlog_fsm *fsm, int status)
+{
+    struct cluster_node *node = fsm->data;
+
+    node->sink = NULL;
+    node->snapshots += status == 0;
+}
+
+static int restore_begin(struct rlog_fsm *fsm, const struct rlog_entry *entry, uint32_t crc,
+                         const struct rlog_section *sections, uint32_t n, struct mq_buf *problem)
+{
+    struct cluster_node *node = fsm->data;
+
+    (void)crc;
+    (void)problem;
+    assert_int_equal(n, 1);
+    assert_int_equal(sections[0].id, 1);
+    node->n_applied = 0;
+    node->held_from = entry->index + 1;
+    return 0;
+}
+
+static int restore_rows(struct rlog_fsm *fsm, uint16_t section, const uint8_t *rows, size_t n, struct mq_buf *problem)
+{
+    struct cluster_node *node = fsm->data;
+
+    (void)section;
+    (void)problem;
+    for (size_t i = 0; i < n; i += sizeof(uint64_t)) {
+        uint64_t number;
+
+        memcpy(&number, rows + i, sizeof(number));
+        push(&node->applied, &node->n_applied, &node->applied_cap, number);
+    }
+    return 0;
+}
+
+static int restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
+{
+    (void)fsm;
+    (void)problem;
+    return 0;
+}
+
+static void apply_before(struct rlog_fsm *fsm, const struct rlog_entry *entry)
+{
+    struct cluster_node *node = fsm->data;
+
+    assert_int_equal(entry->index, node->held_from - 1);
+    node->held_from--;
+}
+
+static uint64_t held_from(struct rlog_fsm *fsm)
+{
+    return ((const struct cluster_node *)fsm->data)->held_from;
+}
+
+static struct rlog_fsm fsm_of(struct cluster_node *node)
+{
+    struct rlog_fsm fsm = {
+        .data = node, .apply = on_apply, .role = on_role, .room = on_room, .sections = state_sections};
+
+    if (node->cluster->with_state) {
+        fsm.snapshot_begin = snapshot_begin;
+        fsm.snapshot_more = snapshot_more;
+        fsm.snapshot_end = snapshot_end;
+        fsm.restore_begin = restore_begin;
+        fsm.restore_rows = restore_rows;
+        fsm.restore_end = restore_end;
+        fsm.apply_before = apply_before;
+        fsm.held_from = held_from;
+    }
+    return fsm;
+}
+
+static bool has_snapshots(struct cluster *c, uint64_t arg)
+{
+    return c->nodes[arg >> 32].snapshots >= (uint32_t)arg;
+}
+
+void cluster_snapshot(struct cluster *c, uint32_t i)
+{
+    uint64_t want = c->nodes[i].snapshots + 1;
+
+    assert_int_equal(rlog_snapshot(c->nodes[i].log), 0);
+    cluster_run_until(c, has_snapshots, (uint64_t)i << 32 | want);
 }
 
 void cluster_init(struct cluster *c, uint32_t n)
@@ -114,12 +238,13 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         .inflight_entries_max = c->inflight_entries_max,
         .flush_ms = c->flush_ms,
         .disk = c->disk,
+        .backfill_bytes_per_s = c->backfill_bytes_per_s,
     };
     int rc;
 
     assert_null(node->log);
-    node->fsm =
-        (struct rlog_fsm){.data = node, .apply = on_apply, .role = on_role, .room = on_room, .sections = on_sections};
+    node->fsm = fsm_of(node);
+    node->held_from = 1;
     node->n_applied = 0;
     node->role = (struct rlog_role){0};
     rc = rlog_open(&c->loop, &options, &node->fsm, &node->log, problem);
@@ -344,13 +469,30 @@ static int compare_numbers(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* All bytes of the log, segment behind segment. */
-static void read_log(struct cluster *c, const struct cluster_node *node, struct mq_buf *out)
+/* Where the last of the logs begins. */
+static uint64_t last_start(struct cluster *c)
 {
+    uint64_t last = 0;
+
+    for (uint32_t i = 0; i < c->n; i++) {
+        struct rlog_status status = {0};
+
+        if (c->nodes[i].log != NULL) {
+            rlog_status_get(c->nodes[i].log, &status);
+        }
+        last = status.start_pos > last ? status.start_pos : last;
+    }
+    return last;
+}
+
+/* All bytes of the log from position @from on, segment behind segment. */
+static void read_log(struct cluster *c, const struct cluster_node *node, uint64_t from, struct mq_buf *out)
+{
+    uint64_t first = from - from % c->segment_bytes;
     struct rlog_status status;
 
     rlog_status_get(node->log, &status);
-    for (uint64_t pos = 0; pos < status.end_pos; pos += c->segment_bytes) {
+    for (uint64_t pos = first; pos < status.end_pos; pos += c->segment_bytes) {
         char path[256];
         size_t at = out->len;
 
@@ -358,8 +500,9 @@ static void read_log(struct cluster *c, const struct cluster_node *node, struct 
         assert_int_equal(mq_file_read(path, c->segment_bytes, out), 0);
         assert_int_equal(out->len - at, c->segment_bytes);
     }
-    assert_true(out->len >= status.end_pos);
-    out->len = status.end_pos;
+    assert_true(out->len >= status.end_pos - first);
+    out->len = status.end_pos - first;
+    mq_buf_consume(out, from - first);
 }
 
 static void check_acknowledged(struct cluster *c, const struct cluster_node *node)
@@ -382,8 +525,10 @@ void cluster_check(struct cluster *c)
 {
     const struct cluster_node *first = NULL;
     struct mq_buf first_log = {0};
+    uint64_t from;
 
     cluster_await_level(c);
+    from = last_start(c);
     for (uint32_t i = 0; i < c->n; i++) {
         const struct cluster_node *node = &c->nodes[i];
         struct mq_buf log = {0};
@@ -392,7 +537,7 @@ void cluster_check(struct cluster *c)
             continue;
         }
         check_acknowledged(c, node);
-        read_log(c, node, &log);
+        read_log(c, node, from, &log);
         if (first == NULL) {
             first = node;
             first_log = log;

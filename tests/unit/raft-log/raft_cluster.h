@@ -21,6 +21,10 @@ struct cluster_node {
     struct rlog_role role;
     uint64_t *applied; /* numbers, in order */
     size_t n_applied, applied_cap;
+    struct rlog_sink *sink; /* of a snapshot that is being taken */
+    size_t to_put, put;     /* numbers that it holds, and those that were put */
+    uint64_t held_from;     /* entries from here on were applied, or told of as older ones */
+    uint64_t snapshots;     /* that were taken */
     uint64_t rooms;
     uint64_t skew; /* added to the hash of its state: a member that has gone wrong */
 };
@@ -45,6 +49,8 @@ struct cluster {
     uint32_t flush_ms;
     const struct rlog_disk *disk; /* NULL: the system's */
     uint64_t segment_bytes;
+    uint64_t backfill_bytes_per_s;
+    bool with_state;        /* their numbers are state: snapshots can be taken of them */
     uint64_t *acknowledged; /* numbers */
     size_t n_acknowledged, acknowledged_cap;
     uint64_t unsure;  /* proposals that ended so */
@@ -71,10 +77,12 @@ struct cluster_node *cluster_await_writable(struct cluster *c);
 int cluster_propose(struct cluster_node *node, uint64_t number, uint32_t bytes);
 /* Proposes from..to-1 at whoever is writable, as fast as it goes, and waits until all have an end. */
 void cluster_propose_all(struct cluster *c, uint64_t from, uint64_t to, uint32_t bytes);
+/* Node @i takes a snapshot now, and it is good. */
+void cluster_snapshot(struct cluster *c, uint32_t i);
 /* Waits until all running nodes have applied the same log. */
 void cluster_await_level(struct cluster *c);
-/* Every acknowledged number was applied by all running nodes, all in the same order; their logs are the same bytes.
- */
+/* Every acknowledged number was applied by all running nodes, all in the same order; their logs are the same bytes
+ * from where the last one of them begins. */
 void cluster_check(struct cluster *c);
 
 #endif

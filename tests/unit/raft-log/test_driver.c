@@ -28,6 +28,10 @@ struct world {
     uint64_t now_ms;
     uint64_t wake_ms;
     unsigned soons;
+    unsigned needs; /* how often a snapshot was asked for, and how the last time */
+    uint32_t need_leader;
+    uint64_t need_term, need_index;
+    unsigned loads;
     struct core_message sent[SENT_MAX];
     uint64_t meta_term_at_send; /* what was durable when the last message went out */
     unsigned n_sent;
@@ -92,6 +96,16 @@ static void env_send(struct rlog_env *env, const struct core_message *message)
 static void env_members(struct rlog_env *env)
 {
     (void)env;
+}
+
+static void env_need_snapshot(struct rlog_env *env, uint32_t leader, uint64_t term, uint64_t index)
+{
+    struct world *w = world_of(env);
+
+    w->needs++;
+    w->need_leader = leader;
+    w->need_term = term;
+    w->need_index = index;
 }
 
 static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
@@ -178,7 +192,15 @@ static void world_init(struct world *w, uint32_t n_members)
     assert_int_equal(commitlog_open(&w->loop, &log_options, &w->log.commitlog, &problem), 0);
     blob_pool_init(&w->log.blobs);
     w->now_ms = 1000;
-    w->env = (struct rlog_env){env_now, env_wall, env_wake_at, env_soon, env_send, env_members};
+    w->env = (struct rlog_env){
+        .now_ms = env_now,
+        .wall_ms = env_wall,
+        .wake_at = env_wake_at,
+        .soon = env_soon,
+        .send = env_send,
+        .members = env_members,
+        .need_snapshot = env_need_snapshot,
+    };
     w->fsm = (struct rlog_fsm){w, on_apply, on_role, on_room};
     options = (struct driver_options){&w->env, w->log.commitlog, &w->log.meta, &w->log.blobs, &w->fsm, 1, 7, 300, 50,
                                       4,       1u << 20};
@@ -676,6 +698,154 @@ static void room_is_told_when_the_others_make_it(void **state)
     world_fini(&w);
 }
 
+/* ---- snapshots ---- */
+
+static struct mq_buf membership_bytes(uint32_t n_members)
+{
+    struct mq_buf bytes = {0};
+    struct membership m;
+
+    assert_int_equal(membership_init(&m, "g"), 0);
+    for (uint32_t i = 1; i <= n_members; i++) {
+        assert_int_equal(membership_add(&m, i, "a", i), 0);
+    }
+    assert_int_equal(membership_encode(&m, &bytes), 0);
+    return bytes;
+}
+
+/* What a snapshot of node 2's at @index would say. */
+static struct rlog_base snapshot_at(uint64_t index, uint64_t term, const struct mq_buf *change)
+{
+    return (struct rlog_base){
+        .index = index,
+        .term = term,
+        .crc = 4711,
+        .end_pos = 8192,
+        .store_ms = 77,
+        .change_index = 1,
+        .change = change->base,
+        .change_bytes = (uint32_t)change->len,
+    };
+}
+
+static void on_load(void *data)
+{
+    struct world *w = data;
+
+    assert_int_equal(commitlog_first_index(w->log.commitlog), commitlog_last_index(w->log.commitlog) + 1);
+    w->loads++;
+}
+
+/* Node 2 leads in @term. */
+static void follow(struct world *w, uint64_t term)
+{
+    struct core_message m = {.type = CORE_APPEND, .peer = 2, .term = term};
+
+    m.append.prev_index = w->last;
+    m.append.prev_term = w->last_term;
+    assert_int_equal(driver_receive(&w->log.driver, &m, NULL, NULL), 0);
+}
+
+static int say_install(struct world *w, uint64_t term, uint64_t index)
+{
+    struct core_message m = {.type = CORE_INSTALL, .peer = 2, .term = term};
+
+    m.install.base_index = index;
+    m.install.base_term = 3;
+    return driver_receive(&w->log.driver, &m, NULL, NULL);
+}
+
+static void a_snapshot_takes_the_place_of_a_log_that_is_too_old(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct mq_buf change = membership_bytes(3);
+    struct rlog_base base = snapshot_at(50, 3, &change);
+    struct buffer *buffer;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    buffer = make_entries(&w, 3, 4, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 2, entries, 4, buffer), 0);
+    follow(&w, 4);
+    assert_int_equal(say_install(&w, 4, 40), 0);
+    assert_int_equal(w.needs, 1);
+    assert_int_equal(w.need_leader, 2);
+    assert_int_equal(w.need_term, 4);
+    assert_int_equal(w.need_index, 40);
+    assert_int_equal(driver_install(&w.log.driver, 2, 4, &base, on_load, &w), 0);
+    assert_int_equal(w.loads, 1);
+    assert_int_equal(w.log.driver.applied, 50);
+    assert_int_equal(w.log.driver.applied_pos, 8192);
+    assert_int_equal(w.log.driver.commit, 50);
+    assert_int_equal(commitlog_first_index(w.log.commitlog), 51);
+    settle_disk(&w); /* nothing of the former log is reported */
+
+    /* And new entries are acknowledged behind it. */
+    w.last = 50;
+    w.end_pos = 8192;
+    w.crc = 4711;
+    net_ref_release(&buffer->ref);
+    buffer = make_entries(&w, 4, 2, 100, entries);
+    w.n_applied = 0;
+    assert_int_equal(receive(&w, 4, 50, 3, 52, entries, 2, buffer), 0);
+    settle_disk(&w);
+    assert_int_equal(last_sent(&w)->type, CORE_APPEND_RESULT);
+    assert_int_equal(last_sent(&w)->append_result.rejected, 0);
+    assert_int_equal(last_sent(&w)->append_result.last_index, 52);
+    driver_continue(&w.log.driver);
+    assert_int_equal(w.n_applied, 2);
+    assert_int_equal(w.applied[1], 52);
+    net_ref_release(&buffer->ref);
+    mq_buf_free(&change);
+    world_fini(&w);
+}
+
+static void a_snapshot_that_does_not_fit_the_moment_changes_nothing(void **state)
+{
+    struct mq_buf change = membership_bytes(3);
+    struct rlog_base base = snapshot_at(50, 3, &change);
+    struct core_message newer = {.type = CORE_APPEND, .peer = 3, .term = 6};
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    newer.append.prev_index = newer.append.prev_term = 1;
+    follow(&w, 4);
+    assert_int_equal(say_install(&w, 4, 40), 0);
+    base.term = 5; /* of a leader that we have not heard of */
+    assert_int_equal(driver_install(&w.log.driver, 2, 4, &base, on_load, &w), MQ_EAGAIN);
+    base.term = 3;
+    base.change_bytes = 1;
+    assert_int_equal(driver_install(&w.log.driver, 2, 4, &base, on_load, &w), MQ_EBADMSG);
+    base.change_bytes = (uint32_t)change.len;
+    assert_int_equal(driver_receive(&w.log.driver, &newer, NULL, NULL), 0); /* meanwhile another one leads */
+    assert_int_equal(driver_install(&w.log.driver, 2, 4, &base, on_load, &w), MQ_EAGAIN);
+    assert_int_equal(w.loads, 0);
+    assert_int_equal(w.log.driver.applied, 1);
+    assert_int_equal(commitlog_first_index(w.log.commitlog), 1);
+    mq_buf_free(&change);
+    world_fini(&w);
+}
+
+static void a_passive_node_waits_for_others_to_stand(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    driver_set_passive(&w.log.driver, true);
+    for (unsigned i = 0; i < 20; i++) {
+        wake(&w);
+        assert_int_equal(w.n_sent, 0);
+    }
+    assert_true(driver_leaderless_ms(&w.log.driver) > 1000);
+    driver_set_passive(&w.log.driver, false);
+    wake(&w);
+    assert_int_equal(last_sent(&w)->type, CORE_VOTE);
+    world_fini(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -693,6 +863,9 @@ int main(void)
         cmocka_unit_test(what_is_in_flight_is_bounded),
         cmocka_unit_test(room_is_told_when_the_others_make_it),
         cmocka_unit_test(a_leader_whose_disk_hangs_makes_way_for_another),
+        cmocka_unit_test(a_snapshot_takes_the_place_of_a_log_that_is_too_old),
+        cmocka_unit_test(a_snapshot_that_does_not_fit_the_moment_changes_nothing),
+        cmocka_unit_test(a_passive_node_waits_for_others_to_stand),
     };
 
     mq_log_set_level(MQ_LOG_WARN);

@@ -1,0 +1,202 @@
+/* Members that fell behind what the others still have, in one process over loopback sockets. */
+#include "raft-log/rlog.h"
+#include "raft_cluster.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/err.h"
+#include "remoting/base/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define BYTES 20000u /* of an entry */
+#define MORE 700u    /* entries that reach into the fourth segment */
+
+static struct rlog_status status_of(struct cluster *c, uint32_t i)
+{
+    struct rlog_status status;
+
+    rlog_status_get(c->nodes[i].log, &status);
+    return status;
+}
+
+static uint32_t a_follower(struct cluster *c)
+{
+    const struct cluster_node *leader = cluster_await_writable(c);
+
+    return leader == &c->nodes[0] ? 1 : 0;
+}
+
+/* The others drop what lies below @pos; two snapshots stand for it. */
+static void drop_below(struct cluster *c, uint32_t behind, uint64_t pos)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (i != behind) {
+            cluster_snapshot(c, i);
+        }
+    }
+    cluster_propose_all(c, 100000, 100010, BYTES);
+    cluster_await_level(c);
+    for (uint32_t i = 0; i < c->n; i++) {
+        if (i != behind) {
+            cluster_snapshot(c, i);
+            rlog_trim(c->nodes[i].log, pos);
+            assert_true(status_of(c, i).start_pos > 0);
+            assert_true(status_of(c, i).start_pos <= pos);
+        }
+    }
+}
+
+/* Three members; the one that is returned is down, and what comes next for it is nowhere any more. */
+static uint32_t leave_one_behind(struct cluster *c)
+{
+    uint32_t behind;
+
+    cluster_init(c, 3);
+    c->with_state = true;
+    cluster_start_all(c);
+    cluster_await_writable(c);
+    cluster_propose_all(c, 1, 50, BYTES);
+    cluster_await_level(c);
+    behind = a_follower(c);
+    cluster_stop(c, behind);
+    cluster_propose_all(c, 1000, 1000 + MORE, BYTES);
+    cluster_await_level(c);
+    drop_below(c, behind, CLUSTER_SEGMENT_BYTES);
+    return behind;
+}
+
+static bool lacks_nothing(struct cluster *c, uint64_t i)
+{
+    struct rlog_status s = status_of(c, (uint32_t)i);
+
+    return s.role.leader != 0 && s.catchup.snapshots_installed > 0 && s.catchup.phase == RLOG_CATCHUP_NONE &&
+           !s.catchup.passive;
+}
+
+static bool is_filling(struct cluster *c, uint64_t i)
+{
+    struct rlog_status s = status_of(c, (uint32_t)i);
+
+    return s.catchup.phase == RLOG_CATCHUP_BACKFILL && s.catchup.bytes_done > 0;
+}
+
+static bool is_level_with_others(struct cluster *c, uint64_t i)
+{
+    return status_of(c, (uint32_t)i).applied_index == status_of(c, ((uint32_t)i + 1) % c->n).applied_index;
+}
+
+static bool has_marker(const struct cluster *c, uint32_t i)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof(path), "%s/backfill", c->nodes[i].dir);
+    return access(path, F_OK) == 0;
+}
+
+static void a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest(void **state)
+{
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+
+    (void)state;
+    cluster_start(&c, i);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES); /* its owner knows where the group's log begins */
+    cluster_run_until(&c, lacks_nothing, i);
+    assert_false(has_marker(&c, i));
+    assert_int_equal(status_of(&c, i).catchup.bytes_left, 0);
+    assert_true(status_of(&c, i).start_pos <= status_of(&c, (i + 1) % 3).start_pos);
+    cluster_propose_all(&c, 5000, 5100, BYTES);
+    cluster_check(&c);
+
+    /* It can lead, and starts from what it has. */
+    cluster_stop(&c, i);
+    cluster_start(&c, i);
+    cluster_run_until(&c, is_level_with_others, i);
+    assert_int_equal(status_of(&c, i).catchup.phase, RLOG_CATCHUP_NONE);
+    cluster_propose_all(&c, 6000, 6010, BYTES);
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
+static void new_entries_come_while_old_ones_are_missing(void **state)
+{
+    struct rlog_status s;
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+
+    (void)state;
+    c.backfill_bytes_per_s = 1u << 20; /* this takes seconds */
+    cluster_start(&c, i);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    cluster_run_until(&c, is_filling, i);
+    cluster_propose_all(&c, 5000, 5020, BYTES);
+    cluster_run_until(&c, is_level_with_others, i);
+    s = status_of(&c, i);
+    assert_int_equal(s.catchup.phase, RLOG_CATCHUP_BACKFILL);
+    assert_true(s.catchup.passive);
+    assert_true(s.catchup.bytes_left > 0);
+    assert_int_equal(s.catchup.limit_bytes_per_s, 1u << 20);
+    assert_true(s.start_pos > CLUSTER_SEGMENT_BYTES);
+    assert_true(has_marker(&c, i));
+
+    /* A restart goes on with it. */
+    cluster_stop(&c, i);
+    c.backfill_bytes_per_s = 0;
+    cluster_start(&c, i);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    assert_int_equal(status_of(&c, i).catchup.phase, RLOG_CATCHUP_BACKFILL);
+    while (status_of(&c, i).catchup.phase != RLOG_CATCHUP_NONE) {
+        cluster_run_ms(&c, 20);
+    }
+    assert_false(has_marker(&c, i));
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
+static bool leads_alone(struct cluster *c, uint64_t i)
+{
+    return c->nodes[i].role.kind == RLOG_WRITABLE;
+}
+
+static void one_that_lacks_entries_leads_when_nobody_else_can(void **state)
+{
+    uint32_t other, leader;
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+
+    (void)state;
+    c.backfill_bytes_per_s = 1;
+    cluster_start(&c, i);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    cluster_run_until(&c, is_level_with_others, i);
+    leader = cluster_await_writable(&c) == &c.nodes[(i + 1) % 3] ? (i + 1) % 3 : (i + 2) % 3;
+    other = 3 - i - leader;
+    cluster_stop(&c, other);
+    cluster_propose_all(&c, 5000, 5010, 1000); /* the third one does not have these */
+    cluster_run_until(&c, is_level_with_others, i == (other + 2) % 3 ? leader : i);
+    cluster_stop(&c, leader);
+    cluster_start(&c, other);
+    cluster_run_until(&c, leads_alone, i);
+    cluster_propose_all(&c, 7000, 7010, 1000);
+    cluster_start(&c, leader);
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest),
+        cmocka_unit_test(new_entries_come_while_old_ones_are_missing),
+        cmocka_unit_test(one_that_lacks_entries_leads_when_nobody_else_can),
+    };
+
+    mq_log_set_level(MQ_LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
