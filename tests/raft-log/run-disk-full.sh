@@ -85,9 +85,12 @@ elections_go_on() {
     [ $elect_status -eq 0 ] && all_alive
 }
 
+# It is elected; it serves only when its first entry has room on a majority of the disks.
 another_leads() {
     for another_i in $GROUP_NODES; do
-        [ "$another_i" = "$1" ] || { node_leads full "$another_i" && return 0; }
+        [ "$another_i" = "$1" ] || case $(node_value full "$another_i" role) in
+        leader | leading) return 0 ;;
+        esac
     done
     return 1
 }
