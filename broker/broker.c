@@ -321,7 +321,8 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         .election_ms = (uint32_t)config->election_ms,
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .inflight_entries_max = 256,
-        .inflight_bytes_max = 64u << 20,
+        .inflight_bytes_max = (uint64_t)config->inflight_bytes_max,
+        .unsynced_bytes_max = (uint64_t)config->unsynced_bytes_max,
         .snapshot_bytes = (uint64_t)config->snapshot_bytes,
         .snapshot_ms = (uint64_t)config->snapshot_s * 1000,
         .flush_ms = config->flush != 0 ? (uint32_t)config->flush_ms : 0,
@@ -374,6 +375,9 @@ static int open_flows(struct broker *broker)
     struct context *ctx = &broker->ctx;
     int rc = sequencer_new(broker->loop, &broker->store, &ctx->sequencer);
 
+    if (rc == 0) {
+        sequencer_set_waiting_max(ctx->sequencer, (uint64_t)broker->config.waiting_bytes_max);
+    }
     if (rc == 0) {
         rc = producer_table_new(&ctx->producers);
     }

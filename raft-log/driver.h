@@ -46,6 +46,7 @@ struct driver_options {
     uint32_t election_ms, heartbeat_ms;
     uint32_t inflight_entries_max;
     uint64_t inflight_bytes_max;
+    uint64_t unsynced_bytes_max;
 };
 
 struct driver {

@@ -10,10 +10,30 @@ int rlog_blob_new(struct rlog *log, uint32_t payload_cap, struct rlog_blob **out
     return blob_pool_take(&log->blobs, log, payload_cap, out);
 }
 
+static struct rlog_bound reached(const struct driver *driver)
+{
+    const struct rlog_bound bounds[] = {
+        {"entries in flight", driver->inflight_entries, driver->options.inflight_entries_max},
+        {"bytes in flight", driver->inflight_bytes, driver->options.inflight_bytes_max},
+        {"unsynced bytes", commitlog_unsynced_bytes(driver->options.log), driver->options.unsynced_bytes_max},
+    };
+
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+        if (bounds[i].used >= bounds[i].max) {
+            return bounds[i];
+        }
+    }
+    return (struct rlog_bound){.what = NULL};
+}
+
 static bool has_room(const struct driver *driver)
 {
-    return driver->inflight_entries < driver->options.inflight_entries_max &&
-           driver->inflight_bytes < driver->options.inflight_bytes_max;
+    return reached(driver).what == NULL;
+}
+
+void rlog_bound_get(const struct rlog *log, struct rlog_bound *out)
+{
+    *out = reached(&log->driver);
 }
 
 int rlog_can_propose(const struct rlog *log)

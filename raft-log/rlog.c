@@ -272,6 +272,7 @@ static void set_defaults(struct rlog_options *o)
     o->heartbeat_ms = o->heartbeat_ms != 0 ? o->heartbeat_ms : 50;
     o->inflight_entries_max = o->inflight_entries_max != 0 ? o->inflight_entries_max : CORE_INFLIGHT_ENTRIES_MAX;
     o->inflight_bytes_max = o->inflight_bytes_max != 0 ? o->inflight_bytes_max : 64u << 20;
+    o->unsynced_bytes_max = o->unsynced_bytes_max != 0 ? o->unsynced_bytes_max : 64u << 20;
     o->disk = o->disk != NULL ? o->disk : &rlog_disk_real;
 }
 
@@ -338,6 +339,7 @@ static void init_driver(struct rlog *log)
         .heartbeat_ms = log->options.heartbeat_ms,
         .inflight_entries_max = log->options.inflight_entries_max,
         .inflight_bytes_max = log->options.inflight_bytes_max,
+        .unsynced_bytes_max = log->options.unsynced_bytes_max,
     };
 
     log->env = (struct rlog_env){

@@ -5,6 +5,7 @@
 #include "remoting/base/err.h"
 #include "remoting/protocol/headers.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #define REMARK_BYTES_MAX 512
@@ -143,6 +144,20 @@ void reply_full(const struct reply_to *to, const struct rlog_space *space)
         reply_error(to, RESP_SERVICE_NOT_AVAILABLE,
                     "the disk that holds %s has no room for the next segment of the log; nothing was stored",
                     space->path);
+    }
+}
+
+void reply_busy(const struct reply_to *to, uint64_t waiting, uint64_t waiting_max, const struct rlog_bound *bound)
+{
+    if (bound->what != NULL) {
+        reply_error(to, RESP_SYSTEM_BUSY,
+                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed, as the bound on %s is "
+                    "reached: %" PRIu64 " of %" PRIu64 "; nothing was stored",
+                    waiting, waiting_max, bound->what, bound->used, bound->max);
+    } else {
+        reply_error(to, RESP_SYSTEM_BUSY,
+                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed; nothing was stored",
+                    waiting, waiting_max);
     }
 }
 

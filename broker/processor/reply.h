@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 
+struct rlog_bound;
 struct rlog_space;
 
 /* Where an answer goes. By value; who keeps one longer than a call holds a reference to the channel. */
@@ -62,5 +63,7 @@ void reply_full(const struct reply_to *to, const struct rlog_space *space);
 /* Our code as the answer to a request that could not be carried out: MQ_ENOTLEADER, MQ_EFULL 14, MQ_EBUSY 2,
  * MQ_EUNSURE 1 [UNKNOWN], MQ_ETOOBIG 13, others 1. The only place where our codes become the wire's. */
 void reply_failed(const struct reply_to *to, int rc);
+/* SYSTEM_BUSY: @waiting of at most @waiting_max bytes wait to be proposed, because of @bound (what may be NULL). */
+void reply_busy(const struct reply_to *to, uint64_t waiting, uint64_t waiting_max, const struct rlog_bound *bound);
 
 #endif

@@ -78,11 +78,20 @@ static void put_region(struct context *ctx, struct proto_writer *w)
 static void fail(struct context *ctx, const struct reply_to *to, int rc)
 {
     struct rlog_space space;
+    struct rlog_bound bound;
 
     ctx->stats.put_failed++;
     if (rc == MQ_EFULL) {
         rlog_space_get(ctx->store->log, &space);
         reply_full(to, &space);
+        return;
+    }
+    if (rc == MQ_EBUSY && ctx->store->log != NULL) {
+        uint64_t waiting, waiting_max;
+
+        sequencer_waiting_get(ctx->sequencer, &waiting, &waiting_max);
+        rlog_bound_get(ctx->store->log, &bound);
+        reply_busy(to, waiting, waiting_max, &bound);
         return;
     }
     reply_failed(to, rc);

@@ -22,7 +22,8 @@ struct sequencer {
     struct net_turn turn;
     struct draft *first, *last; /* not proposed yet, oldest first; only the last one takes more */
     uint64_t waiting_bytes;     /* in them */
-    uint32_t in_flight;         /* proposed, not answered */
+    uint64_t waiting_max;
+    uint32_t in_flight; /* proposed, not answered */
     bool writable;
     struct draft_pool pool;
     struct sequencer_stats stats;
@@ -39,6 +40,7 @@ int sequencer_new(struct net_loop *loop, struct store *store, struct sequencer *
         return MQ_ENOMEM;
     }
     seq->store = store;
+    seq->waiting_max = SEQUENCER_WAITING_BYTES_MAX;
     seq->turn.data = seq;
     store->loop = loop;
     net_turn_add(loop, &seq->turn, NET_PHASE_WORK, on_turn);
@@ -231,6 +233,17 @@ static int open_draft(struct sequencer *seq, uint32_t bytes)
     return 0;
 }
 
+void sequencer_set_waiting_max(struct sequencer *seq, uint64_t bytes)
+{
+    seq->waiting_max = bytes;
+}
+
+void sequencer_waiting_get(const struct sequencer *seq, uint64_t *bytes, uint64_t *max)
+{
+    *bytes = seq->waiting_bytes;
+    *max = seq->waiting_max;
+}
+
 int sequencer_reserve(struct sequencer *seq, uint32_t bytes, uint8_t **at)
 {
     struct draft *last = seq->last;
@@ -242,7 +255,7 @@ int sequencer_reserve(struct sequencer *seq, uint32_t bytes, uint8_t **at)
     if (bytes > RLOG_ENTRY_BYTES_MAX) {
         return MQ_ETOOBIG;
     }
-    if (seq->waiting_bytes + bytes > SEQUENCER_WAITING_BYTES_MAX) {
+    if (seq->waiting_bytes + bytes > seq->waiting_max) {
         seq->stats.busy++;
         return MQ_EBUSY;
     }

@@ -15,7 +15,7 @@
 #include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/net/channel.h"
 
-#define SEQUENCER_WAITING_BYTES_MAX (32u << 20)
+#define SEQUENCER_WAITING_BYTES_MAX (32u << 20) /* unless told otherwise */
 
 struct sequencer;
 
@@ -52,6 +52,10 @@ int sequencer_new(struct net_loop *loop, struct store *store, struct sequencer *
 /* What is gathered is answered with MQ_ENOTLEADER. All proposals must have been answered (rlog_close does it). Before
  * the log is closed sequencer_set_writable(false) must be called: drafts hold memory of the log. */
 void sequencer_free(struct sequencer *seq);
+
+/* How much may wait to be proposed, and how much does. */
+void sequencer_set_waiting_max(struct sequencer *seq, uint64_t bytes);
+void sequencer_waiting_get(const struct sequencer *seq, uint64_t *bytes, uint64_t *max);
 
 /* The role changed. @writable false: everything gathered is answered with MQ_ENOTLEADER; next offsets are reset. */
 void sequencer_set_writable(struct sequencer *seq, bool writable);

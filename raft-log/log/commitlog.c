@@ -447,6 +447,11 @@ uint64_t commitlog_synced_index(const struct commitlog *log)
     return synced < log->durable_index ? synced : log->durable_index;
 }
 
+uint64_t commitlog_unsynced_bytes(const struct commitlog *log)
+{
+    return log->end_pos - log->durable_pos;
+}
+
 uint64_t commitlog_end_pos(const struct commitlog *log)
 {
     return log->end_pos;

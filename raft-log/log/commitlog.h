@@ -74,6 +74,7 @@ uint64_t commitlog_durable_index(const struct commitlog *log);
 /* The last entry that is synced: below the durable one only where entries are flushed late. */
 uint64_t commitlog_synced_index(const struct commitlog *log);
 uint64_t commitlog_end_pos(const struct commitlog *log);
+uint64_t commitlog_unsynced_bytes(const struct commitlog *log); /* appended and not durable: held in memory */
 int64_t commitlog_last_store_ms(const struct commitlog *log);
 /* The highest index that the log itself proves committed (commit fields of its headers), at most last_index. */
 uint64_t commitlog_proven_commit(const struct commitlog *log);

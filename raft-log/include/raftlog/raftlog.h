@@ -40,6 +40,7 @@ struct rlog_options {
     uint32_t heartbeat_ms;  /* 50 */
     uint32_t inflight_entries_max; /* 256 */
     uint64_t inflight_bytes_max;   /* 64 MiB */
+    uint64_t unsynced_bytes_max;   /* appended and not on this node's disk; 64 MiB */
     const struct rlog_disk *disk;  /* borrowed; the file calls. NULL: the system's own */
     /* Bytes a second of older entries that a node which lacks them fetches. 0: as fast as it goes while there is
      * little else to write, 32 MiB otherwise. */
@@ -135,6 +136,13 @@ void rlog_space_get(const struct rlog *log, struct rlog_space *out);
 
 /* Whether a proposal would be taken now: 0, MQ_ENOTLEADER, MQ_EBUSY, or MQ_EFULL. */
 int rlog_can_propose(const struct rlog *log);
+
+/* Which bound on what is in flight holds proposals back, and by how much it is used. */
+struct rlog_bound {
+    const char *what; /* static: "entries in flight", "bytes in flight", "unsynced bytes"; NULL: none does */
+    uint64_t used, max;
+};
+void rlog_bound_get(const struct rlog *log, struct rlog_bound *out);
 
 /* True while this node's own disk is writing: a self-clocking gatherer waits for fsm.room. */
 bool rlog_writing(const struct rlog *log);

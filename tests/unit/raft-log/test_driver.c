@@ -203,7 +203,7 @@ static void world_init(struct world *w, uint32_t n_members)
     };
     w->fsm = (struct rlog_fsm){w, on_apply, on_role, on_room};
     options = (struct driver_options){&w->env, w->log.commitlog, &w->log.meta, &w->log.blobs, &w->fsm, 1, 7, 300, 50,
-                                      4,       1u << 20};
+                                      4,       1u << 20,         1u << 20};
     driver_init(&w->log.driver, &options);
     put_founding(w, n_members);
     settle_disk(w);

@@ -1,0 +1,130 @@
+/* Memory after much work: a group of three in this process takes a million entries, then hands its leadership round
+ * two thousand times. What the process holds must be the same as after the first hundred thousand, +- 10 %.
+ *
+ * Uses the group of the unit tests (raft_cluster.h), whose own lists are emptied after every batch. */
+#include "tests/unit/raft-log/raft_cluster.h"
+
+#include "raft-log/rlog.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/log.h"
+#include "remoting/base/stats.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WARM 100000u
+#define BATCH 10000u
+#define PAYLOAD 100u
+#define TRANSFER_MS 2000u
+
+static uint64_t n_entries = 1000000, n_transfers = 2000;
+static uint64_t number = 1;
+
+static uint64_t anon_bytes(void)
+{
+    uint64_t anon = 0, resident;
+
+    assert_int_equal(mq_process_memory(getpid(), &anon, &resident), 0);
+    return anon;
+}
+
+static void forget(struct cluster *c)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        c->nodes[i].n_applied = 0;
+    }
+    c->n_acknowledged = 0;
+}
+
+static void propose_until(struct cluster *c, uint64_t to)
+{
+    while (number < to) {
+        cluster_propose_all(c, number, number + BATCH, PAYLOAD);
+        cluster_await_level(c);
+        number += BATCH;
+        forget(c);
+    }
+}
+
+struct hand_over {
+    struct rlog_transfer transfer;
+    bool over;
+};
+
+static void on_over(struct rlog_transfer *transfer, int status)
+{
+    struct hand_over *h = transfer->data;
+
+    (void)status; /* who leads now is seen below */
+    h->over = true;
+}
+
+static void hand_over(struct cluster *c)
+{
+    struct cluster_node *leader = cluster_await_writable(c);
+    struct hand_over h = {.transfer.data = &h};
+    uint64_t until_ms = mq_clock_mono_ms() + 2 * TRANSFER_MS;
+
+    if (rlog_transfer(leader->log, 0, TRANSFER_MS, &h.transfer, on_over) != 0) {
+        cluster_run_ms(c, 5); /* nobody has answered this leader yet */
+        return;
+    }
+    while (!h.over && mq_clock_mono_ms() < until_ms) {
+        (void)uv_run(&c->loop.uv, UV_RUN_ONCE);
+    }
+    assert_true(h.over);
+}
+
+static bool same(const char *what, uint64_t before, uint64_t after)
+{
+    bool ok = after < before + before / 10 && after > before - before / 10;
+
+    printf("%s memory after %s: %.1f MiB, %.1f MiB after the first %u entries\n", ok ? "PASS" : "FAIL", what,
+           (double)after / 1048576, (double)before / 1048576, WARM);
+    return ok;
+}
+
+static void memory_stays_the_same(void **state)
+{
+    struct cluster c;
+    uint64_t before, elections = 0;
+    bool ok;
+
+    (void)state;
+    cluster_init(&c, 3);
+    cluster_start_all(&c);
+    (void)cluster_await_writable(&c);
+    propose_until(&c, WARM);
+    before = anon_bytes();
+    propose_until(&c, n_entries);
+    ok = same("a million entries", before, anon_bytes());
+    before = anon_bytes();
+    for (uint64_t i = 0; i < n_transfers; i++) {
+        hand_over(&c);
+    }
+    (void)cluster_await_writable(&c);
+    for (uint32_t i = 0; i < 3; i++) {
+        elections += c.nodes[i].log->driver.leaderships;
+    }
+    printf("     %" PRIu64 " leaderships\n", elections);
+    ok = same("that, and handing over leadership again and again", before, anon_bytes()) && ok;
+    cluster_fini(&c);
+    assert_true(ok);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_stays_the_same)};
+
+    mq_log_set_level(MQ_LOG_ERROR);
+    n_entries = argc > 1 ? strtoull(argv[1], NULL, 10) : n_entries;
+    n_transfers = argc > 2 ? strtoull(argv[2], NULL, 10) : n_transfers;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
