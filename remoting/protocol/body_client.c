@@ -261,7 +261,17 @@ void proto_heartbeat_free(struct proto_heartbeat *heartbeat)
 
 static int read_check_member(struct mq_json *json, struct mq_str key, void *out)
 {
-    return mq_str_eq(key, MQ_STR("subscriptionData")) ? read_sub(json, out) : mq_json_skip(json);
+    if (!mq_str_eq(key, MQ_STR("subscriptionData"))) {
+        return mq_json_skip(json);
+    }
+    switch (mq_json_next(json)) {
+    case MQ_JSON_OBJECT_BEGIN:
+        return read_sub(json, out);
+    case MQ_JSON_NULL:
+        return 0;
+    default:
+        return MQ_EBADMSG;
+    }
 }
 
 int proto_client_check_decode(char *json, size_t n, struct proto_heartbeat *out)
