@@ -855,9 +855,13 @@ int commitlog_reset(struct commitlog *log, const struct rlog_base *base)
     commitlog_kick(log);
     handover_wait_idle(&log->handover);
     collect_done(log);
+    if (log->handover.flush_ms != 0) {
+        handover_wait_flushed(&log->handover, NULL); /* the flusher holds no segment that goes */
+    }
     handover_rest_spare(&log->handover);
     front_reset(&log->front, base);
     set_last(log, base->index);
+    log->opened_index = base->index;
     log->reported_index = log->commit_max = base->index;
     index_writer_init(&log->marks, &log->handover, &log->index, base->index + 1, UINT64_MAX, 0);
     handover_set_tail(&log->handover, base->end_pos);

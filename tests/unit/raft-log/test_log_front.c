@@ -409,6 +409,35 @@ static void reset_log_is_empty_behind_the_snapshot_and_goes_on_from_there(void *
     }
 }
 
+static void reset_of_a_log_that_flushes_late_counts_nothing_as_synced_that_is_not(void **state)
+{
+    struct source *s = *state;
+    struct mem_disk *disk = mem_disk_new(SEGMENT);
+    struct rlog_base base;
+    struct log_fixture f;
+
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    f.flush_ms = 60000; /* never by itself */
+    log_fixture_open(&f);
+    copy_up_to(s, &f, 30);
+    base = snapshot_at(s, 45);
+    assert_int_equal(commitlog_reset(f.log, &base), 0);
+    f.durable_index = 45;
+    assert_int_equal(commitlog_synced_index(f.log), 45);
+    copy_up_to(s, &f, 46);
+    base = snapshot_at(s, 9);
+    assert_int_equal(commitlog_reset(f.log, &base), 0);
+    f.durable_index = 9;
+    copy_up_to(s, &f, 12);
+    assert_in_range(commitlog_synced_index(f.log), 9, 11); /* only what lies in a full segment */
+    log_fixture_close(&f);
+    log_fixture_open(&f);
+    must_agree(s, &f);
+    assert_int_equal(commitlog_last_index(f.log), 12);
+    log_fixture_fini(&f);
+    mem_disk_free(disk);
+}
+
 static void base_that_cannot_be_resets_nothing(void **state)
 {
     struct source *s = *state;
@@ -892,6 +921,7 @@ int main(void)
         cmocka_unit_test(view_taken_before_a_trim_stays_valid),
         cmocka_unit_test(truncation_down_to_a_trimmed_beginning_makes_room_again),
         cmocka_unit_test(reset_log_is_empty_behind_the_snapshot_and_goes_on_from_there),
+        cmocka_unit_test(reset_of_a_log_that_flushes_late_counts_nothing_as_synced_that_is_not),
         cmocka_unit_test(base_that_cannot_be_resets_nothing),
         cmocka_unit_test(back_filled_log_is_the_same_as_one_that_was_never_reset),
         cmocka_unit_test(entries_that_do_not_belong_before_the_first_one_are_refused),
