@@ -3,8 +3,9 @@
  * every fdatasync once the file of --hold is there, so that the power can be cut while one is under way. One before
  * those is let through, but only after --delay, so that much is waiting for the next one.
  *
- *   call_gate --dir DIR --report FILE [--fail N] [--hold FILE] [--delay MS] -- PROGRAM ARGUMENT...
+ *   call_gate --dir DIR --report FILE [--fail N] [--hold FILE] [--delay MS] [--boot FILE] -- PROGRAM ARGUMENT...
  *
+ * With --boot the program reads that file where the kernel tells the id of this boot.
  * DIR is absolute. The program replaces this process, so that its id and its end are the program's; a child of it
  * looks after the calls (seccomp's user notification) and ends with it. The report gets a line for each event:
  *
@@ -48,6 +49,7 @@
 #endif
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define THREADS_MAX 64
 #define WRITES_MAX 4096
 #define VECS_MAX 1024
@@ -84,7 +86,7 @@ struct thread {
 };
 
 struct gate {
-    const char *dir, *hold;
+    const char *dir, *hold, *boot;
     size_t dir_len;
     uint64_t fail, seen;
     uint32_t delay_ms;
@@ -224,6 +226,21 @@ static bool sync_is_held(struct gate *gate, const struct seccomp_notif *n, const
     return gate->holding;
 }
 
+/* Answers an openat with a descriptor of our own file. */
+static void give_boot(const struct gate *gate, const struct seccomp_notif *n)
+{
+    struct seccomp_notif_addfd give = {.id = n->id, .flags = SECCOMP_ADDFD_FLAG_SEND, .newfd_flags = O_CLOEXEC};
+    int fd = open(gate->boot, O_RDONLY | O_CLOEXEC);
+
+    give.srcfd = (uint32_t)fd;
+    if (fd < 0 || ioctl(gate->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give) < 0) {
+        perror("call_gate: another boot id");
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 /* Decides on one call. Returns false when it is not answered. */
 static bool decide(struct gate *gate, const struct seccomp_notif *n, struct seccomp_notif_resp *answer)
 {
@@ -232,8 +249,14 @@ static bool decide(struct gate *gate, const struct seccomp_notif *n, struct secc
     const char *name;
 
     *answer = (struct seccomp_notif_resp){.id = n->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
-    if (call == NULL || !path_of(n, call, path) || strncmp(path, gate->dir, gate->dir_len) != 0 ||
-        (path[gate->dir_len] != '/' && path[gate->dir_len] != '\0')) {
+    if (call == NULL || !path_of(n, call, path)) {
+        return true;
+    }
+    if (call->nr == __NR_openat && gate->boot != NULL && strcmp(path, BOOT_ID) == 0) {
+        give_boot(gate, n);
+        return false;
+    }
+    if (strncmp(path, gate->dir, gate->dir_len) != 0 || (path[gate->dir_len] != '/' && path[gate->dir_len] != '\0')) {
         return true;
     }
     name = path + gate->dir_len + (path[gate->dir_len] == '/');
@@ -332,9 +355,13 @@ _Noreturn static void fail(const char *what)
 static void parse(int argc, char **argv, struct gate *gate)
 {
     static const struct option longs[] = {
-        {"dir", required_argument, NULL, 'd'},   {"report", required_argument, NULL, 'r'},
-        {"fail", required_argument, NULL, 'f'},  {"hold", required_argument, NULL, 'h'},
-        {"delay", required_argument, NULL, 'm'}, {0},
+        {"dir", required_argument, NULL, 'd'},
+        {"report", required_argument, NULL, 'r'},
+        {"fail", required_argument, NULL, 'f'},
+        {"hold", required_argument, NULL, 'h'},
+        {"delay", required_argument, NULL, 'm'},
+        {"boot", required_argument, NULL, 'b'},
+        {0},
     };
     const char *report = NULL;
     int c;
@@ -353,6 +380,9 @@ static void parse(int argc, char **argv, struct gate *gate)
         case 'h':
             gate->hold = optarg;
             break;
+        case 'b':
+            gate->boot = optarg;
+            break;
         case 'm':
             gate->delay_ms = (uint32_t)strtoul(optarg, NULL, 10);
             break;
@@ -361,8 +391,8 @@ static void parse(int argc, char **argv, struct gate *gate)
         }
     }
     if (gate->dir == NULL || report == NULL || optind >= argc) {
-        fputs("usage: call_gate --dir DIR --report FILE [--fail N] [--hold FILE] [--delay MS] -- PROGRAM "
-              "ARGUMENT...\n",
+        fputs("usage: call_gate --dir DIR --report FILE [--fail N] [--hold FILE] [--delay MS] [--boot FILE] -- "
+              "PROGRAM ARGUMENT...\n",
               stderr);
         exit(125);
     }

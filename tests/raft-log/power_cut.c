@@ -7,8 +7,9 @@
  * Every node in most rounds, one or two of them in the others. The processes are stopped first so that none can
  * acknowledge between two cuts what the first one took. In three of four rounds each node stands in the middle of an
  * fdatasync then (call_gate.c), and of what it had written for it only some sectors are on its disk afterwards
- * (torn.h). A file that was written and never synced lies on each of the disks: where it survives a cut, the cut was
- * none, and the round fails. */
+ * (torn.h). With --async entries are acknowledged before they are synced, and each round cuts one node, which comes
+ * back with another boot id. A file that was written and never synced lies on each of the disks: where it survives a
+ * cut, the cut was none, and the round fails. */
 #include "remoting/base/clock.h"
 #include "remoting/base/file.h"
 #include "tests/fault/stage.h"
@@ -42,7 +43,7 @@
 
 struct node {
     struct disk_image disk;
-    char log_dir[PATH_MAX], report[PATH_MAX], hold[PATH_MAX];
+    char log_dir[PATH_MAX], report[PATH_MAX], hold[PATH_MAX], boot[PATH_MAX];
     const char *through[CLUSTER_THROUGH_MAX];
     struct torn_write *unsynced; /* owned */
 };
@@ -50,7 +51,8 @@ struct node {
 struct run {
     uint32_t rounds, rate;
     uint64_t seed, random;
-    bool keep;
+    bool keep, async;
+    uint32_t boots;
     char dir[PATH_MAX / 4];
     char gate[PATH_MAX];
     struct node nodes[NODES];
@@ -248,6 +250,17 @@ static bool cut_power(struct run *run, const bool *chosen, bool in_sync)
     return ok;
 }
 
+/* The id of the boot that the node is in from its next start on. */
+static void write_boot(struct run *run, uint32_t i)
+{
+    FILE *file = fopen(run->nodes[i].boot, "w");
+
+    if (file != NULL) {
+        fprintf(file, "00000000-0000-0000-0000-%012" PRIu32 "\n", ++run->boots);
+        fclose(file);
+    }
+}
+
 /* Puts back what the disk had taken of an unfinished sync. */
 static bool tear(struct run *run, struct node *node)
 {
@@ -276,6 +289,7 @@ static bool power_on(struct run *run, const bool *chosen)
              control_check(run, i) && tear(run, &run->nodes[i]) && control_write(run, i, "synced", true) && ok;
         unlink(run->nodes[i].hold);
         unlink(run->nodes[i].report);
+        write_boot(run, i);
         run->cuts++;
     }
     return ok;
@@ -302,7 +316,7 @@ static bool start(struct run *run, const bool *chosen)
 static void choose(struct run *run, bool all, bool *chosen)
 {
     uint32_t first = between(run, 0, NODES - 1);
-    uint32_t n = all ? NODES : between(run, 1, 2);
+    uint32_t n = run->async ? 1 : all ? NODES : between(run, 1, 2);
 
     for (uint32_t k = 0; k < NODES; k++) {
         chosen[(first + k) % NODES] = k < n;
@@ -368,21 +382,36 @@ static void run_all(struct run *run)
 static void make_gate(struct run *run, uint32_t i)
 {
     struct node *node = &run->nodes[i];
-    const char *const words[] = {run->gate, "--dir",    node->log_dir, "--report", node->report,
-                                 "--hold",  node->hold, "--delay",     DELAY_MS,   "--"};
+    const char *const words[] = {run->gate,  "--dir",   node->log_dir, "--report", node->report, "--hold",
+                                 node->hold, "--delay", DELAY_MS,      "--boot",   node->boot,   "--"};
 
     snprintf(run->gate, sizeof(run->gate), "%s/../test-bin/call_gate", run->stage.cluster.bin);
     snprintf(node->log_dir, sizeof(node->log_dir), "%.4000s/raftlog", run->stage.cluster.nodes[i].dir);
     snprintf(node->report, sizeof(node->report), "%s/n%" PRIu32 ".calls", run->dir, i);
     snprintf(node->hold, sizeof(node->hold), "%s/n%" PRIu32 ".hold", run->dir, i);
+    snprintf(node->boot, sizeof(node->boot), "%s/n%" PRIu32 ".boot", run->dir, i);
+    write_boot(run, i);
     memcpy(node->through, words, sizeof(words));
     run->stage.cluster.nodes[i].through = node->through;
+}
+
+static bool set_async(const struct run *run, uint32_t i)
+{
+    char path[PATH_MAX];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/n%" PRIu32 ".conf", run->dir, i);
+    file = fopen(path, "a");
+    return file != NULL && fputs("flushDiskType=ASYNC_FLUSH\n", file) >= 0 && fclose(file) == 0;
 }
 
 static bool make_disks(struct run *run)
 {
     for (uint32_t i = 0; i < NODES; i++) {
         make_gate(run, i);
+        if (run->async && !set_async(run, i)) {
+            return false;
+        }
         if (disk_image_make(&run->nodes[i].disk, run->stage.cluster.nodes[i].dir, IMAGE_BYTES) != 0 ||
             disk_image_mount(&run->nodes[i].disk) != 0 || !control_write(run, i, "synced", true)) {
             return false;
@@ -410,6 +439,7 @@ static void usage(FILE *to)
           "  --rounds N  power cuts of all nodes; default 6. After every third one one or two nodes are cut\n"
           "  --seed N    repeats the choices of an earlier run\n"
           "  --rate N    messages a second; default 2500\n"
+          "  --async     flushDiskType=ASYNC_FLUSH, and one node at a time\n"
           "  --keep      keeps the files also when all is well\n",
           to);
 }
@@ -417,13 +447,10 @@ static void usage(FILE *to)
 static void parse(int argc, char **argv, struct run *run)
 {
     static const struct option longs[] = {
-        {"rounds", required_argument, NULL, 'r'},
-        {"seed", required_argument, NULL, 's'},
-        {"rate", required_argument, NULL, 'm'},
-        {"dir", required_argument, NULL, 'd'},
-        {"keep", no_argument, NULL, 'k'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"rounds", required_argument, NULL, 'r'}, {"seed", required_argument, NULL, 's'},
+        {"rate", required_argument, NULL, 'm'},   {"dir", required_argument, NULL, 'd'},
+        {"keep", no_argument, NULL, 'k'},         {"async", no_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},         {0},
     };
     int c;
 
@@ -443,6 +470,9 @@ static void parse(int argc, char **argv, struct run *run)
             break;
         case 'd':
             snprintf(run->dir, sizeof(run->dir), "%s", optarg);
+            break;
+        case 'a':
+            run->async = true;
             break;
         case 'k':
             run->keep = true;
