@@ -126,7 +126,7 @@ is_level() {
 logs_equal() {
     equal_end=$(node_value "$1" 0 applied_pos)
     for equal_i in 1 2; do
-        for equal_file in "$WORK/$1-0/raftlog/log/"[0-9]*; do
+        for equal_file in "$WORK/$1-0/raftlog/log/"[0-9]*[0-9]; do
             equal_name=$(basename "$equal_file")
             equal_bytes=$((equal_end - $(echo "$equal_name" | sed 's/^0*\(.\)/\1/')))
             [ "$equal_bytes" -gt 0 ] || continue
