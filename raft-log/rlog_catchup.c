@@ -84,3 +84,8 @@ int rlog_catchup_open(struct rlog *log)
     log->catchup_open = rc == 0;
     return rc;
 }
+
+bool rlog_is_whole(const struct rlog *log)
+{
+    return !log->catchup_open || !log->catchup.lacks;
+}

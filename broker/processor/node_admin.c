@@ -158,6 +158,30 @@ static int put_peers(struct mq_buf *body, const struct rlog_status *status)
     return rc == 0 ? mq_buf_put_str(body, MQ_STR("]}")) : rc;
 }
 
+static int put_catchup(struct mq_buf *body, const struct rlog_catchup_status *catchup)
+{
+    static const char *const phases[] = {"none", "snapshot", "backfill"};
+
+    return mq_buf_printf(body,
+                         ",\"catchup\":{\"phase\":\"%s\",\"passive\":%s,\"from\":\"n%d\",\"bytesDone\":%" PRIu64
+                         ",\"bytesLeft\":%" PRIu64 ",\"bytesPerSecond\":%" PRIu64 ",\"limit\":%" PRIu64
+                         ",\"msLeft\":%" PRIu64 ",\"snapshots\":%" PRIu64 ",\"cause\":\"%s\"}",
+                         phases[catchup->phase], catchup->passive ? "true" : "false", (int)catchup->from - 1,
+                         catchup->bytes_done, catchup->bytes_left, catchup->bytes_per_s, catchup->limit_bytes_per_s,
+                         catchup->ms_left, catchup->snapshots_installed,
+                         catchup->cause != NULL ? catchup->cause : "nothing");
+}
+
+static int put_refusals(struct mq_buf *body, const struct rlog_refusals *r)
+{
+    return mq_buf_printf(body,
+                         ",\"refused\":{\"version\":%" PRIu64 ",\"cluster\":%" PRIu64 ",\"group\":%" PRIu64
+                         ",\"member\":%" PRIu64 ",\"segmentSize\":%" PRIu64 ",\"duplicate\":%" PRIu64
+                         ",\"copied\":%" PRIu64 ",\"corrupt\":%" PRIu64 ",\"malformed\":%" PRIu64 "}",
+                         r->version, r->cluster, r->group, r->member, r->segment_bytes, r->duplicate, r->copied,
+                         r->corrupt, r->malformed);
+}
+
 static int put_status(struct mq_buf *body, const struct context *ctx, const struct rlog_status *status)
 {
     uint64_t anon = 0, resident = 0;
@@ -189,6 +213,8 @@ static int put_status(struct mq_buf *body, const struct context *ctx, const stru
                                  status->mapped_bytes)
                  : rc;
     rc = rc == 0 ? put_membership(body, status) : rc;
+    rc = rc == 0 ? put_catchup(body, &status->catchup) : rc;
+    rc = rc == 0 ? put_refusals(body, &status->refusals) : rc;
     return rc == 0 ? put_peers(body, status) : rc;
 }
 

@@ -128,19 +128,27 @@ static bool park(struct pull *pull)
     return pull_hold_park(pull->ctx->pull_hold, &request) == 0;
 }
 
-/* Nothing at the offset asked for. */
+/* Older than what this node has, which others have: the answer names the leader, and to wait here would not help. */
+static bool is_elsewhere(const struct context *ctx, const struct reader_result *found)
+{
+    return found->status == READER_TOO_SMALL && !rlog_is_whole(ctx->log) && ctx->role.leader != 0 &&
+           ctx->role.leader != (uint32_t)ctx->config->self;
+}
+
+/* Nothing at the offset asked for. A node that lacks older messages does not say that there are none. */
 static void answer_nothing(struct pull *pull, const struct reader_result *found)
 {
-    bool leads = context_writable(pull->ctx);
+    bool knows = context_writable(pull->ctx) && (found->status != READER_TOO_SMALL || rlog_is_whole(pull->ctx->log));
     bool may_come = found->status == READER_AT_END || (found->status == READER_EMPTY && pull->qoff == 0);
+    bool waits = (may_come || (!knows && found->status != READER_NO_MATCH)) && !is_elsewhere(pull->ctx, found);
 
-    if ((may_come || (!leads && found->status != READER_NO_MATCH)) && park(pull)) {
+    if (waits && park(pull)) {
         return;
     }
     pull->ctx->stats.get_missed++;
     if (found->status == READER_NO_MATCH) {
         answer(pull, RESP_PULL_RETRY_IMMEDIATELY, found->next, found);
-    } else if (may_come || !leads) {
+    } else if (may_come || !knows) {
         answer(pull, RESP_PULL_NOT_FOUND, pull->qoff, found);
     } else {
         answer(pull, RESP_PULL_OFFSET_MOVED, found->next, found);

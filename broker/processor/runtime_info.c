@@ -208,6 +208,7 @@ static void put_absent_parts(struct table *table)
 
 static void put_log(struct table *table, const struct context *ctx)
 {
+    static const char *const phases[] = {"none", "snapshot", "backfill"};
     struct rlog_status status;
 
     rlog_status_get(ctx->log, &status);
@@ -218,6 +219,9 @@ static void put_log(struct table *table, const struct context *ctx)
     put(table, "raftLeader", "n%d", (int)status.role.leader - 1);
     put(table, "raftCommitIndex", "%" PRIu64, status.commit_index);
     put(table, "raftAppliedIndex", "%" PRIu64, status.applied_index);
+    put(table, "raftCatchup", "%s, %" PRIu64 " bytes left, %" PRIu64 " B/s, %" PRIu64 " s left: %s",
+        phases[status.catchup.phase], status.catchup.bytes_left, status.catchup.bytes_per_s,
+        status.catchup.ms_left / 1000, status.catchup.cause != NULL ? status.catchup.cause : "nothing");
 }
 
 void get_runtime_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)

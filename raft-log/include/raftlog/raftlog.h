@@ -45,8 +45,8 @@ struct rlog_options {
     /* Bytes a second of older entries that a node which lacks them fetches. 0: as fast as it goes while there is
      * little else to write, 32 MiB otherwise. */
     uint64_t backfill_bytes_per_s;
-    uint64_t snapshot_bytes;       /* of log behind the last snapshot, then the next is taken; 256 MiB */
-    uint64_t snapshot_ms;          /* or after so long; 10 minutes */
+    uint64_t snapshot_bytes; /* of log behind the last snapshot, then the next is taken; 256 MiB */
+    uint64_t snapshot_ms;    /* or after so long; 10 minutes */
     /* 0: an entry counts as held here when it is synced. Else when it is written, and it is synced within so many
      * milliseconds: nothing that was acknowledged is lost when any one member loses its power, as that member's vote
      * is held back until it has caught up; nor when processes die. */
@@ -220,6 +220,10 @@ int rlog_member_replace(struct rlog *log, uint32_t id, const char *address, stru
  * acquired for the caller, who releases it. Returns 0 or MQ_ENOTFOUND (outside what this node holds and has applied).
  */
 int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);
+
+/* Whether this node's log begins where the group's does. If not, it fetches what it lacks (rlog_status.catchup), and
+ * others have what is not found here. */
+bool rlog_is_whole(const struct rlog *log);
 
 /* Whether reading the range would wait for the disk (a page of it is not in memory). A system call. */
 bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes);

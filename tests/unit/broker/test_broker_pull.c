@@ -4,6 +4,7 @@
 #include "broker/flow/pull_hold.h"
 #include "remoting/base/clock.h"
 #include "remoting/protocol/record.h"
+#include "tests/unit/broker/lacking.h"
 
 #include <stdio.h>
 
@@ -298,6 +299,26 @@ static void a_follower_serves_what_it_has_and_never_moves_an_offset(void **state
     answer_free(&beyond);
 }
 
+/* Offset -1 is below everything: what a node that fetches its older messages lacks may be there. */
+static void a_node_that_lacks_older_messages_sends_readers_to_the_leader(void **state)
+{
+    struct rlog_role leads = rig.ctx->role;
+    struct rlog_role follows = {.kind = RLOG_FOLLOWER, .term = leads.term, .leader = 2};
+    struct answer *at_once = &answer;
+
+    (void)state;
+    assert_int_equal(rig_pull(&peer, "Orders", "0", "-1", NULL, at_once), RESP_PULL_OFFSET_MOVED);
+    lacking_set(rig.ctx->log, true);
+    assert_int_equal(rig_pull(&peer, "Orders", "0", "-1", NULL, at_once), RESP_PULL_NOT_FOUND); /* leads, and lacks */
+    assert_int_equal(answer_number(at_once, "nextBeginOffset"), 0);
+    rig.ctx->role = follows;
+    assert_int_equal(rig_pull(&peer, "Orders", "0", "-1", NULL, at_once), RESP_PULL_NOT_FOUND);
+    assert_int_equal(answer_number(at_once, "suggestWhichBrokerId"), 0);
+    assert_int_equal(parked(), 0);
+    rig.ctx->role = leads;
+    lacking_set(rig.ctx->log, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_waiting_pull_goes_with_its_connection),
         cmocka_unit_test(one_way_pulls_only_commit),
         cmocka_unit_test(a_follower_serves_what_it_has_and_never_moves_an_offset),
+        cmocka_unit_test(a_node_that_lacks_older_messages_sends_readers_to_the_leader),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
