@@ -159,6 +159,61 @@ static void new_entries_come_while_old_ones_are_missing(void **state)
     cluster_fini(&c);
 }
 
+struct replacing {
+    struct rlog_change change;
+    bool ended;
+    int status;
+};
+
+static void on_replaced(struct rlog_change *change, int status)
+{
+    struct replacing *replacing = container_of(change, struct replacing, change);
+
+    replacing->ended = true;
+    replacing->status = status;
+}
+
+static bool has_ended(struct cluster *c, uint64_t arg)
+{
+    (void)c;
+    return ((const struct replacing *)(uintptr_t)arg)->ended;
+}
+
+static bool is_voter(struct cluster *c, uint64_t i)
+{
+    return status_of(c, (uint32_t)i).own_role == RLOG_VOTER;
+}
+
+static void a_member_whose_directory_is_gone_is_replaced_and_gets_everything(void **state)
+{
+    struct replacing replacing;
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+    int rc;
+
+    (void)state;
+    cluster_wipe(&c, i);
+    cluster_start(&c, i);
+    do {
+        memset(&replacing, 0, sizeof(replacing));
+        rc = rlog_member_replace(cluster_await_writable(&c)->log, i + 1, NULL, &replacing.change, on_replaced);
+        if (rc == 0) {
+            cluster_run_until(&c, has_ended, (uintptr_t)&replacing);
+            rc = replacing.status;
+        } else {
+            cluster_run_ms(&c, 10);
+        }
+    } while (rc == MQ_EBUSY || rc == MQ_ENOTLEADER || rc == MQ_EUNSURE);
+    print_message("%s\n", replacing.change.text);
+    assert_int_equal(rc, 0);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    cluster_run_until(&c, lacks_nothing, i);
+    cluster_run_until(&c, is_voter, i);
+    cluster_propose_all(&c, 5000, 5100, BYTES);
+    cluster_check(&c);
+    cluster_fini(&c);
+}
+
 static bool leads_alone(struct cluster *c, uint64_t i)
 {
     return c->nodes[i].role.kind == RLOG_WRITABLE;
@@ -194,6 +249,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest),
         cmocka_unit_test(new_entries_come_while_old_ones_are_missing),
+        cmocka_unit_test(a_member_whose_directory_is_gone_is_replaced_and_gets_everything),
         cmocka_unit_test(one_that_lacks_entries_leads_when_nobody_else_can),
     };
 
