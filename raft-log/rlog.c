@@ -393,13 +393,12 @@ static int open_flush_state(struct rlog *log, struct mq_buf *problem)
     return rc == 0 ? flush_state_begin(&log->flush, problem) : rc;
 }
 
-/* Up to where entries must be in the log. Those that a claim speaks of were cut, and come back one by one: that they
- * are missing, or torn on their way back, is no news, and no reason for a claim on more. */
+/* Up to where entries must be in the log. An open claim stands for all that was here before, and what it speaks of
+ * was cut and comes back one by one: that entries are missing, or torn on their way back, is no news then, and no
+ * reason for a claim on more. */
 static uint64_t must_be_there(const struct rlog *log)
 {
-    const struct rlog_claim *claim = &log->meta.claim;
-
-    return claim->index != 0 && log->mark.index <= claim->committed ? 0 : log->mark.index;
+    return log->meta.claim.index != 0 ? 0 : log->mark.index;
 }
 
 /* Everything that is on disk. */
