@@ -28,9 +28,10 @@
  * append goes out there, behind all entries. If they were lost with a former connection it is rejected, and the core
  * sends them again. While entries are held back the question is about those that were written: if only answers were
  * lost, nothing else would bring them back.
- *  - match is 0 until the first answer of a term; then the core's own anchor is used: it has nothing in flight beyond
- * it. A heartbeat is dropped if one of our appends is younger than half an interval and there is no news of a commit
- * index for a peer that is otherwise up to date: at its in-flight limit the core makes one with every submission. */
+ *  - match is 0 until the first answer of a term, and may lie below the beginning of a log that was trimmed: then the
+ * core's own anchor is used. A heartbeat is dropped if one of our appends is younger than half an interval and there
+ * is no news of a commit index for a peer that is otherwise up to date: at its in-flight limit the core makes one
+ * with every submission. */
 #include "raft-log/peer/peer_out.h"
 
 #include "raft-log/peer/peers.h"
@@ -94,12 +95,19 @@ static uint64_t term_of(const struct peer *peer, uint64_t index)
     return index == 0 ? 0 : commitlog_term_of(peer->peers->options.log, index);
 }
 
+/* Whether an append can begin behind @index: the log may have been trimmed since the peer was there. */
+static bool is_anchor(const struct peer *peer, uint64_t index)
+{
+    return index + 1 >= commitlog_first_index(peer->peers->options.log);
+}
+
 /* Asks on the bulk connection, behind everything written there, whether the peer has what ends at @prev. */
 static void write_check(struct peer *peer, uint64_t prev, uint64_t commit, uint64_t now)
 {
     struct core_message message = empty_append(peer, prev, term_of(peer, prev), commit);
 
-    if (peer_is_up(peer, PEER_BULK) && write_frame_front(&peer->out[PEER_BULK], &message, 0)) {
+    if (is_anchor(peer, prev) && peer_is_up(peer, PEER_BULK) &&
+        write_frame_front(&peer->out[PEER_BULK], &message, 0)) {
         peer->sent.bulk_ms = now;
     }
 }
@@ -107,8 +115,9 @@ static void write_check(struct peer *peer, uint64_t prev, uint64_t commit, uint6
 static void write_heartbeat(struct peer *peer, const struct leadership *l, const struct core_message *wish,
                             uint64_t now)
 {
-    uint64_t prev = l->match > 0 ? l->match : wish->append.prev_index;
-    uint64_t prev_term = l->match > 0 ? term_of(peer, l->match) : wish->append.prev_term;
+    bool at_match = l->match > 0 && is_anchor(peer, l->match);
+    uint64_t prev = at_match ? l->match : wish->append.prev_index;
+    uint64_t prev_term = at_match ? term_of(peer, l->match) : wish->append.prev_term;
     struct core_message message = empty_append(peer, prev, prev_term, l->commit);
 
     write_small(peer, &message);
@@ -231,6 +240,10 @@ void peer_out_pump(struct peer *peer)
     now = mq_clock_mono_ms();
     if (l.match >= sent->next) {
         sent->next = l.match + 1; /* it has more than we thought */
+    }
+    if (!is_anchor(peer, sent->next - 1)) {
+        peer_out_reset(peer); /* the core says what it needs now */
+        return;
     }
     while (sent->next <= sent->wanted && peer_is_up(peer, PEER_BULK) &&
            peer->out[PEER_BULK].conn.out_bytes <= PEER_OUT_QUEUE_BYTES && /* drained comes if it is more */

@@ -98,6 +98,49 @@ static void large_wishes_are_cut_and_bounded(void **state)
     world_fini(&w);
 }
 
+/* Retention does not wait for a member that is slow: the core says what that one needs then. */
+static void entries_that_the_log_no_longer_has_are_not_sent(void **state)
+{
+    struct world w;
+    unsigned n_got;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_COMMAND, 100, 1u << 20);
+    want(&w, 0, 100);
+    RUN_UNTIL(&w, w.ends[1].got_bytes >= PEER_OUT_UNACKED_BYTES && commitlog_durable_index(w.log) == 100);
+    flush(&w);
+    assert_int_equal(commitlog_trim(w.log, SEGMENT_BYTES), 0);
+    assert_true(far(&w)->sent.next < commitlog_first_index(w.log));
+    n_got = w.ends[1].n_got;
+    w.ends[0].match = 10;
+    peer_out_pump(far(&w));
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, n_got);
+    want(&w, 99, 1); /* when it has caught up otherwise */
+    RUN_UNTIL(&w, w.ends[1].n_got > n_got);
+    assert_int_equal(w.ends[1].got[n_got].append.prev_index, 99);
+    world_fini(&w);
+}
+
+static void a_heartbeat_is_not_anchored_below_the_beginning_of_the_log(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, 1);
+    put(&w, RLOG_COMMAND, 100, 1u << 20);
+    RUN_UNTIL(&w, commitlog_durable_index(w.log) == 100);
+    assert_int_equal(commitlog_trim(w.log, SEGMENT_BYTES), 0);
+    w.ends[0].match = 10;
+    far(&w)->sent.term = 3;
+    want(&w, 90, 0);
+    RUN_UNTIL(&w, w.ends[1].n_got >= 1);
+    expect(&w, 0, 90, 0, 0);
+    world_fini(&w);
+}
+
 static bool was_asked_about(const struct world *w, uint64_t index)
 {
     for (unsigned i = 0; i < w->ends[1].n_got; i++) {
@@ -313,6 +356,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wish_becomes_frames_with_a_change_alone),
         cmocka_unit_test(large_wishes_are_cut_and_bounded),
+        cmocka_unit_test(entries_that_the_log_no_longer_has_are_not_sent),
+        cmocka_unit_test(a_heartbeat_is_not_anchored_below_the_beginning_of_the_log),
         cmocka_unit_test(acknowledgements_that_were_lost_do_not_hold_entries_back_for_ever),
         cmocka_unit_test(a_wish_that_never_came_is_asked_about),
         cmocka_unit_test(a_heartbeat_is_anchored_at_what_was_acknowledged),
