@@ -387,10 +387,7 @@ static int open_flush_state(struct rlog *log, struct mq_buf *problem)
     const struct rlog_options *o = &log->options;
     int rc = flush_state_open(&log->flush, o->disk, o->dir, log->meta.incarnation, o->flush_ms != 0, problem);
 
-    if (rc == 0) {
-        rc = claim_lost_end(log, problem);
-    }
-    return rc == 0 ? flush_state_begin(&log->flush, problem) : rc;
+    return rc == 0 ? claim_lost_end(log, problem) : rc;
 }
 
 /* Up to where entries must be in the log. An open claim stands for all that was here before, and what it speaks of
@@ -439,7 +436,10 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     if (rc != 0) {
         goto err_after_mark;
     }
-    rc = founding_open(&log->founding, log, problem);
+    rc = flush_state_begin(&log->flush, problem); /* what the last use left unsynced was synced by the open */
+    if (rc == 0) {
+        rc = founding_open(&log->founding, log, problem);
+    }
     if (rc == 0) {
         rc = rlog_state_open(log, problem);
     }

@@ -39,8 +39,9 @@ struct flush_state {
 int flush_state_open(struct flush_state *state, const struct rlog_disk *disk, const char *dir, uint64_t incarnation,
                      bool late, struct mq_buf *problem);
 
-/* The directory is in use in this boot: durable before anything is acknowledged, and after what a lost end means was
- * made durable. Returns 0 or a negative code with a line in @problem. */
+/* The directory is in use in this boot: durable before anything is acknowledged, after what a lost end means was made
+ * durable, and after the log was opened, which syncs what the last use left in memory. Returns 0 or a negative code
+ * with a line in @problem. */
 int flush_state_begin(struct flush_state *state, struct mq_buf *problem);
 
 /* Everything has been synced and nothing more will be written. A failure only logs: the next start knows less. */

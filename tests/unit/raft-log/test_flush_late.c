@@ -4,7 +4,10 @@
 #include "raft_cluster.h"
 
 #include "raft-log/log/disk.h"
+#include "raft-log/log/little.h"
 #include "raft-log/rlog.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/err.h"
 #include "remoting/base/file.h"
 #include "remoting/base/log.h"
 
@@ -139,6 +142,45 @@ static void a_killed_process_keeps_its_vote(void **state)
     cluster_start(c, 1);
     assert_false(claims(c, 1));
     cluster_await_level(c);
+    cluster_check(c);
+}
+
+static void put_cut_of_a_newer_version(struct cluster *c, uint32_t i)
+{
+    uint8_t record[64] = "RMQT";
+    char path[256];
+    FILE *file;
+
+    rlog_le16_store(record + 8, 99);
+    rlog_le32_store(record + 4, mq_crc32c(0, record + 8, sizeof(record) - 8));
+    path_of(c, i, "cut", path, sizeof(path));
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(record, 1, sizeof(record), file), sizeof(record));
+    fclose(file);
+}
+
+/* What was flushed late is not on the disk because it shall not be flushed late from now on. */
+static void a_start_that_never_synced_the_log_forgets_nothing(void **state)
+{
+    struct cluster *c = *state;
+    struct mq_buf problem = {0};
+    char path[256];
+
+    begin(c, 3);
+    cluster_propose_all(c, 1, 100, 64);
+    cluster_await_level(c);
+    kill_member(c, 1);
+    c->flush_ms = 0;
+    put_cut_of_a_newer_version(c, 1); /* any reason not to come as far as the sync */
+    assert_int_equal(cluster_try_start(c, 1, &problem), MQ_EVERSION);
+    mq_buf_free(&problem);
+    path_of(c, 1, "cut", path, sizeof(path));
+    assert_int_equal(unlink(path), 0);
+    strcpy(boot, "second");
+    cluster_start(c, 1);
+    assert_true(claims(c, 1));
+    cluster_run_until(c, claims_nothing, 1);
     cluster_check(c);
 }
 
@@ -284,6 +326,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_killed_process_keeps_its_vote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_start_that_never_synced_the_log_forgets_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_orderly_stop_before_a_reboot_keeps_the_vote, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_lost_its_power_elects_nobody_who_lacks_what_it_acknowledged, set_up,
                                         tear_down),
