@@ -135,7 +135,6 @@ static int run_member(struct member_run *run, struct mq_buf *problem)
     run->send = run->log->env.send;
     run->log->env.send = watch_send;
     invariants_opened(run);
-    run->node->tail_torn = false;
     rc = sequencer_new(&run->loop, &run->store, &run->sequencer);
     if (rc != 0) {
         return rc;
@@ -221,7 +220,6 @@ static void on_end(void *data, struct process *process, enum process_end how, in
     world_tracef("member %u ended: %d code %d", node->id, how, code);
     node->process = NULL;
     node->run = NULL;
-    node->tail_torn |= how == PROCESS_LOST || (how == PROCESS_EXITED && code != 0);
     invariants_ended(node, how, code);
     node->refusals = how == PROCESS_RETURNED && code != 0 ? node->refusals + 1 : 0;
     workload_ended(node);
@@ -314,6 +312,8 @@ static const struct {
     {"finishing an interrupted truncation", MARK_CUT_FINISHED},
     {"cut a torn tail", MARK_TORN_CUT},
     {"a write has not ended", MARK_SILENT},
+    {"has again all that it may", MARK_CLAIM_FULFILLED},
+    {"no member holds more than entry", MARK_CLAIM_LOWERED},
     {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},
 };
 
@@ -391,7 +391,7 @@ bool cluster_is_lost(void)
     uint32_t out = 0;
 
     for (uint32_t i = 0; i < cluster_size(); i++) {
-        out += nodes[i].damaged;
+        out += nodes[i].stays_down;
     }
     return out > cluster_size() - cluster_majority();
 }

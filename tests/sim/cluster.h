@@ -49,12 +49,11 @@ struct node {
     struct member_run *run;  /* NULL unless the log is open */
     uint64_t instance;       /* counts its processes */
     bool stays_down;         /* the supervisor leaves it alone */
-    bool damaged;        /* its disk lost something for good: it may refuse to start, and counts for the minority */
-    bool meta_flipped;   /* one copy of its term and vote was made bad */
-    uint64_t full_ns;    /* until then its disk may be full */
-    bool tail_torn;      /* since its last start that went well, unsynced writes may have been lost */
-    uint64_t excused_ns; /* until then its process may end by itself: its disk was made to fail */
-    uint32_t refusals;   /* in a row: starts that ended before the log was open */
+    bool damaged;            /* its disk lost something for good: counts for the minority */
+    bool meta_flipped;       /* one copy of its term and vote was made bad */
+    uint64_t full_ns;        /* until then its disk may be full */
+    uint64_t excused_ns;     /* until then its process may end by itself: its disk was made to fail */
+    uint32_t refusals;       /* in a row: starts that ended before the log was open */
     struct world_event restart;
     struct seen seen;
 };

@@ -148,30 +148,24 @@ static uint64_t common_end(const struct commitlog *log, const struct seen *seen)
     return index;
 }
 
-/* Whether a member that lost entry @i votes as if it still had it. */
-static bool is_claimed(const struct rlog_claim *claim, uint64_t i)
-{
-    return claim->index != 0 && !rlog_is_behind(claim->term, claim->index, history_at(i)->term, i);
-}
-
-static void note_truncated(struct node *node, const struct rlog_claim *claim, uint64_t common, bool at_start)
+/* @claim: of a member that starts: what it may have acknowledged and no longer has. NULL: it runs. */
+static void note_truncated(struct node *node, uint64_t common, const struct rlog_claim *claim)
 {
     struct seen *seen = &node->seen;
 
     for (uint64_t i = common + 1; i <= least(seen->last, history_last()); i++) {
-        bool was_promised = !at_start || i <= seen->on_platter;
+        bool was_promised = claim == NULL || i <= seen->on_platter;
 
-        if (!was_promised || seen->crcs[i] != history_at(i)->crc) {
-            continue;
+        if (claim != NULL && !rlog_is_behind(claim->term, claim->index, history_at(i)->term, i)) {
+            continue; /* it votes as if it had it, and fetches it again */
         }
-        if (at_start && is_claimed(claim, i)) {
-            mark(MARK_CLAIMED);
-        } else {
+
+        if (was_promised && seen->crcs[i] == history_at(i)->crc) {
             world_fail("committed: member %u no longer has the committed entry %" PRIu64 " of term %" PRIu64,
                        node->id, i, history_at(i)->term);
         }
     }
-    if (common < seen->last && !at_start) {
+    if (common < seen->last && claim == NULL) {
         mark(MARK_TRUNCATED);
         if (seen->last - common >= 2) {
             mark(MARK_TRUNCATED_MANY);
@@ -211,19 +205,18 @@ static void note_new(struct node *node, const struct commitlog *log)
     seen->last_term = commitlog_term_of(log, last);
 }
 
-static void look_at_log(struct node *node, const struct rlog *run, bool at_start)
+static void look_at_log(struct node *node, const struct commitlog *log, const struct rlog_claim *claim)
 {
-    const struct commitlog *log = run->commitlog;
     struct seen *seen = &node->seen;
     uint64_t last = commitlog_last_index(log);
     uint64_t common;
 
-    if (!at_start && last == seen->last && commitlog_term_of(log, last) == seen->last_term) {
+    if (claim == NULL && last == seen->last && commitlog_term_of(log, last) == seen->last_term) {
         return;
     }
     common = common_end(log, seen);
     if (common < seen->last) {
-        note_truncated(node, &run->meta.claim, common, at_start);
+        note_truncated(node, common, claim);
     }
     note_new(node, log);
 }
@@ -350,7 +343,7 @@ void invariants_look(struct member_run *run)
     if (run->log == NULL || run->log->closing) {
         return;
     }
-    look_at_log(node, run->log, false);
+    look_at_log(node, run->log->commitlog, NULL);
     look_at_commit(run);
     look_at_leadership(run);
     if (++node->seen.turns % READ_EVERY == 0) {
@@ -371,7 +364,10 @@ void invariants_opened(struct member_run *run)
                    node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
     }
     seen->commit = seen->applied = seen->leading_term = 0;
-    look_at_log(node, run->log, true);
+    if (meta->claim.index != 0) {
+        mark(MARK_CLAIM);
+    }
+    look_at_log(node, run->log->commitlog, &meta->claim);
     nemesis_moment(node, MOMENT_OPENED);
 }
 
@@ -382,7 +378,7 @@ void invariants_apply(struct member_run *run, const struct rlog_entry *entry)
     struct node *node = run->node;
     const struct committed *committed;
 
-    look_at_log(node, run->log, false);
+    look_at_log(node, run->log->commitlog, NULL);
     look_at_commit(run);
     if (entry->index > history_last()) {
         world_fail("applied: member %u applies entry %" PRIu64 ", committed are %" PRIu64, node->id, entry->index,
@@ -502,7 +498,7 @@ void invariants_send(struct member_run *run, const struct core_message *message)
 {
     struct node *node = run->node;
 
-    look_at_log(node, run->log, false);
+    look_at_log(node, run->log->commitlog, NULL);
     switch (message->type) {
     case CORE_VOTE:
         if (!message->vote.pre_vote) {
@@ -545,18 +541,12 @@ void invariants_ended(struct node *node, enum process_end how, int code)
     if (how == PROCESS_KILLED || how == PROCESS_LOST || (how == PROCESS_RETURNED && code == 0)) {
         return;
     }
-    if (how == PROCESS_RETURNED && node->tail_torn) {
-        /* Unsynced writes that survived out of order look like rot: the member asks for its operator. */
-        mark(MARK_REFUSED_ROT);
-        node->damaged = node->stays_down = true;
-        return;
-    }
     if (!excused) {
         world_fail("ended: member %u %s with code %d, its disk had no fault", node->id,
                    how == PROCESS_EXITED ? "ended" : "refused to start", code);
         return;
     }
-    mark(how == PROCESS_EXITED ? MARK_WRITE_FAILED : MARK_REFUSED_ROT);
+    mark(how == PROCESS_EXITED ? MARK_WRITE_FAILED : MARK_START_FAILED);
 }
 
 static void check_platters(const struct node *a, const struct node *b)
@@ -583,7 +573,7 @@ void invariants_equal(void)
     for (uint32_t i = 0; i < cluster_size() && world_failure() == NULL; i++) {
         struct node *node = &nodes[i];
 
-        if (!cluster_is_up(node) || node->damaged) {
+        if (!cluster_is_up(node) || node->stays_down) {
             continue;
         }
         check_offsets(node->run);

@@ -697,11 +697,9 @@ void nemesis_heal(void)
         disk_fail_in(disk, DISK_WRITE, 0, 0);
         disk_fail_in(disk, DISK_SYNC, 0, 0);
         cluster_power_on(&nodes[i]);
-        if (nodes[i].damaged) { /* somebody has taken it away; what was lost is not brought back by a restart */
-            nodes[i].stays_down = true;
-            if (nodes[i].process != NULL && process_alive(nodes[i].process)) {
-                process_kill(nodes[i].process);
-            }
+        /* A start finds what is rotten and fetches it; what was written to another place is not always found. */
+        if (nodes[i].damaged && nodes[i].process != NULL && process_alive(nodes[i].process)) {
+            process_kill(nodes[i].process);
         }
     }
 }

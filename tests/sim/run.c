@@ -88,7 +88,7 @@ static bool is_level(void *data)
         const struct node *node = &nodes[i];
         const struct driver *driver;
 
-        if (node->damaged) {
+        if (node->stays_down) {
             continue;
         }
         if (!cluster_is_up(node)) {
