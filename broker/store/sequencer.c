@@ -4,7 +4,8 @@
  * Failures:
  *   too much waits                         sequencer_reserve says MQ_EBUSY, nothing was taken
  *   too much in flight (rlog MQ_EBUSY)     drafts wait for room
- *   leadership ended before the proposal   all drafts are answered with MQ_ENOTLEADER
+ *   leadership ended before the proposal,
+ *   or is being handed over                all drafts are answered with MQ_ENOTLEADER
  *   an entry the log does not take         it is answered with MQ_ETOOBIG, the records behind it are numbered anew
  *   leadership ended after it              on_proposed gets MQ_EUNSURE and passes it on */
 #include "broker/store/sequencer.h"
@@ -187,6 +188,18 @@ static void give_up(struct sequencer *seq, int why)
     draft_recycle(&seq->pool, refused);
 }
 
+/* Nothing is proposed now: leadership is gone, and the role will say so; or it is being handed over, and may stay
+ * after all. What is in flight keeps its numbers. */
+static void refuse_waiting(struct sequencer *seq)
+{
+    struct draft *drafts = take_waiting(seq);
+
+    for (struct draft *draft = drafts; draft != NULL; draft = draft->next) {
+        draft_take_back(draft, &seq->store->queues);
+    }
+    answer_all(seq, drafts, MQ_ENOTLEADER);
+}
+
 static void on_turn(struct net_turn *turn)
 {
     struct sequencer *seq = turn->data;
@@ -200,7 +213,7 @@ static void on_turn(struct net_turn *turn)
         case MQ_ENOMEM: /* perhaps the next turn has some */
             return;
         case MQ_ENOTLEADER:
-            sequencer_set_writable(seq, false);
+            refuse_waiting(seq);
             return;
         default:
             give_up(seq, rc);

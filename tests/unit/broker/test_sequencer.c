@@ -291,8 +291,37 @@ static void a_proposal_that_meets_the_end_of_leadership_was_not_made(void **stat
     assert_int_equal(n_done, 0);
     fake_turn();
     expect_done(0, 2, MQ_ENOTLEADER);
-    assert_int_equal(send_one(&f, 0, 3), MQ_ENOTLEADER); /* until the role says otherwise */
+    assert_int_equal(send_one(&f, 0, 3), 0); /* until the role says otherwise */
+    fake_turn();
+    assert_int_equal(n_done, 3);
+    assert_int_equal(done[2].status, MQ_ENOTLEADER);
     assert_int_equal(fixture_queue(&f.base, 0)->next, 0);
+    close_sequencer(&f);
+}
+
+static void a_hand_over_that_fails_leaves_the_numbers_of_what_is_in_flight(void **state)
+{
+    struct sequencer_fixture f;
+
+    (void)state;
+    open_sequencer(&f);
+    assert_int_equal(send_one(&f, 0, 1), 0);
+    fake_turn();
+    assert_int_equal(f.base.log->n_proposed, 1);
+    f.base.log->can_propose = MQ_ENOTLEADER; /* the role stays what it is */
+    assert_int_equal(send_one(&f, 0, 2), 0);
+    fake_turn();
+    expect_done(0, 1, MQ_ENOTLEADER);
+    assert_int_equal(fixture_queue(&f.base, 0)->next, 1);
+    f.base.log->can_propose = 0;
+    f.base.log->writing = false;
+    assert_int_equal(send_one(&f, 0, 3), 0);
+    fake_turn();
+    fake_log_commit_all(f.base.log);
+    assert_int_equal(n_done, 3);
+    assert_int_equal(done[1].qoff, 0);
+    assert_int_equal(done[2].status, 0);
+    assert_int_equal(done[2].qoff, 1);
     close_sequencer(&f);
 }
 
@@ -531,6 +560,7 @@ int main(void)
         cmocka_unit_test(who_does_not_lead_takes_nothing),
         cmocka_unit_test(lost_leadership_is_told_apart_by_what_was_proposed),
         cmocka_unit_test(a_proposal_that_meets_the_end_of_leadership_was_not_made),
+        cmocka_unit_test(a_hand_over_that_fails_leaves_the_numbers_of_what_is_in_flight),
         cmocka_unit_test(an_entry_that_the_log_cannot_take_leaves_no_hole),
         cmocka_unit_test(what_was_gathered_for_a_disk_that_filled_up_is_answered_as_not_stored),
         cmocka_unit_test(a_reservation_without_an_addition_leaves_nothing_behind),
