@@ -54,6 +54,10 @@ struct node {
     uint64_t full_ns;        /* until then its disk may be full */
     uint64_t excused_ns;     /* until then its process may end by itself: its disk was made to fail */
     uint32_t refusals;       /* in a row: starts that ended before the log was open */
+    bool wiped;              /* has an empty disk that is not a voter's yet; operator.c */
+    uint64_t wiped_pos;      /* up to here the disk that is gone had held the log */
+    struct node *asked;      /* operator.c */
+    uint32_t transfer_to;    /* operator.c */
     struct world_event restart;
     struct seen seen;
 };

@@ -67,14 +67,18 @@ static bool entry_on_platter(const struct node *node, uint64_t pos, uint32_t crc
 }
 
 /* A damaged disk did have it: that it lost something is the one fault that the others stand in for. */
-static bool majority_holds(uint64_t pos, uint32_t crc)
+static bool majority_holds(const struct membership *members, uint64_t pos, uint32_t crc)
 {
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < cluster_size(); i++) {
-        n += nodes[i].damaged || entry_on_platter(&nodes[i], pos, crc);
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct member *member = &members->members[i];
+        const struct node *node = member->id <= cluster_size() ? &nodes[member->id - 1] : NULL;
+
+        n += node != NULL && member->role == MEMBER_VOTER &&
+             (node->damaged || (node->wiped && pos <= node->wiped_pos) || entry_on_platter(node, pos, crc));
     }
-    return n >= cluster_majority();
+    return n > membership_voters(members) / 2;
 }
 
 /* Everything up to @index, as the member has it, lies on its own platter. */
@@ -244,10 +248,10 @@ static void look_at_commit(struct member_run *run)
         } else {
             uint64_t term = driver->core != NULL ? core_term(driver->core) : run->log->meta.term;
 
-            if (i > 1 && !majority_holds(seen->poss[i], seen->crcs[i])) {
+            if (i > 1 && !majority_holds(&driver->current, seen->poss[i], seen->crcs[i])) {
                 world_fail("majority: member %u takes entry %" PRIu64
-                           " for committed, which is on fewer than %u disks",
-                           node->id, i, cluster_majority());
+                           " for committed, which is not on the disks of a majority",
+                           node->id, i);
             }
             if (commitlog_get(run->log->commitlog, i, &entry) != 0) {
                 world_fail("committed: member %u cannot read the committed entry %" PRIu64, node->id, i);

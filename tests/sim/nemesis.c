@@ -3,6 +3,7 @@
 #include "tests/sim/nemesis.h"
 
 #include "remoting/base/assert.h"
+#include "tests/sim/operator.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -475,7 +476,7 @@ static bool meta_flip_begin(struct fault *fault)
     static const char *const copies[] = {CLUSTER_LOG_DIR "/meta-0", CLUSTER_LOG_DIR "/meta-1"};
 
     fault->node = victim();
-    if (fault->node->meta_flipped || fault->node->damaged ||
+    if (fault->node->meta_flipped || fault->node->damaged || fault->node->wiped ||
         disk_flip(machine_disk(fault->node->machine), copies[rng_below(&rng, 2)], rng_below(&rng, 40),
                   (uint8_t)(1u << rng_below(&rng, 8))) != 0) {
         return false;
@@ -495,7 +496,7 @@ static bool log_flip_begin(struct fault *fault)
 
     fault->node = victim();
     seen = &fault->node->seen;
-    if (fault->node->damaged || seen->last < 200 || history_last() < 200) {
+    if (fault->node->damaged || fault->node->wiped || seen->last < 200 || history_last() < 200) {
         return false;
     }
     /* Deep enough to be called committed by later entries of this very log. */
@@ -510,7 +511,7 @@ static bool log_flip_begin(struct fault *fault)
 static bool misdirect_begin(struct fault *fault)
 {
     fault->node = victim();
-    if (fault->node->process == NULL) {
+    if (fault->node->process == NULL || fault->node->wiped) {
         return false;
     }
     disk_manner(machine_disk(fault->node->machine))->misdirect_ppm = PPM / 4;
@@ -543,6 +544,39 @@ static void drift_end(struct fault *fault)
     machine_set_drift(fault->node->machine, 0);
 }
 
+/* ---- members ---- */
+
+static bool transfer_begin(struct fault *fault)
+{
+    struct node *leader = cluster_leader();
+
+    (void)fault;
+    if (leader == NULL || process_paused(leader->process)) {
+        return false;
+    }
+    operator_transfer(leader, rng_below(&rng, 2) == 0 ? 0 : any_node()->id);
+    return true;
+}
+
+/* One of a minority loses its disk as a whole. While the group is itself again: with another one on its way back, two
+ * of three might have nothing. */
+static bool wipe_begin(struct fault *fault)
+{
+    struct node *node = victim();
+
+    (void)fault;
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (nodes[i].wiped || nodes[i].damaged || nodes[i].stays_down) {
+            return false;
+        }
+    }
+    if (!machine_has_power(node->machine) || history_last() < 2) {
+        return false;
+    }
+    operator_replace_disk(node);
+    return true;
+}
+
 /* ---- the table ---- */
 
 static const struct kind kinds[FAULT_KINDS] = {
@@ -573,6 +607,8 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_CLOCK_DRIFT] = {"clock-drift", MARK_CLOCK_DRIFTED, 1000, 20000, drift_begin, NULL, drift_end},
     [FAULT_SLOW_PROCESSOR] = {"slow-processor", MARK_SLOW_PROCESSOR, 500, 8000, slow_processor_begin, NULL,
                               slow_processor_end},
+    [FAULT_TRANSFER] = {"transfer", MARK_TRANSFER, 0, 0, transfer_begin},
+    [FAULT_WIPE] = {"wipe", MARK_WIPED, 0, 0, wipe_begin},
 };
 
 bool fault_is_offered(enum fault_kind kind)
@@ -582,7 +618,8 @@ bool fault_is_offered(enum fault_kind kind)
 
 bool fault_repeats(enum fault_kind kind)
 {
-    return kind != FAULT_META_FLIP && kind != FAULT_LOG_FLIP && kind != FAULT_MISDIRECT && kind != FAULT_AT_MOMENT;
+    return kind != FAULT_META_FLIP && kind != FAULT_LOG_FLIP && kind != FAULT_WIPE && kind != FAULT_MISDIRECT &&
+           kind != FAULT_AT_MOMENT;
 }
 
 const char *fault_name(enum fault_kind kind)

@@ -32,6 +32,8 @@ enum fault_kind {
     FAULT_CLOCK_JUMP,
     FAULT_CLOCK_DRIFT,
     FAULT_SLOW_PROCESSOR,
+    FAULT_TRANSFER,
+    FAULT_WIPE,
     FAULT_KINDS
 };
 

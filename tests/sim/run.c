@@ -4,6 +4,7 @@
 
 #include "tests/sim/invariants.h"
 #include "tests/sim/nemesis.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/workload.h"
 
 #include <inttypes.h>
@@ -91,7 +92,7 @@ static bool is_level(void *data)
         if (node->stays_down) {
             continue;
         }
-        if (!cluster_is_up(node)) {
+        if (!cluster_is_up(node) || node->wiped) {
             return false;
         }
         driver = &node->run->log->driver;
@@ -133,6 +134,7 @@ static void seed_script(void)
 
     workload_open(plan);
     nemesis_open(plan);
+    operator_open(plan);
     while (world_now() < end || nemesis_faults() < plan->faults_min) {
         if (!run_for(STEP_NS) || cluster_is_lost()) {
             return;
@@ -184,7 +186,12 @@ static void trace_members(void)
                      driver->core != NULL ? core_term(driver->core) : 0,
                      driver->core != NULL ? core_leader(driver->core) : 0, node->seen.last, node->seen.last_term,
                      commitlog_durable_index(driver->options.log), driver->commit, driver->applied,
-                     process_paused(node->process) ? ", paused" : "");
+                     process_paused(node->process) ? ", paused"
+                     : driver->transfer != NULL    ? ", hands over"
+                     : driver->core != NULL && core_role(driver->core) == RLOG_LEADING &&
+                             !core_can_submit(driver->core)
+                         ? ", its core hands over"
+                         : "");
     }
     world_tracef("committed %" PRIu64, history_last());
 }
@@ -218,6 +225,7 @@ void run_plan(const struct plan *plan, void (*script)(void), struct run_result *
         out->marks[i] = mark_count(i);
     }
     nemesis_close();
+    operator_close();
     workload_close();
     cluster_close();
     world_close();

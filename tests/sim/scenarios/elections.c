@@ -3,6 +3,7 @@
 #include "tests/sim/scenarios/script.h"
 
 #include "tests/sim/history.h"
+#include "tests/sim/operator.h"
 
 #include <inttypes.h>
 
@@ -170,6 +171,39 @@ void scenario_one_way_flapping(void)
         }
         if (history_commands() < before + 5) {
             world_fail("liveness: %" PRIu64 " commits in 1.4 s with one link flapping", history_commands() - before);
+            return;
+        }
+    }
+    workload_stop();
+    script_end();
+}
+
+/* The leader hands over to a member that does not hear it: it stays, and goes on at once, with the numbers that its
+ * queues had. */
+void scenario_failed_transfer(void)
+{
+    struct three n;
+
+    workload_open(cluster_plan);
+    for (uint32_t round = 0; round < 10; round++) {
+        uint64_t before;
+
+        if (!run_for(2 * NS_PER_S) || !run_until_leader(10 * NS_PER_S) || !script_three(&n)) {
+            return;
+        }
+        link_cut(net_link(n.l->machine, n.f->machine));
+        operator_transfer(n.l, n.f->id);
+        if (!run_for(450 * NS_PER_MS)) {
+            return;
+        }
+        script_heal_all();
+        before = history_commands();
+        if (!run_for(2 * NS_PER_S)) {
+            return;
+        }
+        if (history_commands() < before + 5) {
+            world_fail("liveness: %" PRIu64 " commits in 2 s after a hand-over that failed",
+                       history_commands() - before);
             return;
         }
     }

@@ -41,6 +41,7 @@ const struct scenario scenarios[] = {
     {"disks-full", "all disks full, then space again", scenario_disks_full, 0, NULL},
     {"failed-vote-sync", "a vote whose sync failed is not believed after a restart", scenario_failed_vote_sync, 0,
      NULL},
+    {"failed-transfer", "a hand-over that does not come about stops nothing", scenario_failed_transfer, 0, NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 

@@ -26,5 +26,6 @@ void scenario_isolated_leader(void);
 void scenario_restarts(void);
 void scenario_disks_full(void);
 void scenario_failed_vote_sync(void);
+void scenario_failed_transfer(void);
 
 #endif
