@@ -309,12 +309,12 @@ static void a_hand_over_that_fails_leaves_the_numbers_of_what_is_in_flight(void 
     fake_turn();
     assert_int_equal(f.base.log->n_proposed, 1);
     f.base.log->can_propose = MQ_ENOTLEADER; /* the role stays what it is */
+    f.base.log->writing = false;
     assert_int_equal(send_one(&f, 0, 2), 0);
     fake_turn();
     expect_done(0, 1, MQ_ENOTLEADER);
     assert_int_equal(fixture_queue(&f.base, 0)->next, 1);
     f.base.log->can_propose = 0;
-    f.base.log->writing = false;
     assert_int_equal(send_one(&f, 0, 3), 0);
     fake_turn();
     fake_log_commit_all(f.base.log);
