@@ -134,7 +134,6 @@ static void seed_script(void)
 
     workload_open(plan);
     nemesis_open(plan);
-    operator_open(plan);
     while (world_now() < end || nemesis_faults() < plan->faults_min) {
         if (!run_for(STEP_NS) || cluster_is_lost()) {
             return;
@@ -205,6 +204,7 @@ void run_plan(const struct plan *plan, void (*script)(void), struct run_result *
     invariants_reset();
     marks_reset();
     cluster_open(plan);
+    operator_open(plan);
     if (run_until_leader(FOUNDING_NS)) {
         script();
     }

@@ -210,3 +210,40 @@ void scenario_failed_transfer(void)
     workload_stop();
     script_end();
 }
+
+static bool is_replaced(void *data)
+{
+    const struct node *node = data;
+    struct node *leader = cluster_leader();
+
+    if (leader != NULL && world_now() / (10 * NS_PER_MS) % 2 == 0) {
+        (void)workload_send(leader, 64); /* so that the changes have entries around them */
+    }
+    return !node->wiped;
+}
+
+/* F is away while another member's disk is replaced, which takes three changes of the membership; when F is back it
+ * gets all that in a few messages, and must know each change under its own index. */
+void scenario_change_in_batch(void)
+{
+    for (uint32_t round = 0; round < 4; round++) {
+        struct node *leader, *f, *w;
+
+        if (!run_until_leader(10 * NS_PER_S)) {
+            return;
+        }
+        leader = cluster_leader();
+        f = &nodes[leader->id % cluster_size()];
+        w = &nodes[(leader->id + 1) % cluster_size()];
+        script_isolate(f);
+        operator_replace_disk(w);
+        if (!run_until(is_replaced, w, 30 * NS_PER_S, "the new disk's directory a voter")) {
+            return;
+        }
+        script_heal_all();
+        if (!run_until_committed(10 * NS_PER_S) || !run_until_level(30 * NS_PER_S)) {
+            return;
+        }
+    }
+    script_end();
+}

@@ -24,11 +24,18 @@ static void many_old_entries(struct plan *plan)
     plan->inflight_entries_max = 1000;
 }
 
+static void five_members(struct plan *plan)
+{
+    plan->nodes = 5;
+}
+
 const struct scenario scenarios[] = {
     {"figure-8", "an entry of an earlier term is not committed by counting its replicas", scenario_figure_8, 0,
      many_old_entries},
     {"pipelining", "commits go on while proposals arrive faster than answers", scenario_pipelining, 0,
      many_in_flight},
+    {"change-in-batch", "changes of the membership among other entries, sent to one that was away",
+     scenario_change_in_batch, 0, five_members},
     {"stale-notice", "entries become durable while others are written in their place", scenario_stale_notice, 0,
      NULL},
     {"slow-leader-disk", "a leader whose disk hangs gives way", scenario_slow_leader_disk, 0, NULL},

@@ -19,6 +19,7 @@ void scenario_run(const struct scenario *scenario, struct run_result *out);
 void scenario_figure_8(void);
 void scenario_pipelining(void);
 void scenario_stale_notice(void);
+void scenario_change_in_batch(void);
 void scenario_slow_leader_disk(void);
 void scenario_one_way_flapping(void);
 void scenario_rejoin_after_power_cut(void);
