@@ -4,6 +4,7 @@
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
@@ -54,7 +55,9 @@ int repair_keep_claim(struct rlog *log, const struct rlog_claim *claim, struct m
         both.index = claim->index;
     }
     both.committed = both.committed > claim->committed ? both.committed : claim->committed;
-    meta_store_claim(&log->meta, &both);
+    if (!RAFTMQ_DEFECT(CLAIM_NOT_KEPT)) {
+        meta_store_claim(&log->meta, &both);
+    }
     return 0;
 }
 

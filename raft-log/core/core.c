@@ -223,8 +223,8 @@ void core_look_at_claim(struct core *core, uint64_t durable)
 
 void core_set_claim(struct core *core, uint64_t term, uint64_t index)
 {
-    core->claim_term = term;
-    core->claim_index = index;
+    core->claim_term = RAFTMQ_DEFECT(CLAIM_IGNORED) ? 0 : term;
+    core->claim_index = RAFTMQ_DEFECT(CLAIM_IGNORED) ? 0 : index;
     if (core->terms.last_index != 0) {
         core_look_at_claim(core, core->raft.last_stored);
     }

@@ -50,6 +50,7 @@
 #include "raft-log/core/strict_heap.h"
 #include "raft-log/log/entry_codec.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #include <inttypes.h>
@@ -115,7 +116,7 @@ static int to_raft_role(const struct core *core, const struct member *member)
         member->incarnation != core->options.incarnation) {
         return RAFT_STANDBY;
     }
-    return member->role == MEMBER_VOTER ? RAFT_VOTER : RAFT_STANDBY;
+    return member->role == MEMBER_VOTER || RAFTMQ_DEFECT(LEARNER_VOTES) ? RAFT_VOTER : RAFT_STANDBY;
 }
 
 int core_configuration(const struct core *core, const uint8_t *change, uint32_t n, struct raft_configuration *out)
