@@ -41,6 +41,78 @@ static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
     invariants_applied(run, entry);
 }
 
+/* ---- snapshots, as broker.c has them ---- */
+
+static struct member_run *run_of(struct rlog_fsm *fsm)
+{
+    return fsm->data;
+}
+
+static uint32_t on_sections(struct rlog_fsm *fsm, struct rlog_section *out)
+{
+    return state_sections(&run_of(fsm)->state, out);
+}
+
+static void on_snapshot_begin(struct rlog_fsm *fsm, struct rlog_sink *sink)
+{
+    int rc = store_checkpoint_begin(&run_of(fsm)->store);
+
+    if (rc != 0) {
+        rlog_sink_fail(sink, rc);
+    }
+    state_snapshot_begin(&run_of(fsm)->state, sink);
+}
+
+static int on_snapshot_more(struct rlog_fsm *fsm)
+{
+    return state_snapshot_more(&run_of(fsm)->state);
+}
+
+static int checkpoint_work(struct rlog_fsm *fsm, uint64_t index, uint32_t crc)
+{
+    return store_checkpoint_work(&run_of(fsm)->store, index, crc);
+}
+
+static void on_snapshot_end(struct rlog_fsm *fsm, int status)
+{
+    state_snapshot_end(&run_of(fsm)->state);
+    store_checkpoint_end(&run_of(fsm)->store, status);
+    mark(status == 0 ? MARK_SNAPSHOT_TAKEN : MARK_SNAPSHOT_FAILED);
+}
+
+static int on_restore_begin(struct rlog_fsm *fsm, const struct rlog_entry *entry, uint32_t crc,
+                            const struct rlog_section *sections, uint32_t n, struct mq_buf *problem)
+{
+    return state_restore_begin(&run_of(fsm)->state, entry, crc, sections, n, problem);
+}
+
+static int on_restore_rows(struct rlog_fsm *fsm, uint16_t section, const uint8_t *rows, size_t n,
+                           struct mq_buf *problem)
+{
+    return state_restore_rows(&run_of(fsm)->state, section, rows, n, problem);
+}
+
+static int on_restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
+{
+    int rc = state_restore_end(&run_of(fsm)->state, problem);
+
+    if (rc == 0) {
+        mark(MARK_SNAPSHOT_LOADED);
+        invariants_restored(run_of(fsm));
+    }
+    return rc;
+}
+
+static void on_apply_before(struct rlog_fsm *fsm, const struct rlog_entry *entry)
+{
+    state_apply_before(&run_of(fsm)->state, entry);
+}
+
+static uint64_t on_held_from(struct rlog_fsm *fsm)
+{
+    return run_of(fsm)->store.held_index;
+}
+
 /* As broker/role.c, without what knows of clients. */
 static void on_role(struct rlog_fsm *fsm, const struct rlog_role *role)
 {
@@ -106,6 +178,8 @@ static int open_member(struct member_run *run, struct mq_buf *problem)
         .heartbeat_ms = cluster_plan->heartbeat_ms,
         .inflight_entries_max = cluster_plan->inflight_entries_max,
         .inflight_bytes_max = cluster_plan->inflight_bytes_max,
+        .snapshot_bytes = cluster_plan->snapshot_bytes,
+        .snapshot_ms = cluster_plan->snapshot_ms,
         .disk = disk_table(machine_disk(run->node->machine)),
     };
     int rc;
@@ -114,16 +188,35 @@ static int open_member(struct member_run *run, struct mq_buf *problem)
         snprintf(addresses[i], sizeof(addresses[i]), "%s:%d", machine_address(nodes[i].machine), CLUSTER_PORT);
         members[i] = (struct rlog_member){nodes[i].id, addresses[i]};
     }
-    rc = store_init(&run->store, CLUSTER_DIR);
+    run->fsm = (struct rlog_fsm){
+        .data = run,
+        .apply = on_apply,
+        .role = on_role,
+        .room = on_room,
+        .sections = on_sections,
+        .snapshot_begin = on_snapshot_begin,
+        .snapshot_more = on_snapshot_more,
+        .checkpoint_work = checkpoint_work,
+        .snapshot_end = on_snapshot_end,
+        .restore_begin = on_restore_begin,
+        .restore_rows = on_restore_rows,
+        .restore_end = on_restore_end,
+        .apply_before = on_apply_before,
+        .held_from = on_held_from,
+    };
+    rc = rlog_open(&run->loop, &options, &run->fsm, &run->log, problem);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = rlog_has_snapshot(run->log) ? store_init_kept(&run->store, CLUSTER_DIR)
+                                     : store_init(&run->store, CLUSTER_DIR);
     if (rc == 0) {
         rc = state_init(&run->state, &run->store);
     }
     if (rc != 0) {
         mq_buf_printf(problem, "store: %s", mq_strerror(rc));
-        return rc;
     }
-    run->fsm = (struct rlog_fsm){.data = run, .apply = on_apply, .role = on_role, .room = on_room};
-    return rlog_open(&run->loop, &options, &run->fsm, &run->log, problem);
+    return rc;
 }
 
 static int run_member(struct member_run *run, struct mq_buf *problem)

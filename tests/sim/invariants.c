@@ -442,27 +442,43 @@ static void reserve_states(uint64_t slot)
     world_outside_end(before);
 }
 
-void invariants_applied(struct member_run *run, const struct rlog_entry *entry)
+/* The state as of @index is the same wherever and however it came to be. */
+static void check_state(struct member_run *run, uint64_t index)
 {
-    uint64_t slot = entry->index / HASH_EVERY;
+    uint64_t slot = index / HASH_EVERY;
     struct state_at *at;
     uint64_t hash;
 
-    if (entry->index % HASH_EVERY != 0) {
+    if (index % HASH_EVERY != 0) {
         return;
     }
     reserve_states(slot + 1);
     hash = state_hash(&run->state);
     at = &w.states[slot];
     if (at->index == 0) {
-        *at = (struct state_at){entry->index, hash, run->node->id};
+        *at = (struct state_at){index, hash, run->node->id};
     }
     if (at->hash != hash) {
-        world_fail("state: members %u and %u differ at index %" PRIu64, at->node, run->node->id, entry->index);
+        world_fail("state: members %u and %u differ at index %" PRIu64, at->node, run->node->id, index);
     }
-    if (entry->index == history_last()) {
+    if (index == history_last()) {
         check_offsets(run);
     }
+}
+
+void invariants_applied(struct member_run *run, const struct rlog_entry *entry)
+{
+    check_state(run, entry->index);
+}
+
+void invariants_restored(struct member_run *run)
+{
+    if (run->state.applied_index > history_last()) {
+        world_fail("applied: member %u loads a snapshot of entry %" PRIu64 ", committed are %" PRIu64, run->node->id,
+                   run->state.applied_index, history_last());
+    }
+    check_state(run, run->state.applied_index);
+    run->node->seen.applied = run->state.applied_index;
 }
 
 /* ---- messages ---- */

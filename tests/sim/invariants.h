@@ -30,6 +30,8 @@ void invariants_look(struct member_run *run);
 /* Inside: before and after fsm.apply. */
 void invariants_apply(struct member_run *run, const struct rlog_entry *entry);
 void invariants_applied(struct member_run *run, const struct rlog_entry *entry);
+/* Inside: the state was loaded from a snapshot. */
+void invariants_restored(struct member_run *run);
 /* Inside: before a message goes out. */
 void invariants_send(struct member_run *run, const struct core_message *message);
 /* Outside: a process ended. */

@@ -18,6 +18,10 @@ static void draw_group(struct plan *plan, struct rng *rng)
     plan->heartbeat_ms = plan->election_ms / (uint32_t)rng_between(rng, 3, 8);
     plan->segment_bytes = (UINT64_C(64) << 10) * rng_between(rng, 1, 4);
     plan->inflight_entries_max = inflights[rng_below(rng, 5)];
+    if (rng_below(rng, 2) == 0) {
+        plan->snapshot_bytes = rng_between(rng, 32u << 10, 1u << 20);
+        plan->snapshot_ms = rng_between(rng, 500, 60000);
+    }
     plan->inflight_bytes_max = rng_below(rng, 3) == 0 ? 256u << 10 : 16u << 20;
 }
 

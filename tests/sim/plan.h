@@ -13,6 +13,7 @@ struct plan {
     uint32_t election_ms, heartbeat_ms;
     uint64_t segment_bytes;
     uint32_t inflight_entries_max;
+    uint64_t snapshot_bytes, snapshot_ms; /* 0: as the log has it, which is seldom */
     uint64_t inflight_bytes_max;
     /* disks and links, on a good day */
     uint64_t sync_min_ns, sync_max_ns;
