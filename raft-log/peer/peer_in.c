@@ -110,6 +110,21 @@ static void settle_doubt(struct peer *peer, uint64_t boot)
     }
 }
 
+/* @conn has reached another process of the member than our other lanes have: those are dead, though nothing may ever
+ * say so. Its end lost them with its power or behind a partition, and on a lane to a directory that is no member
+ * nothing is sent that would bring a reset. */
+static void drop_dead_lanes(struct peer *peer, const struct peer_conn *conn)
+{
+    for (int lane = 0; lane < PEER_LANES; lane++) {
+        struct peer_conn *out = &peer->out[lane];
+
+        if (out != conn && out->state == PEER_UP && !out->conn.closing && conn->boot != 0 &&
+            out->boot != conn->boot) {
+            peer_conn_close(out, MQ_ECLOSED); /* it is dialled again */
+        }
+    }
+}
+
 static void warn_of_other_directory(const struct peers *peers, struct peer_conn *conn)
 {
     if (peers->membership != NULL && !peer_in_takes_part(peers, conn) && conn->lane == PEER_CONTROL) {
@@ -143,6 +158,7 @@ int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer
     if (conn->dialled) {
         peer_conn_set_state(conn, PEER_UP);
         settle_doubt(conn->peer, hello.boot);
+        drop_dead_lanes(conn->peer, conn);
         return 0;
     }
     conn->peer = peers_find(peers, hello.from);
