@@ -167,6 +167,21 @@ static void note_disks(void)
     }
 }
 
+/* What a leader thinks of the others. */
+static void trace_peers(const struct node *node)
+{
+    const struct rlog *log = node->run->log;
+
+    for (uint32_t i = 0; log->peers != NULL && i < log->peers->n; i++) {
+        const struct peer *peer = &log->peers->list[i];
+
+        world_tracef("   member %u: control %d bulk %d match %" PRIu64 " sent %" PRIu64 " to %" PRIu64
+                     " wanted %" PRIu64,
+                     peer->id, peer_is_up(peer, PEER_CONTROL), peer_is_up(peer, PEER_BULK),
+                     core_match(log->driver.core, peer->id), peer->sent.first, peer->sent.next, peer->sent.wanted);
+    }
+}
+
 /* Behind a failure: what each member was about. */
 static void trace_members(void)
 {
@@ -191,6 +206,9 @@ static void trace_members(void)
                              !core_can_submit(driver->core)
                          ? ", its core hands over"
                          : "");
+        if (driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
+            trace_peers(node);
+        }
     }
     world_tracef("committed %" PRIu64, history_last());
 }
