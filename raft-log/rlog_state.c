@@ -61,10 +61,14 @@ static void as_of(void *data, struct snapshot_info *out)
 /* What the older one of the kept snapshots covers is not needed even if the newer one turns out bad. */
 static void trim(struct rlog *log)
 {
-    const struct snapshot_info *oldest = snapshots_oldest(log->state.snapshots);
+    const struct snapshot_info *oldest;
     uint64_t pos = log->state.trim_pos;
     int rc;
 
+    if (log->state.snapshots == NULL) {
+        return; /* the log is closing, and one was on its way to the disk */
+    }
+    oldest = snapshots_oldest(log->state.snapshots);
     if (oldest == NULL || pos == 0) {
         return;
     }

@@ -227,7 +227,11 @@ int segment_dir_open(struct handover *h, uint64_t start, struct mq_buf *problem)
     if (rc == 0) {
         rc = remove_leftovers(h->disk, (const char *)log_dir.base, &listing.leftovers);
     }
-    if (rc != 0) {
+    if (rc == 0) {
+        /* A name whose sync failed, which ended the process, is seen here and may not be on the disk. */
+        rc = h->disk->sync_dir(h->disk, (const char *)log_dir.base);
+    }
+    if (rc < 0) {
         mq_buf_printf(problem, "%s/" SEGMENT_DIR ": %s", h->dir, mq_strerror(rc));
     } else {
         rc = open_listed(h, (const char *)log_dir.base, &listing, start, problem);
