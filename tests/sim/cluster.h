@@ -34,6 +34,7 @@ struct seen {
     uint32_t *crcs; /* of entries 1 ... last, as this member has them */
     uint64_t *poss;
     uint64_t cap, last, last_term;
+    uint64_t base;       /* a snapshot stands for what comes up to here */
     uint64_t on_platter; /* entries up to here were seen on its platter */
     uint64_t promised_term, vote_term;
     uint32_t vote;

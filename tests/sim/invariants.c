@@ -67,7 +67,7 @@ static bool entry_on_platter(const struct node *node, uint64_t pos, uint32_t crc
 }
 
 /* A damaged disk did have it: that it lost something is the one fault that the others stand in for. */
-static bool majority_holds(const struct membership *members, uint64_t pos, uint32_t crc)
+static bool majority_holds(const struct membership *members, uint64_t index, uint64_t pos, uint32_t crc)
 {
     uint32_t n = 0;
 
@@ -76,7 +76,8 @@ static bool majority_holds(const struct membership *members, uint64_t pos, uint3
         const struct node *node = member->id <= cluster_size() ? &nodes[member->id - 1] : NULL;
 
         n += node != NULL && member->role == MEMBER_VOTER &&
-             (node->damaged || (node->wiped && pos <= node->wiped_pos) || entry_on_platter(node, pos, crc));
+             (node->damaged || (node->wiped && pos <= node->wiped_pos) || node->seen.base >= index ||
+              entry_on_platter(node, pos, crc));
     }
     return n > membership_voters(members) / 2;
 }
@@ -146,7 +147,7 @@ static uint64_t common_end(const struct commitlog *log, const struct seen *seen)
     uint64_t index = least(commitlog_last_index(log), seen->last);
     struct commitlog_entry entry;
 
-    while (index > 0 && (commitlog_get(log, index, &entry) != 0 || entry.header.crc != seen->crcs[index])) {
+    while (index > seen->base && (commitlog_get(log, index, &entry) != 0 || entry.header.crc != seen->crcs[index])) {
         index--;
     }
     return index;
@@ -209,12 +210,39 @@ static void note_new(struct node *node, const struct commitlog *log)
     seen->last_term = commitlog_term_of(log, last);
 }
 
+/* The log begins behind a snapshot: what comes before it is what was committed. */
+static void look_at_base(struct node *node, const struct commitlog *log)
+{
+    struct seen *seen = &node->seen;
+    uint64_t base = commitlog_first_index(log) - 1;
+
+    if (base == seen->base) {
+        return;
+    }
+    if (base > history_last()) {
+        world_fail("committed: member %u begins behind entry %" PRIu64 ", committed are %" PRIu64, node->id, base,
+                   history_last());
+    }
+    reserve_seen(seen, base);
+    for (uint64_t i = 1; i <= base; i++) {
+        seen->crcs[i] = history_at(i)->crc;
+        seen->poss[i] = history_at(i)->pos;
+    }
+    if (base > seen->base) {
+        mark(MARK_SNAPSHOT_INSTALLED);
+    }
+    seen->base = base;
+    seen->last = seen->last > base ? seen->last : base;
+    seen->on_platter = seen->on_platter > base ? seen->on_platter : base;
+}
+
 static void look_at_log(struct node *node, const struct commitlog *log, const struct rlog_claim *claim)
 {
     struct seen *seen = &node->seen;
     uint64_t last = commitlog_last_index(log);
     uint64_t common;
 
+    look_at_base(node, log);
     if (claim == NULL && last == seen->last && commitlog_term_of(log, last) == seen->last_term) {
         return;
     }
@@ -248,7 +276,7 @@ static void look_at_commit(struct member_run *run)
         } else {
             uint64_t term = driver->core != NULL ? core_term(driver->core) : run->log->meta.term;
 
-            if (i > 1 && !majority_holds(&driver->current, seen->poss[i], seen->crcs[i])) {
+            if (i > 1 && !majority_holds(&driver->current, i, seen->poss[i], seen->crcs[i])) {
                 world_fail("majority: member %u takes entry %" PRIu64
                            " for committed, which is not on the disks of a majority",
                            node->id, i);

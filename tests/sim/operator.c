@@ -128,6 +128,7 @@ void operator_replace_disk(struct node *node)
     disk_wipe(machine_disk(node->machine));
     /* Another directory: it is bound by nothing that the old one has said. */
     node->wiped_pos = seen->on_platter != 0 ? seen->poss[seen->on_platter] : 0;
+    seen->base = 0;
     seen->last = seen->last_term = seen->on_platter = 0;
     seen->promised_term = seen->vote_term = 0;
     seen->vote = 0;

@@ -96,7 +96,8 @@ static bool is_level(void *data)
             return false;
         }
         driver = &node->run->log->driver;
-        if (driver->applied != history_last() || commitlog_durable_index(driver->options.log) != history_last()) {
+        if (commitlog_first_index(driver->options.log) != 1 || driver->applied != history_last() ||
+            commitlog_durable_index(driver->options.log) != history_last()) {
             return false;
         }
         up++;
