@@ -228,9 +228,6 @@ static void look_at_base(struct node *node, const struct commitlog *log)
         seen->crcs[i] = history_at(i)->crc;
         seen->poss[i] = history_at(i)->pos;
     }
-    if (base > seen->base) {
-        mark(MARK_SNAPSHOT_INSTALLED);
-    }
     seen->base = base;
     seen->last = seen->last > base ? seen->last : base;
     seen->on_platter = seen->on_platter > base ? seen->on_platter : base;
