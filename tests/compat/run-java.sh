@@ -31,7 +31,7 @@ start_stock() {
     set -- $(free_ports 1)
     STOCK_PORT=$1
     stock_namesrv ns "$NAMESRV_PORT"
-    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV"
+    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV" enablePropertyFilter=true
 }
 
 on_kill_raftmq() {
@@ -49,7 +49,7 @@ on_restart_raftmq() {
 on_kill_stock() {
     echo "    kill -9 of the stock broker, restarted at once"
     proc_kill $GROUP KILL
-    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV"
+    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV" enablePropertyFilter=true
 }
 
 on_restart_stock() { :; }

@@ -26,12 +26,14 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -88,6 +90,7 @@ final class Basic {
         cases.put("pull at, before and beyond the end", this::pullLimits);
         cases.put("long polling wakes on a new message", this::longPolling);
         cases.put("tags", this::tags);
+        cases.put("SQL92", this::sql);
         cases.put("concurrent push consumers share the queues", this::concurrentPush);
         cases.put("progress survives a restart of the consumer", this::progressSurvives);
         cases.put("lite pull by subscription", this::liteSubscribe);
@@ -369,6 +372,47 @@ final class Basic {
         await(60, () -> "both tags were consumed (" + seen.size() + " of 60)", () -> seen.size() >= wanted.size());
         Thread.sleep(500);
         checkEqual(wanted, new TreeSet<>(seen), "what a subscription to TagA || TagB sees");
+    }
+
+    private void sql(Clients clients) throws Exception {
+        String topic = topic("sql");
+        DefaultMQProducer producer = clients.producer("compat_sql");
+        createTopic(producer, topic, QUEUES);
+        Set<String> seen = ConcurrentHashMap.newKeySet();
+        DefaultMQPushConsumer consumer = clients.pushConsumerFromFirst("compat_sql_" + run);
+        consumer.subscribe(topic, MessageSelector.bySql("price BETWEEN 10 AND 19 AND (region = 'eu' OR region IS NULL)"));
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            seen.addAll(bodies(messages));
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        Set<String> wanted = new TreeSet<>();
+        for (int i = 0; i < 60; i++) {
+            String region = new String[] {"eu", "us", null}[i % 3];
+            Message message = message(topic, "TagA", "k" + i, "sql-" + i);
+            message.putUserProperty("price", String.valueOf(i));
+            if (region != null) {
+                message.putUserProperty("region", region);
+            }
+            checkSent(producer.send(message));
+            if (i >= 10 && i <= 19 && !"us".equals(region)) {
+                wanted.add("sql-" + i);
+            }
+        }
+        await(60, () -> "what the expression wants was consumed (" + seen.size() + " of " + wanted.size() + ")",
+            () -> seen.size() >= wanted.size());
+        Thread.sleep(500);
+        checkEqual(wanted, new TreeSet<>(seen), "what the subscription sees");
+        DefaultMQPushConsumer broken = clients.pushConsumer("compat_sql_broken_" + run);
+        broken.subscribe(topic, MessageSelector.bySql("price >"));
+        broken.registerMessageListener((MessageListenerConcurrently) (messages, context) ->
+            ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
+        try {
+            broken.start();
+            throw new AssertionError("a consumer with an expression that does not compile has started");
+        } catch (MQClientException e) {
+            check(e.getMessage().contains("CODE: 23"), "another cause: " + e.getMessage());
+        }
     }
 
     private void concurrentPush(Clients clients) throws Exception {
