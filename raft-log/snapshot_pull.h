@@ -1,13 +1,13 @@
 /* Getting a snapshot's file from another member. Owned by the loop's thread.
  *
  *   snapshot_pull_start -> a member says which snapshot it has -> what a former attempt left of that file is measured
- *   -> the rest is asked for, PULL_DEPTH parts at a time, and a worker of the pool appends what comes -> all is
- * there: synced, and read as a whole by snapshot_file_check -> got
+ *   -> the rest is asked for, PULL_DEPTH parts at a time, and a worker of the pool appends what comes
+ *   -> all is there: synced, and read as a whole by snapshot_file_check -> got
  *
  * A member that fails is left for the next one after PULL_REST_MS; the file goes on where it is if the next one has
- * the same snapshot. A file that is whole and bad is removed. Parts that came in flight are checked one by one
- * (fetch.h), so a bad whole means a bad file over there, or here. The file grows in order, so its length is what is
- * there; it outlives a restart under the name that snapshots_part_path gives it. */
+ * the same snapshot. A file that is whole and bad is removed. Parts are checked one by one as they come (fetch.h), so
+ * a bad whole means a bad file over there, or here. The file grows in order, so its length is what is there; it
+ * outlives a restart under the name that snapshots_part_path gives it. */
 #ifndef RLOG_SNAPSHOT_PULL_H
 #define RLOG_SNAPSHOT_PULL_H
 

@@ -1,14 +1,16 @@
-/* Asking another member for entries of its log, on the range lane. Owned by the loop's thread.
+/* Asking another member for entries of its log, or for a snapshot piece by piece, on the range lane. Owned by the
+ * loop's thread.
  *
  * fetch_entries -> question on our range connection -> the member reads and checks them on its pool (serve.c) ->
  * answer, checked here: codec, index, chain, payload -> cb. Failures, as cb's status:
  *
- *   MQ_ENOTFOUND     the member does not hold them, or does not know them as committed; @got says where its log
- * begins MQ_ECORRUPT      its own copy is damaged MQ_EVERSION      it does not count this directory as a member
- *   MQ_EBADMSG       the answer was not what was asked for, or changed on its way; the connection was closed
- *   MQ_EINVAL        it finds that the question makes no sense
- *   MQ_ETIMEDOUT     no answer for FETCH_TIMEOUT_MS; the connection was closed
- *   MQ_ECLOSED       the connection was lost */
+ *   MQ_ENOTFOUND   it does not hold them, or not as committed (@got tells where its log begins); no such snapshot
+ *   MQ_ECORRUPT    its own copy is damaged, or cannot be read
+ *   MQ_EVERSION    it does not count this directory as a member
+ *   MQ_EBADMSG     the answer was not what was asked for, or changed on its way; the connection was closed
+ *   MQ_EINVAL      it finds that the question makes no sense
+ *   MQ_ETIMEDOUT   no answer for FETCH_TIMEOUT_MS; the connection was closed
+ *   MQ_ECLOSED     the connection was lost */
 #ifndef RLOG_FETCH_H
 #define RLOG_FETCH_H
 
