@@ -136,7 +136,11 @@ static int finish(struct handover *h, int fd, struct mq_buf *problem)
     }
     rc = decode(record, &from, &to);
     if (rc == MQ_ENOTFOUND) {
-        return 0;
+        uint8_t none[CUT_BYTES] = {0};
+
+        /* The disk may still have one: a process that ended between writing this and its sync leaves it in memory
+         * alone, and a power cut would bring back a truncation of what has been appended since. */
+        return write_record(h, fd, none);
     }
     if (rc != 0) {
         mq_buf_printf(problem, "%s/" CUT_NAME ": format version %u, this program knows %u", h->dir,

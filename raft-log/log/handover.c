@@ -488,10 +488,12 @@ static void claim_zeros(struct handover *h, struct spare_task *out)
 /* When the spare has something to do although nobody says so; 0: never. The mutex is held. */
 static uint64_t next_ms(const struct handover *h, bool put_off)
 {
+    uint64_t now = mq_clock_mono_ms();
     uint64_t at = h->disk->space != NULL ? h->ask_at_ms : 0;
-    uint64_t zeros = put_off ? mq_clock_mono_ms() + HANDOVER_RATE_MS : 0;
+    uint64_t zeros = put_off ? now + HANDOVER_RATE_MS : 0;
+    uint64_t make = h->make_at_ms > now ? h->make_at_ms : 0; /* over, and not wanted any more: no reason to wake */
 
-    at = h->make_at_ms != 0 && (at == 0 || h->make_at_ms < at) ? h->make_at_ms : at;
+    at = make != 0 && (at == 0 || make < at) ? make : at;
     return zeros != 0 && (at == 0 || zeros < at) ? zeros : at;
 }
 
