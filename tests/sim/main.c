@@ -30,6 +30,7 @@
 #define MARKS_SEEDS 500u /* so many seeds must bring every mark */
 #define TOLD_MAX 3u      /* failures that are shown in full */
 #define TRACE_LINES 60u
+#define SHOW_S_MAX 60u /* real time */
 
 struct options {
     uint64_t first, seeds;
@@ -153,6 +154,7 @@ static void show(const struct run_result *failed)
         struct plan plan;
         FILE *trace = tmpfile();
 
+        alarm(SHOW_S_MAX); /* it may be a seed that does not end */
         plan_draw(&plan, failed->seed);
         printf("\n");
         plan_print(&plan);
