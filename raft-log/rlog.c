@@ -432,6 +432,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     }
     options.term = log->meta.term;
     options.committed = must_be_there(log);
+    options.was_late = log->flush.was_late;
     rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
     if (rc != 0) {
         goto err_after_mark;

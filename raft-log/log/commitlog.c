@@ -204,6 +204,7 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
 {
     struct startup_options start = {
         .known = {.term = options->term, .committed = options->committed},
+        .was_late = options->was_late,
         .verify_bytes = options->verify_bytes,
         .keep_claim = options->keep_claim,
         .data = options->data,

@@ -35,9 +35,10 @@ struct commitlog_options {
     uint64_t verify_bytes;    /* of the log's end are read by every start (startup.h); 0: STARTUP_VERIFY_BYTES */
     uint64_t term;            /* of the member: no entry is younger; 0: not known */
     uint64_t committed;       /* entries up to here were durable here and committed (commit_mark.h); 0: not known */
-    /* While the log is opened: entries that may have been acknowledged are bad. Once @claim is durable they are cut,
-     * with a copy beside the log. Returns 0; or a negative code, and in @why the end of a sentence for people: then
-     * nothing is changed and the log is refused. NULL: refused. */
+    bool was_late;            /* the last use reported entries before they were synced, and did not end in order */
+    /* While the log is opened: entries that may have been acknowledged are bad, or missing because of a failed sync.
+     * Once @claim is durable they are cut, with a copy beside the log. Returns 0; or a negative code, and in @why the
+     * end of a sentence for people: then nothing is changed and the log is refused. NULL: refused. */
     int (*keep_claim)(void *data, const struct rlog_claim *claim, struct mq_buf *why);
 };
 

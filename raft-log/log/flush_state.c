@@ -126,6 +126,7 @@ int flush_state_open(struct flush_state *state, const struct rlog_disk *disk, co
         return rc;
     }
     state->stored = true;
+    state->was_late = record.late && !record.in_order;
     state->lost = rc == MQ_ECORRUPT || is_lost(state, &record);
     return 0;
 }

@@ -31,6 +31,7 @@ struct flush_state {
     char boot[FLUSH_BOOT_ID_BYTES]; /* now; empty: not known */
     bool late;                      /* entries are flushed late from now on */
     bool stored;                    /* there is a file */
+    bool was_late;                  /* the last use flushed late and was not closed in order */
     bool lost;                      /* the log's end may be missing */
 };
 

@@ -168,6 +168,22 @@ static int skip(void *data, const struct segment *segment, struct entry_index *i
     return rc;
 }
 
+/* A sync failed that some may have counted on: what it took is claimed, before anything else can fail. */
+static int claim_unsynced(const struct startup_options *options, const struct recovered *found,
+                          struct mq_buf *problem)
+{
+    struct rlog_claim claim = {.term = found->last_term, .index = found->last_index};
+    struct mq_buf why = {0};
+    int rc = options->keep_claim != NULL ? options->keep_claim(options->data, &claim, &why) : MQ_ECORRUPT;
+
+    if (rc != 0) {
+        mq_buf_printf(problem, "entries up to %" PRIu64 " were acknowledged but a sync failed: %.*s", claim.index,
+                      (int)why.len, (const char *)why.base);
+    }
+    mq_buf_free(&why);
+    return rc;
+}
+
 /* Walks the log and settles its end. */
 static int walk_and_settle(struct handover *h, struct startup_options *o, struct entry_index *index,
                            struct recovered *found, struct mq_buf *problem)
@@ -185,6 +201,10 @@ static int walk_and_settle(struct handover *h, struct startup_options *o, struct
         return rc;
     }
     mq_log_warn("log", "%s: the end of the log was in memory but not on the disk: an earlier sync failed", h->dir);
+    rc = o->was_late ? claim_unsynced(o, found, problem) : 0;
+    if (rc != 0) {
+        return rc;
+    }
     entry_index_fini(index);
     o->index.covered = o->base->index;
     return recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);

@@ -20,6 +20,7 @@ struct startup_options {
     const struct rlog_base *base; /* what the log begins behind; borrowed for the call */
     struct recover_known known;
     /* As in struct commitlog_options. */
+    bool was_late;
     uint64_t verify_bytes;      /* so much of the end of the log is read whatever the index files say; 0:
                                    STARTUP_VERIFY_BYTES */
     struct startup_index index; /* filled by startup, like skip in @known */

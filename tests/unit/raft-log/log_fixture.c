@@ -66,6 +66,7 @@ int log_fixture_try_open(struct log_fixture *f)
                                         .verify_bytes = f->verify_bytes,
                                         .term = f->term,
                                         .committed = f->committed,
+                                        .was_late = f->was_late,
                                         .keep_claim = on_claim};
     int rc;
 

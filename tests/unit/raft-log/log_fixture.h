@@ -27,6 +27,7 @@ struct log_fixture {
     unsigned reports;
     uint64_t term, committed; /* what the member knows when the log is opened */
     bool refuse_claims;
+    bool was_late;           /* as in struct commitlog_options */
     struct rlog_claim claim; /* asked for by the last open; index 0: none */
     struct mq_buf problem;
 };

@@ -607,6 +607,28 @@ static void end_whose_sync_failed_is_not_believed(void **state)
     done_with(&f, disk);
 }
 
+/* Where entries are acknowledged before they are synced, those that a failed sync took are claimed. */
+static void end_that_was_acknowledged_before_its_sync_failed_is_claimed(void **state)
+{
+    struct log_fixture f;
+    struct mem_disk *disk = with_entries(&f, PAYLOAD);
+    int fd;
+
+    (void)state;
+    f.was_late = true;
+    log_fixture_open(&f); /* nothing is missing */
+    assert_int_equal(f.claim.index, 0);
+    log_fixture_close(&f);
+    fd = write_unsynced(disk, 1000, rlog_le32_load(file(disk, FIRST) + 804));
+    mem_disk_fail_in(disk, 1, -EIO);
+    assert_int_equal(disk->table.fdatasync(&disk->table, fd), -EIO);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_last_index(f.log), ENTRIES);
+    assert_int_equal(f.claim.index, ENTRIES + 1);
+    assert_int_equal(f.claim.term, 1);
+    done_with(&f, disk);
+}
+
 /* --- rot behind our back ------------------------------------------------------------------------------------ */
 
 static void read_what_has_rotted(void *data)
@@ -713,6 +735,7 @@ int main(void)
         cmocka_unit_test(segments_that_do_not_fit_together_are_refused),
         cmocka_unit_test(entry_that_a_killed_process_did_not_sync_is_durable_after_open),
         cmocka_unit_test(end_whose_sync_failed_is_not_believed),
+        cmocka_unit_test(end_that_was_acknowledged_before_its_sync_failed_is_claimed),
         cmocka_unit_test(entry_that_rots_while_the_log_is_open_ends_the_process),
         cmocka_unit_test(every_failing_call_of_an_open_is_reported_and_does_no_harm),
     };
