@@ -13,6 +13,7 @@
 /* What lies behind the good entries. */
 struct behind {
     const struct recovered *found;
+    uint64_t term_max;       /* no entry is younger */
     uint64_t data_end;       /* end of the last bytes that are not zero */
     uint64_t skip_to;        /* what is below lies inside an entry that was looked at */
     struct rlog_header last; /* of the good headers the one with the highest index; index 0: none */
@@ -68,7 +69,8 @@ static bool is_plausible(const struct behind *behind, const struct segment *segm
 {
     const struct recovered *found = behind->found;
 
-    return h->index > found->last_index && h->term >= found->last_term && h->commit < h->index &&
+    return h->index > found->last_index && h->term >= found->last_term && h->term <= behind->term_max &&
+           h->commit < h->index &&
            h->index - found->last_index - 1 <= (h->pos - found->end_pos) / RLOG_HEADER_BYTES &&
            rlog_entry_bytes(h->payload_bytes) <= segment_end(segment) - h->pos;
 }
@@ -186,7 +188,8 @@ int verdict_reach(struct segment *const *segments, size_t n, const struct recove
                   const struct bad_place *bad, struct recovered *found, uint64_t *alien)
 {
     const struct segment *segment = segments[bad->k];
-    struct behind behind = {.found = found, .data_end = found->end_pos};
+    struct behind behind = {
+        .found = found, .term_max = known->term != 0 ? known->term : UINT64_MAX, .data_end = found->end_pos};
     uint64_t k = found->last_index + 1;
     uint64_t from = bad->pos;
     bool settled; /* a later segment has an entry: this one was synced */

@@ -461,6 +461,27 @@ static void absent_entry_that_was_committed_is_rotten(void **state)
     }
 }
 
+/* A payload that nobody can tell from the log may hold what looks like an entry. */
+static void header_of_a_term_that_the_member_never_saw_is_not_believed(void **state)
+{
+    struct log_fixture f;
+    struct mem_disk *disk = with_entries(&f, PAYLOAD);
+    uint8_t *last = file(disk, FIRST) + 800;
+    struct rlog_header header;
+
+    (void)state;
+    assert_int_equal(rlog_header_decode(last, 200, &header), 0);
+    header.commit = 4;
+    header.term = 5;
+    rlog_header_encode(&header, last);
+    memset(file(disk, FIRST) + 400, 0, 112);
+    f.term = 4;
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_last_index(f.log), 2);
+    assert_int_equal(f.claim.index, 0);
+    done_with(&f, disk);
+}
+
 static void committed_entries_of_which_nothing_is_left_are_rotten(void **state)
 {
     struct log_fixture f;
@@ -729,6 +750,7 @@ int main(void)
         cmocka_unit_test(entry_of_another_format_behind_a_bad_one_is_refused),
         cmocka_unit_test(entry_in_the_next_segment_that_would_have_fitted_is_claimed),
         cmocka_unit_test(absent_entry_that_was_committed_is_rotten),
+        cmocka_unit_test(header_of_a_term_that_the_member_never_saw_is_not_believed),
         cmocka_unit_test(committed_entries_of_which_nothing_is_left_are_rotten),
         cmocka_unit_test(spare_segments_are_kept_and_rubbish_in_them_is_cut),
         cmocka_unit_test(interrupted_making_leaves_nothing),
