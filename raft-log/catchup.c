@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define TICK_MS 500u
+#define MARKER "backfill"
 
 /* ---- what is remembered ---- */
 
@@ -27,18 +28,26 @@ static int look_for_marker(struct catchup *c)
     return fd >= 0 || fd == -ENOENT ? 0 : fd;
 }
 
-/* The log is about to begin late: durable on return. A disk on which that fails cannot take the snapshot either. */
-static int set_marker(struct catchup *c)
+int catchup_set_marker(const struct rlog_disk *disk, const char *dir)
 {
-    const struct rlog_disk *disk = c->options.disk;
-    int fd = disk->open(disk, c->marker, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    int rc;
+    struct mq_buf path = {0};
+    int rc = mq_buf_printf(&path, "%s/" MARKER, dir);
+    int fd = rc == 0 ? disk->open(disk, (const char *)path.base, O_CREAT | O_RDWR | O_CLOEXEC, 0644) : rc;
 
+    mq_buf_free(&path);
     if (fd < 0) {
         return fd;
     }
     (void)disk->close(disk, fd);
-    rc = disk->sync_dir(disk, c->options.dir);
+    rc = disk->sync_dir(disk, dir);
+    return rc < 0 ? rc : 0;
+}
+
+/* A disk on which that fails cannot take the snapshot either. */
+static int set_marker(struct catchup *c)
+{
+    int rc = catchup_set_marker(c->options.disk, c->options.dir);
+
     c->lacks = c->lacks || rc == 0;
     return rc;
 }
@@ -282,7 +291,7 @@ int catchup_init(struct catchup *c, const struct catchup_options *options)
     memset(c, 0, sizeof(*c));
     c->options = *options;
     c->pulled = mq_calloc(1, sizeof(*c->pulled));
-    rc = mq_buf_printf(&path, "%s/backfill%c", options->dir, '\0');
+    rc = mq_buf_printf(&path, "%s/" MARKER "%c", options->dir, '\0');
     c->marker = (char *)path.base;
     rc = c->pulled != NULL && rc == 0 ? look_for_marker(c) : MQ_ENOMEM;
     if (rc == 0) {

@@ -75,6 +75,9 @@ int catchup_init(struct catchup *catchup, const struct catchup_options *options)
 /* After the peers are closed, and before log and snapshots are. @closed comes later on the loop. */
 void catchup_close(struct catchup *catchup, void (*closed)(void *data), void *data);
 
+/* The log in @dir is about to begin late: durable on return. Returns 0, MQ_ENOMEM or -errno. */
+int catchup_set_marker(const struct rlog_disk *disk, const char *dir);
+
 /* This node takes part now: what it lacks is fetched. */
 void catchup_start(struct catchup *catchup);
 /* A leader says that what comes next is no entry of its log. May be said again and again. */

@@ -137,6 +137,39 @@ static int fits(const struct rlog *log, const struct snapshot_info *info, struct
     return 1;
 }
 
+/* All snapshots are ahead of a log whose own beginning is gone: what lay between was bad, or the newest one came from
+ * a leader just before the end. It stands for everything up to it, so the log begins behind it, and the rest is
+ * fetched as for any member that fell behind. What this member acknowledged beyond is claimed already. */
+static int begin_behind_newest(struct rlog *log, const struct snapshot_info **out, struct mq_buf *problem)
+{
+    const struct snapshot_info *newest = snapshots_newest(log->state.snapshots);
+    struct rlog_base base = {
+        .index = newest->index,
+        .term = newest->term,
+        .crc = newest->crc,
+        .end_pos = newest->end_pos,
+        .store_ms = newest->store_ms,
+        .change_index = newest->change_index,
+        .change = newest->membership,
+        .change_bytes = newest->membership_bytes,
+    };
+    int rc = newest->term <= log->meta.term ? 0 : MQ_ECORRUPT;
+
+    if (rc == 0) {
+        rc = catchup_set_marker(log->options.disk, log->options.dir);
+    }
+    if (rc == 0) {
+        rc = commitlog_reset(log->commitlog, &base);
+    }
+    if (rc != 0) {
+        (void)mq_buf_printf(problem, "%s: the log cannot begin behind it: %s", newest->path, mq_strerror(rc));
+        return rc;
+    }
+    mq_log_warn("snapshot", "the log begins behind %s: what lies before is fetched again", newest->path);
+    *out = newest;
+    return 0;
+}
+
 /* The newest that the log goes on from; NULL when there is none and none is needed. */
 static int choose(struct rlog *log, const struct snapshot_info **out, struct mq_buf *problem)
 {
@@ -153,6 +186,9 @@ static int choose(struct rlog *log, const struct snapshot_info **out, struct mq_
         }
         mq_log_warn("snapshot", "%s is ahead of the log, which ends with entry %" PRIu64, info->path,
                     commitlog_last_index(log->commitlog));
+    }
+    if (commitlog_first_index(log->commitlog) != 1 && n != 0) {
+        return begin_behind_newest(log, out, problem);
     }
     if (commitlog_first_index(log->commitlog) != 1) {
         (void)mq_buf_printf(problem,

@@ -214,6 +214,47 @@ static void a_member_whose_directory_is_gone_is_replaced_and_gets_everything(voi
     cluster_fini(&c);
 }
 
+static bool is_whole_again(struct cluster *c, uint64_t i)
+{
+    return c->nodes[i].log->meta.claim.index == 0 && !has_marker(c, (uint32_t)i) && is_level_with_others(c, i);
+}
+
+/* What is bad lies below the snapshots, and what they were made from was dropped long ago. */
+static void a_member_whose_trimmed_log_rots_goes_on_behind_its_snapshot(void **state)
+{
+    struct mq_buf problem = {0};
+    struct cluster c;
+    char path[256];
+    uint32_t i;
+    FILE *file;
+
+    (void)state;
+    cluster_init(&c, 3);
+    c.with_state = true;
+    cluster_start_all(&c);
+    cluster_await_writable(&c);
+    cluster_propose_all(&c, 1000, 1000 + MORE, BYTES);
+    cluster_await_level(&c);
+    i = a_follower(&c);
+    drop_below(&c, UINT32_MAX, CLUSTER_SEGMENT_BYTES);
+    cluster_stop(&c, i);
+    (void)snprintf(path, sizeof(path), "%s/log/%020u", c.nodes[i].dir, CLUSTER_SEGMENT_BYTES);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 30000, SEEK_SET), 0);
+    assert_int_not_equal(fputc('!', file), EOF);
+    fclose(file);
+    assert_int_equal(cluster_try_start(&c, i, &problem), 0);
+    assert_true(has_marker(&c, i));
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    cluster_propose_all(&c, 5000, 5100, BYTES);
+    cluster_run_until(&c, is_whole_again, i);
+    assert_int_equal(status_of(&c, i).start_pos, status_of(&c, (i + 1) % 3).start_pos);
+    cluster_check(&c);
+    mq_buf_free(&problem);
+    cluster_fini(&c);
+}
+
 static bool leads_alone(struct cluster *c, uint64_t i)
 {
     return c->nodes[i].role.kind == RLOG_WRITABLE;
@@ -250,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest),
         cmocka_unit_test(new_entries_come_while_old_ones_are_missing),
         cmocka_unit_test(a_member_whose_directory_is_gone_is_replaced_and_gets_everything),
+        cmocka_unit_test(a_member_whose_trimmed_log_rots_goes_on_behind_its_snapshot),
         cmocka_unit_test(one_that_lacks_entries_leads_when_nobody_else_can),
     };
 
