@@ -547,6 +547,10 @@ static void close_rest(void *data)
     void (*closed)(void *) = broker->closed;
     void *closed_data = broker->closed_data;
 
+    /* The log's last snapshot may have given the store something to do. */
+    if (broker->store_open && !store_drain(&broker->store, close_rest, broker)) {
+        return;
+    }
     if (broker->ctx.sequencer != NULL) {
         sequencer_free(broker->ctx.sequencer);
     }
