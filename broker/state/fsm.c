@@ -337,8 +337,12 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry)
     }
     while (n-- != 0) {
         struct topic_queues *queues;
-        int rc = find_queues(state, &blocks[n], &queues);
+        int rc;
 
+        if (entry->pos + blocks[n].at < state->log_start_pos) {
+            continue; /* the log's beginning has moved meanwhile, and the queues' with it */
+        }
+        rc = find_queues(state, &blocks[n], &queues);
         if (rc == 0) {
             rc = store_index_before(state->store, queues, blocks[n].body, blocks[n].body_bytes,
                                     entry->pos + blocks[n].at);
