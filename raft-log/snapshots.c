@@ -220,6 +220,11 @@ static int find_all(struct snapshots *s, struct mq_buf *problem)
         rc = disk->list(disk, s->dir, on_name, &list);
     }
     rc = rc != 0 ? rc : list.rc;
+    if (rc == 0) {
+        /* A name whose sync failed or did not come is seen here and may not be on the disk; others go because of it.
+         */
+        rc = disk->sync_dir(disk, s->dir);
+    }
     if (rc != 0) {
         (void)mq_buf_printf(problem, "%s: %s", s->dir, mq_strerror(rc));
     } else {
