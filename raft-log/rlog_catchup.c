@@ -28,16 +28,7 @@ static void load(void *data)
 static int install(void *data, uint32_t leader, uint64_t term, const struct snapshot_info *info)
 {
     struct loading loading = {data, info};
-    struct rlog_base base = {
-        .index = info->index,
-        .term = info->term,
-        .crc = info->crc,
-        .end_pos = info->end_pos,
-        .store_ms = info->store_ms,
-        .change_index = info->change_index,
-        .change = info->membership,
-        .change_bytes = info->membership_bytes,
-    };
+    struct rlog_base base = rlog_base_behind(info);
 
     return driver_install(&loading.log->driver, leader, term, &base, load, &loading);
 }

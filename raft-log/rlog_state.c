@@ -137,22 +137,27 @@ static int fits(const struct rlog *log, const struct snapshot_info *info, struct
     return 1;
 }
 
+struct rlog_base rlog_base_behind(const struct snapshot_info *info)
+{
+    return (struct rlog_base){
+        .index = info->index,
+        .term = info->term,
+        .crc = info->crc,
+        .end_pos = info->end_pos,
+        .store_ms = info->store_ms,
+        .change_index = info->change_index,
+        .change = info->membership,
+        .change_bytes = info->membership_bytes,
+    };
+}
+
 /* All snapshots are ahead of a log whose own beginning is gone: what lay between was bad, or the newest one came from
  * a leader just before the end. It stands for everything up to it, so the log begins behind it, and the rest is
  * fetched as for any member that fell behind. What this member acknowledged beyond is claimed already. */
 static int begin_behind_newest(struct rlog *log, const struct snapshot_info **out, struct mq_buf *problem)
 {
     const struct snapshot_info *newest = snapshots_newest(log->state.snapshots);
-    struct rlog_base base = {
-        .index = newest->index,
-        .term = newest->term,
-        .crc = newest->crc,
-        .end_pos = newest->end_pos,
-        .store_ms = newest->store_ms,
-        .change_index = newest->change_index,
-        .change = newest->membership,
-        .change_bytes = newest->membership_bytes,
-    };
+    struct rlog_base base = rlog_base_behind(newest);
     int rc = newest->term <= log->meta.term ? 0 : MQ_ECORRUPT;
 
     if (rc == 0) {

@@ -26,6 +26,9 @@ struct rlog_state {
     struct mq_log_limit differs_limit;
 };
 
+/* What a log begins behind that goes on from snapshot @info, from which it borrows the membership. */
+struct rlog_base rlog_base_behind(const struct snapshot_info *info);
+
 /* Finds what is on disk, and the newest snapshot that the log goes on from. Before the loop turns. Returns 0 or a
  * negative code with a line in @problem: MQ_ECORRUPT where the log begins late and no snapshot stands for what lies
  * before, or where log and snapshot are not of one piece. */
