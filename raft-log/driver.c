@@ -487,21 +487,29 @@ static int load_base(const struct driver *driver, struct image *image)
     return keep_change(image, base.change, base.change_bytes, &image->base.change);
 }
 
+/* Terms and places of CHANGE entries are in memory. No other entry's bytes are looked at: a start does not read what
+ * it knows, and what has rotted there is for those to meet who need it. */
 static int load_entries(const struct driver *driver, struct image *image)
 {
+    const struct commitlog *log = driver->options.log;
+    uint64_t change = commitlog_change_before(log, commitlog_last_index(log));
     struct commitlog_entry entry;
     int rc = 0;
 
-    for (uint64_t i = 0; i < image->n && rc == 0; i++) {
-        struct core_entry *stand_in = &image->list[i];
+    for (uint64_t i = 0; i < image->n; i++) {
+        image->list[i] =
+            (struct core_entry){commitlog_term_of(log, image->base.index + 1 + i), RLOG_COMMAND, NULL, 0};
+    }
+    for (; change > image->base.index && rc == 0; change = commitlog_change_before(log, change - 1)) {
+        struct core_entry *stand_in = &image->list[change - image->base.index - 1];
 
-        rc = commitlog_get(driver->options.log, image->base.index + 1 + i, &entry);
+        rc = commitlog_get(log, change, &entry);
         MQ_ASSERT(rc == 0);
-        *stand_in = (struct core_entry){.term = entry.header.term, .type = entry.header.type};
-        if (stand_in->type == RLOG_CHANGE) {
-            stand_in->change_bytes = entry.header.payload_bytes;
-            rc = keep_change(image, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, &stand_in->change);
-            image->last_change = entry.header.index <= driver->applied ? entry.header.index : image->last_change;
+        stand_in->type = RLOG_CHANGE;
+        stand_in->change_bytes = entry.header.payload_bytes;
+        rc = keep_change(image, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, &stand_in->change);
+        if (image->last_change == 0 && change <= driver->applied) {
+            image->last_change = change;
         }
     }
     return rc;

@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -846,6 +847,34 @@ static void a_passive_node_waits_for_others_to_stand(void **state)
     world_fini(&w);
 }
 
+/* What a start knows without reading, it need not read for the core. */
+static void an_entry_that_rotted_unnoticed_does_not_end_the_start(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    char path[128];
+    struct world w;
+    FILE *file;
+
+    (void)state;
+    world_init(&w, 3);
+    buffer = make_entries(&w, 3, 3, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 3, entries, 3, buffer), 0);
+    settle_disk(&w);
+    assert_int_equal(w.n_applied, 2);
+    net_ref_release(&buffer->ref);
+    driver_fini(&w.log.driver);
+    (void)snprintf(path, sizeof(path), "%s/log/%020u", w.dir, 0u);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)commitlog_pos_of(w.log.commitlog, 2) + 20, SEEK_SET), 0);
+    assert_int_not_equal(fputc('!', file), EOF);
+    fclose(file);
+    assert_int_equal(driver_start(&w.log.driver), 0);
+    assert_int_equal(core_last_index(w.log.driver.core), 4);
+    world_fini(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -866,6 +895,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_takes_the_place_of_a_log_that_is_too_old),
         cmocka_unit_test(a_snapshot_that_does_not_fit_the_moment_changes_nothing),
         cmocka_unit_test(a_passive_node_waits_for_others_to_stand),
+        cmocka_unit_test(an_entry_that_rotted_unnoticed_does_not_end_the_start),
     };
 
     mq_log_set_level(MQ_LOG_WARN);
