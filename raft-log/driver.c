@@ -443,13 +443,13 @@ static void settle(struct driver *driver)
 
 /* ---- events ---- */
 
-/* What the core is told of the log. CHANGE payloads are copied to @changes, where the stand-ins' and the base's point
+/* What the core is told of the log. CHANGE payloads are copied to @changes, where the stand-ins' and the bases' point
  * in the end. */
 struct image {
-    struct core_base base;
+    struct core_base base, settled;
+    struct mq_buf runs;      /* struct core_run each */
     struct core_entry *list; /* owned */
     uint64_t n;
-    uint64_t last_change; /* the last one that is applied, behind the base; 0: none */
     struct mq_buf changes;
 };
 
@@ -487,32 +487,68 @@ static int load_base(const struct driver *driver, struct image *image)
     return keep_change(image, base.change, base.change_bytes, &image->base.change);
 }
 
+/* Of what is applied the core hears terms only, and the membership that came of it. */
+static int load_settled(const struct driver *driver, struct image *image)
+{
+    struct commitlog *log = driver->options.log;
+    struct core_base *settled = &image->settled;
+    struct commitlog_entry entry;
+    int rc = 0;
+
+    if (driver->applied <= image->base.index) {
+        return 0;
+    }
+    *settled = image->base;
+    settled->index = driver->applied;
+    settled->term = commitlog_term_of(log, driver->applied);
+    for (uint64_t i = image->base.index + 1; i <= settled->index && rc == 0; i = commitlog_term_end(log, i) + 1) {
+        struct core_run run = {i, commitlog_term_of(log, i)};
+
+        rc = mq_buf_put(&image->runs, &run, sizeof(run));
+    }
+    if (rc != 0 || commitlog_change_before(log, settled->index) <= image->base.index) {
+        return rc;
+    }
+    settled->change_index = commitlog_change_before(log, settled->index);
+    rc = commitlog_get(log, settled->change_index, &entry);
+    MQ_ASSERT(rc == 0);
+    settled->change_bytes = entry.header.payload_bytes;
+    return keep_change(image, entry.bytes + RLOG_HEADER_BYTES, settled->change_bytes, &settled->change);
+}
+
 /* Terms and places of CHANGE entries are in memory. No other entry's bytes are looked at: a start does not read what
  * it knows, and what has rotted there is for those to meet who need it. */
-static int load_entries(const struct driver *driver, struct image *image)
+static int load_entries(const struct driver *driver, struct image *image, uint64_t first)
 {
     const struct commitlog *log = driver->options.log;
     uint64_t change = commitlog_change_before(log, commitlog_last_index(log));
     struct commitlog_entry entry;
     int rc = 0;
 
-    for (uint64_t i = 0; i < image->n; i++) {
-        image->list[i] =
-            (struct core_entry){commitlog_term_of(log, image->base.index + 1 + i), RLOG_COMMAND, NULL, 0};
+    image->n = commitlog_last_index(log) + 1 - first;
+    image->list = mq_calloc(image->n + 1, sizeof(image->list[0]));
+    if (image->list == NULL) {
+        return MQ_ENOMEM;
     }
-    for (; change > image->base.index && rc == 0; change = commitlog_change_before(log, change - 1)) {
-        struct core_entry *stand_in = &image->list[change - image->base.index - 1];
+    for (uint64_t i = 0; i < image->n; i++) {
+        image->list[i] = (struct core_entry){commitlog_term_of(log, first + i), RLOG_COMMAND, NULL, 0};
+    }
+    for (; change >= first && rc == 0; change = commitlog_change_before(log, change - 1)) {
+        struct core_entry *stand_in = &image->list[change - first];
 
         rc = commitlog_get(log, change, &entry);
         MQ_ASSERT(rc == 0);
         stand_in->type = RLOG_CHANGE;
         stand_in->change_bytes = entry.header.payload_bytes;
         rc = keep_change(image, entry.bytes + RLOG_HEADER_BYTES, entry.header.payload_bytes, &stand_in->change);
-        if (image->last_change == 0 && change <= driver->applied) {
-            image->last_change = change;
-        }
     }
     return rc;
+}
+
+/* What is settled, or else the base: what the first of the entries follows. */
+static const struct core_base *stem_of(const struct image *image)
+{
+    return image->settled.index > 0 ? &image->settled : &image->base;
 }
 
 static int load_image(const struct driver *driver, struct image *image)
@@ -520,15 +556,19 @@ static int load_image(const struct driver *driver, struct image *image)
     int rc = load_base(driver, image);
 
     if (rc == 0) {
-        image->n = commitlog_last_index(driver->options.log) - image->base.index;
-        image->list = mq_calloc(image->n + 1, sizeof(image->list[0]));
-        rc = image->list != NULL ? load_entries(driver, image) : MQ_ENOMEM;
+        rc = load_settled(driver, image);
+    }
+    if (rc == 0) {
+        rc = load_entries(driver, image, stem_of(image)->index + 1);
     }
     if (rc != 0) {
         return rc;
     }
     if (image->base.change_bytes > 0) {
         image->base.change = image->changes.base + (uintptr_t)image->base.change;
+    }
+    if (image->settled.change_bytes > 0) {
+        image->settled.change = image->changes.base + (uintptr_t)image->settled.change;
     }
     for (uint64_t i = 0; i < image->n; i++) {
         if (image->list[i].type == RLOG_CHANGE) {
@@ -540,12 +580,14 @@ static int load_image(const struct driver *driver, struct image *image)
 
 static void note_changes(struct driver *driver, const struct image *image)
 {
-    if (image->base.index > 0) {
-        note_change(driver, image->base.change_index, image->base.change, image->base.change_bytes);
+    const struct core_base *stem = stem_of(image);
+
+    if (stem->index > 0) {
+        note_change(driver, stem->change_index, stem->change, stem->change_bytes);
     }
     for (uint64_t i = 0; i < image->n; i++) {
         if (image->list[i].type == RLOG_CHANGE) {
-            note_change(driver, image->base.index + 1 + i, image->list[i].change, image->list[i].change_bytes);
+            note_change(driver, stem->index + 1 + i, image->list[i].change, image->list[i].change_bytes);
         }
     }
 }
@@ -559,27 +601,21 @@ static int start_core(struct driver *driver, const struct image *image)
         .vote = RAFTMQ_DEFECT(VOTE_FORGOTTEN) ? 0 : o->meta->vote,
         .commit = driver->commit > image->base.index ? driver->commit : image->base.index,
         .base = image->base,
+        .settled = image->settled,
+        .runs = (const struct core_run *)(const void *)image->runs.base,
+        .n_runs = image->runs.len / sizeof(struct core_run),
         .entries = image->list,
         .n = image->n,
     };
     struct core_update update;
     int rc = core_start(driver->core, now_of(driver), &log, &update);
 
-    if (rc != 0) {
-        return rc;
-    }
-    driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;
-    note_changes(driver, image);
-    carry_out(driver, &update, &NO_ORIGIN);
-    if (image->last_change > 1) { /* entry 1 is known to be committed */
-        const struct core_entry *entry = &image->list[image->last_change - image->base.index - 1];
-
-        rc = core_change_applied(driver->core, now_of(driver), image->last_change, entry->change, entry->change_bytes,
-                                 &update);
-        MQ_ASSERT(rc == 0);
+    if (rc == 0) {
+        driver->applied = RAFTMQ_DEFECT(APPLY_TWICE) ? 0 : driver->applied;
+        note_changes(driver, image);
         carry_out(driver, &update, &NO_ORIGIN);
     }
-    return 0;
+    return rc;
 }
 
 int driver_start(struct driver *driver)
@@ -607,6 +643,7 @@ int driver_start(struct driver *driver)
         driver->core = NULL;
     }
     mq_buf_free(&image.changes);
+    mq_buf_free(&image.runs);
     mq_free(image.list);
     return rc;
 }

@@ -59,8 +59,8 @@ void core_free(struct core *core)
 /* The newest membership that @log holds, if there is one. */
 static int newest_configuration(const struct core *core, const struct core_log *log, struct raft_configuration *out)
 {
-    const uint8_t *change = log->base.change;
-    uint32_t bytes = log->base.change_bytes;
+    const uint8_t *change = core_stem(log)->change;
+    uint32_t bytes = core_stem(log)->change_bytes;
 
     for (size_t i = log->n; i > 0; i--) {
         if (log->entries[i - 1].type == RLOG_CHANGE) {
@@ -76,19 +76,47 @@ static int newest_configuration(const struct core *core, const struct core_log *
     return core_configuration(core, change, bytes, out);
 }
 
+static bool can_be_base(const struct core_base *base, uint64_t term)
+{
+    return base->term > 0 && base->term <= term && base->change_index > 0 && base->change_index <= base->index;
+}
+
+/* Whether the runs go from behind the base to what is settled, with terms that rise. */
+static bool runs_fit(const struct core_log *log)
+{
+    uint64_t index = log->base.index + 1, term = log->base.index > 0 ? log->base.term : 1;
+
+    for (size_t i = 0; i < log->n_runs; i++) {
+        const struct core_run *run = &log->runs[i];
+
+        if ((i == 0 ? run->first != index : run->first <= index) || run->first > log->settled.index ||
+            (i == 0 ? run->term < term : run->term <= term)) {
+            return false;
+        }
+        index = run->first;
+        term = run->term;
+    }
+    return log->n_runs > 0 && term == log->settled.term;
+}
+
 static int check_log(const struct core_log *log)
 {
-    const struct core_base *base = &log->base;
+    const struct core_base *base = &log->base, *stem = core_stem(log);
 
-    if (log->n > UINT32_MAX || log->commit > base->index + log->n) {
+    if (log->n > UINT32_MAX || stem->index - base->index > UINT32_MAX - log->n ||
+        log->commit > stem->index + log->n) {
         return MQ_EINVAL;
+    }
+    if (log->settled.index > 0) {
+        return log->settled.index > base->index && log->commit >= log->settled.index &&
+                       can_be_base(&log->settled, log->term) && runs_fit(log)
+                   ? 0
+                   : MQ_EINVAL;
     }
     if (base->index == 0) {
         return log->n == 0 || log->entries[0].type == RLOG_CHANGE ? 0 : MQ_EINVAL;
     }
-    return base->term > 0 && base->term <= log->term && base->change_index > 0 && base->change_index <= base->index
-               ? 0
-               : MQ_EINVAL;
+    return can_be_base(base, log->term) ? 0 : MQ_EINVAL;
 }
 
 /* Fills @list and the table of terms. */
@@ -97,6 +125,10 @@ static int load_entries(struct core *core, const struct core_log *log, struct ra
     int rc = 0;
 
     term_table_reset(&core->terms, log->base.index, log->base.term);
+    for (size_t i = 0; i < log->n_runs; i++) {
+        term_table_append_run(&core->terms, i + 1 < log->n_runs ? log->runs[i + 1].first - 1 : log->settled.index,
+                              log->runs[i].term);
+    }
     for (size_t i = 0; i < log->n && rc == 0; i++) {
         rc = core_stand_in(core, &log->entries[i], &list[i]);
         term_table_append(&core->terms, log->entries[i].term);
@@ -104,7 +136,7 @@ static int load_entries(struct core *core, const struct core_log *log, struct ra
     return rc;
 }
 
-/* The base as the library wants it; its configuration goes to the step. Returns 0 or MQ_EBADMSG. */
+/* What the library is to begin behind; its configuration goes to the step. Returns 0 or MQ_EBADMSG. */
 static int load_base(const struct core *core, const struct core_base *base, struct raft_snapshot_metadata *out)
 {
     out->index = base->index;
@@ -128,10 +160,11 @@ static void start(struct core *core, uint64_t now_ms, const struct core_log *log
         event->start.voted_for = leads ? core->options.self : 0;
         update->term_or_vote = true;
     }
-    event->start.start_index = log->base.index + 1;
+    event->start.start_index = core_stem(log)->index + 1;
     core->raft.id = lone && !leads ? STRANGER : core->options.self;
     rc = core_step(core, event, update);
     MQ_ASSERT(rc == 0);
+    core_lengthen_trail(core, log);
     core->raft.id = core->options.self;
     if (core->raft.commit_index < log->commit) {
         core->raft.commit_index = log->commit;
@@ -156,8 +189,8 @@ int core_start(struct core *core, uint64_t now_ms, const struct core_log *log, s
     event.start.n_entries = (unsigned)log->n;
     event.start.entries = raft_calloc(log->n, sizeof(event.start.entries[0]));
     rc = load_entries(core, log, event.start.entries);
-    if (rc == 0 && log->base.index > 0) {
-        rc = load_base(core, &log->base, &metadata);
+    if (rc == 0 && core_stem(log)->index > 0) {
+        rc = load_base(core, core_stem(log), &metadata);
         event.start.metadata = &metadata;
     }
     if (rc == 0) {

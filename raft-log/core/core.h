@@ -31,7 +31,7 @@ struct core_base {
     uint64_t index; /* 0: the log begins with entry 1, and nothing else here counts */
     uint64_t term;
     uint64_t change_index; /* of the last CHANGE entry at or below index */
-    const uint8_t *change; /* borrowed: its membership, encoded */
+    const uint8_t *change; /* borrowed: its membership, encoded; may be left out where something is settled */
     uint32_t change_bytes;
 };
 
@@ -102,15 +102,24 @@ struct core_options {
 int core_new(const struct core_options *options, struct core **out);
 void core_free(struct core *core);
 
+/* Entries of one term, up to where the next run begins. */
+struct core_run {
+    uint64_t first; /* index */
+    uint64_t term;
+};
+
 /* What is on disk when a core starts. Without base and entries: a new member, who learns everything from a leader and
- * has no say until then. */
+ * has no say until then. Of what is settled only the terms are told, so a start costs nothing for each entry. */
 struct core_log {
     uint64_t term;
     uint32_t vote;
     uint64_t commit; /* known to be committed; 0 where nothing is */
     struct core_base base;
-    const struct core_entry *entries; /* borrowed for the call: all entries behind the base */
-    size_t n;                         /* without a base the first one is a CHANGE */
+    struct core_base settled;    /* index 0: none. A committed entry behind the base, and the membership as of it */
+    const struct core_run *runs; /* borrowed for the call: of all entries from base.index + 1 to settled.index */
+    size_t n_runs;
+    const struct core_entry *entries; /* borrowed for the call: all entries behind settled, or else the base */
+    size_t n;                         /* without either the first one is a CHANGE */
 };
 
 /* First event. Returns 0, or MQ_EINVAL (a membership cannot be read). A lone voter leads when it returns, in a new

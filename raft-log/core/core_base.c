@@ -5,6 +5,38 @@
 #include "remoting/base/err.h"
 
 #define INSTALL_VERSION 0
+#define TRAIL_SPARE 2u /* slots of the library's ring that are left free, which it needs to tell full from empty */
+
+void core_lengthen_trail(struct core *core, const struct core_log *log)
+{
+    struct raft_trail old = core->raft.trail, *trail = &core->raft.trail;
+    unsigned n_old = old.size > 0 ? (old.back + old.size - old.front) % old.size : 0;
+    unsigned n = (unsigned)log->n_runs;
+
+    if (log->settled.index == 0) {
+        return;
+    }
+    MQ_ASSERT(old.offset == log->settled.index);
+    trail->size = n + n_old + TRAIL_SPARE;
+    trail->records = raft_calloc(trail->size, sizeof(trail->records[0]));
+    for (unsigned i = 0; i < n; i++) {
+        trail->records[i].index = i + 1 < n ? log->runs[i + 1].first - 1 : log->settled.index;
+        trail->records[i].term = log->runs[i].term;
+    }
+    for (unsigned i = 0; i < n_old; i++) {
+        unsigned from = (old.front + i) % old.size;
+
+        n -= trail->records[n - 1].term == old.records[from].term; /* its run goes on */
+        trail->records[n].index = old.records[from].index;
+        trail->records[n++].term = old.records[from].term;
+    }
+    trail->front = 0;
+    trail->back = n;
+    trail->offset = log->base.index;
+    trail->snapshot.index = log->base.index;
+    trail->snapshot.term = log->base.index > 0 ? log->base.term : 0;
+    raft_free(old.records);
+}
 
 int core_trimmed(struct core *core, uint64_t now_ms, const struct core_base *base, struct core_update *update)
 {

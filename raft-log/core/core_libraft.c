@@ -43,7 +43,10 @@
  * would leave a follower alone for half a minute if the message is lost.
  * - Everything the library does with an install that it needs no more answers with the index asked for. Where our
  * base is higher it is asked for our base, or the leader would go on below what we can compare.
- * - A snapshot event must be for a higher index than the last one, with an entry there. */
+ * - A snapshot event must be for a higher index than the last one, with an entry there.
+ * - It wants every entry at its start, one by one. It is started behind the last entry that is known to be committed,
+ * as behind a snapshot with nothing left before it, and its runs of terms are then lengthened down to our base: the
+ * state that it has itself when it kept entries before a snapshot. */
 #include "raft-log/core/core_libraft.h"
 
 #include "raft-log/core/member.h"

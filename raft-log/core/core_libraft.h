@@ -54,6 +54,15 @@ int core_configuration(const struct core *core, const uint8_t *change, uint32_t 
  * or MQ_EBADMSG. */
 int core_stand_in(const struct core *core, const struct core_entry *from, struct raft_entry *to);
 
+/* What the library is started behind: what is settled, or else the base. */
+static inline const struct core_base *core_stem(const struct core_log *log)
+{
+    return log->settled.index > 0 ? &log->settled : &log->base;
+}
+
+/* Behind a start: makes the library know the terms of what is settled, too. */
+void core_lengthen_trail(struct core *core, const struct core_log *log);
+
 /* Whether this node may stand for election, as far as we have a say. */
 bool core_may_stand(const struct core *core);
 /* Whether this node is the only voter that its log knows of. */

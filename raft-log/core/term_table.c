@@ -34,6 +34,12 @@ uint64_t term_table_get(const struct term_table *table, uint64_t index)
     return 0;
 }
 
+void term_table_append_run(struct term_table *table, uint64_t last, uint64_t term)
+{
+    term_table_append(table, term);
+    table->last_index = last;
+}
+
 void term_table_append(struct term_table *table, uint64_t term)
 {
     table->last_index++;

@@ -27,6 +27,8 @@ uint64_t term_table_get(const struct term_table *table, uint64_t index);
 
 /* The next entry has @term. Ends the process when memory is out, as everything inside consensus does. */
 void term_table_append(struct term_table *table, uint64_t term);
+/* The next entries, up to @last, have @term. */
+void term_table_append_run(struct term_table *table, uint64_t last, uint64_t term);
 
 /* Removes entries from @index on, which is above the base. */
 void term_table_truncate(struct term_table *table, uint64_t index);

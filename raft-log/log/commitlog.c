@@ -486,6 +486,11 @@ uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index)
     return index == log->front.base.base.index ? log->front.base.base.term : 0;
 }
 
+uint64_t commitlog_term_end(const struct commitlog *log, uint64_t index)
+{
+    return entry_index_term_end(&log->index, index);
+}
+
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
 {
     MQ_ASSERT(is_held(log, index));

@@ -84,6 +84,8 @@ bool commitlog_writing(const struct commitlog *log);
 /* Header of an entry, from memory or from the map. Returns 0 or MQ_ENOTFOUND. */
 int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
 uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* the base's too; 0 if not known */
+/* The last entry of those that follow entry @index, which is held, in the same term. */
+uint64_t commitlog_term_end(const struct commitlog *log, uint64_t index);
 /* Position of the header of an entry that is held. Does not look at the entry's bytes, so it never waits for the
  * disk. */
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index);

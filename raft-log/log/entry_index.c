@@ -207,6 +207,15 @@ uint64_t entry_index_term(const struct entry_index *index, uint64_t i)
     return index->runs[runs_up_to(index, i) - 1].term;
 }
 
+uint64_t entry_index_term_end(const struct entry_index *index, uint64_t i)
+{
+    size_t n;
+
+    MQ_ASSERT(i >= index->first_index && i <= index->last_index);
+    n = runs_up_to(index, i);
+    return n < index->n_runs ? index->runs[n].first_index - 1 : index->last_index;
+}
+
 uint64_t entry_index_from_pos(const struct entry_index *index, uint64_t pos)
 {
     uint64_t low = index->first_index, high = index->last_index + 1;

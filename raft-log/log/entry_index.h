@@ -54,6 +54,8 @@ void entry_index_prepend(struct entry_index *index, uint64_t pos, uint64_t term,
 /* Of an entry between first_index and last_index. */
 uint64_t entry_index_pos(const struct entry_index *index, uint64_t i);
 uint64_t entry_index_term(const struct entry_index *index, uint64_t i);
+/* The last one that follows it in the same term. */
+uint64_t entry_index_term_end(const struct entry_index *index, uint64_t i);
 
 /* The first held entry that begins at or above @pos; last_index + 1 if there is none. */
 uint64_t entry_index_from_pos(const struct entry_index *index, uint64_t pos);

@@ -168,18 +168,40 @@ static struct core_base base_at(const struct world *w, uint64_t index)
                               (uint32_t)w->changes[w->committed[change].number].len};
 }
 
+/* Of the entries behind the base up to @index only the terms are told. @runs: room for each of them. */
+static void settle(const struct world *w, const struct node *node, uint64_t index, struct core_run *runs,
+                   struct core_log *log)
+{
+    log->runs = runs;
+    for (uint64_t i = node->base + 1; i <= index; i++) {
+        if (log->n_runs == 0 || runs[log->n_runs - 1].term != node->log[i].term) {
+            runs[log->n_runs++] = (struct core_run){i, node->log[i].term};
+        }
+    }
+    log->settled = base_at(w, index);
+    log->commit = index;
+}
+
 static void start_node(struct world *w, struct node *node)
 {
     struct core_options options = {node->id, ELECTION_MS, HEARTBEAT_MS, draw(w, 1u << 20)};
     struct core_entry *entries = calloc(node->last + 1, sizeof(entries[0]));
+    struct core_run *runs = calloc(node->last + 1, sizeof(runs[0]));
     struct core_log log = {.term = node->term, .vote = node->vote, .base = base_at(w, node->base)};
+    uint64_t known = node->commit < node->last ? node->commit : node->last, first = node->base + 1;
     struct core_update update;
 
     assert_non_null(entries);
+    assert_non_null(runs);
+    if (known > node->base && draw(w, 3) > 0) {
+        known -= draw(w, (uint32_t)(known - node->base));
+        settle(w, node, known, runs, &log);
+        first = known + 1;
+    }
     log.entries = entries;
-    log.n = node->last - node->base;
+    log.n = node->last + 1 - first;
     for (uint64_t i = 0; i < log.n; i++) {
-        const struct slot *slot = &node->log[node->base + 1 + i];
+        const struct slot *slot = &node->log[first + i];
 
         entries[i] = (struct core_entry){slot->term, slot->type, NULL, 0};
         if (slot->type == RLOG_CHANGE) {
@@ -187,12 +209,13 @@ static void start_node(struct world *w, struct node *node)
             entries[i].change_bytes = (uint32_t)w->changes[slot->number].len;
         }
     }
-    node->commit = node->applied = node->base;
+    node->commit = node->applied = first - 1;
     assert_int_equal(core_new(&options, &node->core), 0);
     assert_int_equal(core_start(node->core, w->now, &log, &update), 0);
     carry_out(w, node, &update, NULL, 0);
     check(w, node);
     free(entries);
+    free(runs);
 }
 
 static void stop_node(struct node *node)
@@ -1050,6 +1073,101 @@ static void words_about_snapshots_that_break_the_rules_are_refused(void **state)
     follower_fini(&f);
 }
 
+/* A follower with a long log, of which it is told the terms: 20 million entries in four of them. */
+static void follower_init_settled(struct follower *f, uint64_t settled)
+{
+    static const struct core_run RUNS[] = {{11, 2}, {1000, 3}, {1001, 4}, {15000000, 5}};
+    struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
+    struct core_entry behind[2] = {{5, RLOG_COMMAND, NULL, 0}, {6, RLOG_COMMAND, NULL, 0}};
+    struct core_log log = {.term = 6, .commit = settled, .entries = behind, .n = 2};
+
+    memset(f, 0, sizeof(*f));
+    encode_members(3, &f->change);
+    log.base = (struct core_base){.index = 10, .term = 2}; /* as of which nobody knows the membership */
+    log.settled = (struct core_base){settled, 5, 7, f->change.base, (uint32_t)f->change.len};
+    log.runs = RUNS;
+    log.n_runs = 4;
+    assert_int_equal(core_new(&options, &f->core), 0);
+    assert_int_equal(core_start(f->core, 1000, &log, &f->update), 0);
+}
+
+static void what_is_settled_is_known_by_its_terms(void **state)
+{
+    static const struct {
+        uint64_t prev, term;
+        bool there;
+    } cases[] = {{20000002, 6, true}, {20000002, 5, false}, {20000001, 5, true}, {20000000, 5, true},
+                 {15000000, 5, true}, {14999999, 4, true},  {1001, 4, true},     {1000, 3, true},
+                 {999, 2, true},      {11, 2, true},        {10, 2, true},       {20000003, 6, false}};
+    struct follower f;
+
+    (void)state;
+    follower_init_settled(&f, 20000000);
+    assert_int_equal(core_base_index(f.core), 10);
+    assert_int_equal(core_last_index(f.core), 20000002);
+    assert_int_equal(core_commit(f.core), 20000000);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(append(&f, 6, cases[i].prev, cases[i].term, 0, NULL, 0), 0);
+        assert_int_equal(f.update.n_messages, 1);
+        assert_int_equal(f.update.messages[0].append_result.rejected == 0, cases[i].there);
+    }
+    assert_int_equal(append(&f, 6, 20000000, 5, 0, (struct core_entry[]){{6, RLOG_COMMAND, NULL, 0}}, 1), 0);
+    assert_int_equal(f.update.entries_index, 20000001); /* the two are replaced */
+    assert_int_equal(core_last_index(f.core), 20000001);
+    follower_fini(&f);
+}
+
+static void a_log_that_cannot_be_is_not_started_with(void **state)
+{
+    struct core_entry entry = {.term = 5, .type = RLOG_COMMAND};
+    struct core_options options = {1, ELECTION_MS, HEARTBEAT_MS, 1};
+    struct mq_buf change = {0};
+    const struct core_base base = {.index = 10, .term = 2};
+    struct {
+        const char *why;
+        struct core_run runs[3];
+        size_t n;
+        struct core_base settled;
+        uint64_t commit;
+    } cases[] = {
+        {"it begins too late", {{12, 2}, {15, 3}}, 2, {20, 3, 1}, 20},
+        {"it begins too early", {{10, 2}, {15, 3}}, 2, {20, 3, 1}, 20},
+        {"a term falls", {{11, 3}, {15, 2}}, 2, {20, 2, 1}, 20},
+        {"a term comes twice", {{11, 3}, {15, 3}}, 2, {20, 3, 1}, 20},
+        {"a term below the base's", {{11, 1}, {15, 3}}, 2, {20, 3, 1}, 20},
+        {"indexes fall", {{11, 2}, {15, 3}, {14, 4}}, 3, {20, 4, 1}, 20},
+        {"a run behind the end", {{11, 2}, {21, 3}}, 2, {20, 3, 1}, 20},
+        {"another term at the end", {{11, 2}, {15, 3}}, 2, {20, 4, 1}, 20},
+        {"no runs", {{0}}, 0, {20, 2, 1}, 20},
+        {"settled below the base", {{11, 2}}, 1, {9, 2, 1}, 20},
+        {"settled and not committed", {{11, 2}, {15, 3}}, 2, {20, 3, 1}, 19},
+        {"no membership", {{11, 2}, {15, 3}}, 2, {20, 3, 0}, 20},
+        {"a membership of later", {{11, 2}, {15, 3}}, 2, {20, 3, 21}, 20},
+        {"younger than the member", {{11, 2}, {15, 6}}, 2, {20, 6, 1}, 20},
+        {"committed behind its end", {{11, 2}, {15, 3}}, 2, {20, 3, 1}, 22},
+    };
+
+    (void)state;
+    encode_members(3, &change);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct core_log log = {.term = 5, .base = base, .entries = &entry, .n = 1};
+        struct core_update update;
+        struct core *core;
+
+        print_message("%s\n", cases[i].why);
+        log.commit = cases[i].commit;
+        log.settled = cases[i].settled;
+        log.settled.change = change.base;
+        log.settled.change_bytes = (uint32_t)change.len;
+        log.runs = cases[i].runs;
+        log.n_runs = cases[i].n;
+        assert_int_equal(core_new(&options, &core), 0);
+        assert_int_equal(core_start(core, 1000, &log, &update), MQ_EINVAL);
+        core_free(core);
+    }
+    mq_buf_free(&change);
+}
+
 /* ---- who may stand ---- */
 
 static bool asks(struct follower *f, uint64_t term, uint64_t last_term, uint64_t last_index, bool pre_vote)
@@ -1450,6 +1568,8 @@ int main(void)
         cmocka_unit_test(a_change_that_is_replaced_gives_way_to_the_one_before_it),
         cmocka_unit_test(another_directory_of_the_same_number_has_no_say),
         cmocka_unit_test(a_new_member_begins_with_nothing),
+        cmocka_unit_test(what_is_settled_is_known_by_its_terms),
+        cmocka_unit_test(a_log_that_cannot_be_is_not_started_with),
         cmocka_unit_test_teardown(random_runs_agree_on_what_is_committed, tell_seed),
         cmocka_unit_test_teardown(random_runs_with_changing_members_agree_on_what_is_committed, tell_seed),
     };
