@@ -3,6 +3,7 @@
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
+#include "broker/flow/retention.h"
 #include "broker/state/fsm.h"
 #include "broker/store/sequencer.h"
 #include "raft-log/rlog.h"
@@ -26,7 +27,12 @@ struct member_run {
     struct rlog_role role;
     struct net_turn turn;
     void (*send)(struct rlog_env *env, const struct core_message *message); /* the log's own */
-    bool stopping;
+    struct retention retention;
+    uv_timer_t second;
+    uint32_t seconds;
+    bool stopping, handing_over; /* leadership, before the rest closes */
+    struct rlog_transfer stop_transfer;
+    uint64_t drain_until_ms;
 };
 
 /* What the checks know of a member; invariants.c. Survives its processes. */
@@ -35,6 +41,7 @@ struct seen {
     uint64_t *poss;
     uint64_t cap, last, last_term;
     uint64_t base;       /* a snapshot stands for what comes up to here */
+    uint64_t loose_pos;  /* what was put before its log ends here, and may not be on its platter yet */
     uint64_t on_platter; /* entries up to here were seen on its platter */
     uint64_t promised_term, vote_term;
     uint32_t vote;
@@ -51,6 +58,7 @@ struct node {
     uint64_t instance;       /* counts its processes */
     bool stays_down;         /* the supervisor leaves it alone */
     bool damaged;            /* its disk lost something for good: counts for the minority */
+    bool snapshot_flipped;   /* a bit of one of its snapshots was changed */
     bool meta_flipped;       /* one copy of its term and vote was made bad */
     uint64_t full_ns;        /* until then its disk may be full */
     uint64_t excused_ns;     /* until then its process may end by itself: its disk was made to fail */

@@ -27,6 +27,8 @@ static struct {
     struct committed *log; /* [1 ... last] */
     uint64_t last, cap, end_pos, commands, records;
     uint64_t queue_ends[TOPICS][QUEUES];
+    uint64_t *record_pos[TOPICS][QUEUES]; /* by offset */
+    uint64_t log_start;
     int64_t offsets[GROUPS][TOPICS][QUEUES];
     struct known *known;
     uint64_t known_n, known_cap;
@@ -36,6 +38,9 @@ void history_reset(void)
 {
     for (uint32_t i = 0; i < BLOCKS_MAX && h.blocks[i] != NULL; i++) {
         free(h.blocks[i]);
+    }
+    for (uint32_t i = 0; i < TOPICS * QUEUES; i++) {
+        free(h.record_pos[i / QUEUES][i % QUEUES]);
     }
     free(h.log);
     free(h.known);
@@ -124,6 +129,32 @@ uint64_t history_queue_end(uint32_t topic, uint32_t queue)
     return h.queue_ends[topic][queue];
 }
 
+uint64_t history_log_start(void)
+{
+    return h.log_start;
+}
+
+uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff)
+{
+    return h.record_pos[topic][queue][qoff];
+}
+
+uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos)
+{
+    uint64_t low = 0, high = h.queue_ends[topic][queue];
+
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+
+        if (h.record_pos[topic][queue][middle] < pos) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue)
 {
     return h.offsets[group][topic][queue];
@@ -169,6 +200,19 @@ static struct op *commit_op(uint64_t id, uint64_t index)
     return op;
 }
 
+/* Grows when the number of records reaches a power of two. */
+static void note_record(uint32_t topic, uint32_t queue, uint64_t pos)
+{
+    uint64_t n = h.queue_ends[topic][queue]++;
+    uint64_t **list = &h.record_pos[topic][queue];
+
+    if ((n & (n - 1)) == 0) {
+        *list = realloc(*list, (n == 0 ? 1 : 2 * n) * sizeof(**list));
+    }
+    (*list)[n] = pos;
+    h.records++;
+}
+
 static void commit_record(const struct rlog_header *header, const struct command_block *block)
 {
     static uint8_t want[OP_BODY_MAX]; /* too large for a fiber's stack */
@@ -209,8 +253,7 @@ static void commit_record(const struct rlog_header *header, const struct command
                    header->index, op->topic, op->queue, record.qoff, h.queue_ends[op->topic][op->queue]);
         return;
     }
-    h.queue_ends[op->topic][op->queue]++;
-    h.records++;
+    note_record(op->topic, op->queue, pos);
     if (part == 0) {
         op->committed_qoff = (uint64_t)record.qoff;
         op->committed_pos = pos;
@@ -222,6 +265,15 @@ static uint64_t number_in(const char *text)
     return strtoull(text + 1, NULL, 10);
 }
 
+static void commit_log_start(const struct rlog_header *header, uint64_t pos)
+{
+    if (pos > header->pos) {
+        world_fail("retention: entry %" PRIu64 " at position %" PRIu64 " drops what lies below %" PRIu64,
+                   header->index, header->pos, pos);
+    }
+    h.log_start = pos > h.log_start ? pos : h.log_start;
+}
+
 static void commit_item(const struct rlog_header *header, const struct command_block *block)
 {
     static const ProtobufCMessageDescriptor *const kinds[] = {
@@ -229,6 +281,7 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         [COMMAND_OFFSET_COMMIT] = &raftmq__offset_commit__descriptor,
         [COMMAND_LOCK_GRANT] = &raftmq__lock_grant__descriptor,
         [COMMAND_LOCK_RELEASE] = &raftmq__lock_release__descriptor,
+        [COMMAND_LOG_START] = &raftmq__log_start__descriptor,
     };
     ProtobufCMessage *message = NULL;
     struct op *op = NULL;
@@ -249,6 +302,9 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         if (op != NULL) {
             h.offsets[op->group][op->topic][op->queue] = ((Raftmq__OffsetCommit *)message)->offset;
         }
+        break;
+    case COMMAND_LOG_START: /* nobody asked for it */
+        commit_log_start(header, ((Raftmq__LogStart *)message)->pos);
         break;
     case COMMAND_LOCK_GRANT:
         op = commit_op(number_in(((Raftmq__LockGrant *)message)->client_id), header->index);
@@ -273,8 +329,17 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     h.last = header->index;
     h.end_pos = header->pos + rlog_entry_bytes(header->payload_bytes);
     h.log[h.last] = (struct committed){
-        header->term, header->pos, header->crc, header->payload_crc, rlog_entry_bytes(header->payload_bytes),
-        seen_in};
+        .term = header->term,
+        .pos = header->pos,
+        .crc = header->crc,
+        .payload_crc = header->payload_crc,
+        .bytes = rlog_entry_bytes(header->payload_bytes),
+        .payload_bytes = header->payload_bytes,
+        .command = header->type == RLOG_COMMAND ? h.last
+                   : h.last > 1                 ? h.log[h.last - 1].command
+                                                : 0,
+        .seen_in = seen_in,
+    };
     if (seen_in > header->term) {
         mark(MARK_OLD_TERM_COMMIT);
     }

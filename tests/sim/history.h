@@ -53,6 +53,8 @@ struct op {
 struct committed {
     uint64_t term, pos;
     uint32_t crc, payload_crc, bytes; /* of the header, of the payload; whole */
+    uint32_t payload_bytes;
+    uint64_t command; /* the last entry up to this one that is a command: the state is as of that */
     uint64_t seen_in; /* the term of the member that first knew it committed: not below the true one */
 };
 
@@ -67,7 +69,12 @@ uint64_t history_end_pos(void); /* behind it */
 const struct committed *history_at(uint64_t index);
 uint64_t history_commands(void); /* committed entries that are no barriers or changes */
 uint64_t history_records(void);
+uint64_t history_log_start(void); /* position below which the group has dropped everything */
+/* Where the record with offset @qoff of the queue lies, and how many records the queue has. */
+uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff);
 uint64_t history_queue_end(uint32_t topic, uint32_t queue);
+/* Records of the queue that lie below @pos. */
+uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos);
 int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue); /* -1: none */
 
 /* Entry history_last() + 1 is committed: checks its records and items against the operations. @payload is that of

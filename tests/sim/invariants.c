@@ -11,16 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TERMS_MAX 65536u /* elections of one run, and more */
-#define HASH_EVERY 16u   /* entries */
-#define READ_EVERY 16u   /* turns */
+#define TERMS_MAX 65536u  /* elections of one run, and more */
+#define READ_EVERY 16u    /* turns */
+#define OFFSETS_EVERY 16u /* entries */
 
 static struct {
     uint32_t leaders[TERMS_MAX]; /* by term */
     struct state_at {
         uint64_t index, hash;
         uint32_t node;
-    } * states; /* by index / HASH_EVERY */
+    } * states; /* by index */
     uint64_t states_cap;
     struct rng rng;
     uint32_t last_leader;
@@ -50,6 +50,22 @@ static const uint8_t *platter_at(const struct node *node, uint64_t pos, uint64_t
 
     snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, first);
     bytes = disk_platter(machine_disk(node->machine), path, &size);
+    return bytes != NULL && pos - first + n <= size ? bytes + (pos - first) : NULL;
+}
+
+/* The same, but of what may be repeated after a power failure the page cache will do. */
+static const uint8_t *bytes_at(const struct node *node, uint64_t pos, uint64_t n)
+{
+    uint64_t first = pos - pos % cluster_plan->segment_bytes;
+    const uint8_t *bytes;
+    uint64_t size = 0;
+    char path[64];
+
+    if (pos >= node->seen.loose_pos) {
+        return platter_at(node, pos, n);
+    }
+    snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, first);
+    bytes = disk_file(machine_disk(node->machine), path, &size);
     return bytes != NULL && pos - first + n <= size ? bytes + (pos - first) : NULL;
 }
 
@@ -90,7 +106,8 @@ static bool own_platter_holds(struct node *node, uint64_t index)
     while (seen->on_platter < index) {
         uint64_t next = seen->on_platter + 1;
 
-        if (next > seen->last || (!node->damaged && !entry_on_platter(node, seen->poss[next], seen->crcs[next]))) {
+        if (next > seen->last ||
+            (next > seen->base && !node->damaged && !entry_on_platter(node, seen->poss[next], seen->crcs[next]))) {
             return false;
         }
         seen->on_platter = next;
@@ -210,27 +227,115 @@ static void note_new(struct node *node, const struct commitlog *log)
     seen->last_term = commitlog_term_of(log, last);
 }
 
-/* The log begins behind a snapshot: what comes before it is what was committed. */
-static void look_at_base(struct node *node, const struct commitlog *log)
-{
-    struct seen *seen = &node->seen;
-    uint64_t base = commitlog_first_index(log) - 1;
+/* ---- where a member's log begins ---- */
 
-    if (base == seen->base) {
+struct snapshot_files {
+    struct disk *disk;
+    uint64_t from; /* only those at or above this index */
+    uint32_t n;
+};
+
+static void count_snapshot(void *data, const char *path, uint64_t bytes)
+{
+    static const char dir[] = CLUSTER_LOG_DIR "/snapshot/";
+    struct snapshot_files *files = data;
+    char *end;
+    uint64_t index, size;
+
+    (void)bytes;
+    if (strncmp(path, dir, sizeof(dir) - 1) != 0) {
         return;
     }
-    if (base > history_last()) {
-        world_fail("committed: member %u begins behind entry %" PRIu64 ", committed are %" PRIu64, node->id, base,
-                   history_last());
-    }
-    reserve_seen(seen, base);
-    for (uint64_t i = 1; i <= base; i++) {
+    index = strtoull(path + sizeof(dir) - 1, &end, 10);
+    files->n += *end == '\0' && index >= files->from && disk_platter(files->disk, path, &size) != NULL;
+}
+
+static uint32_t snapshots_on_platter(const struct node *node, uint64_t from)
+{
+    struct snapshot_files files = {machine_disk(node->machine), from, 0};
+
+    disk_each(files.disk, count_snapshot, &files);
+    return files.n;
+}
+
+/* Up to @index the member stands for what was committed, whatever it had there. */
+static void take_committed(struct seen *seen, uint64_t index)
+{
+    reserve_seen(seen, index);
+    for (uint64_t i = 1; i <= index; i++) {
         seen->crcs[i] = history_at(i)->crc;
         seen->poss[i] = history_at(i)->pos;
     }
-    seen->base = base;
-    seen->last = seen->last > base ? seen->last : base;
-    seen->on_platter = seen->on_platter > base ? seen->on_platter : base;
+}
+
+static void note_later_beginning(struct node *node, const struct rlog_base *base, const struct rlog_claim *claim)
+{
+    struct seen *seen = &node->seen;
+    bool trimmed = base->index <= seen->last && seen->crcs[base->index] == base->crc;
+    uint32_t wanted = trimmed && claim == NULL ? 2 : 1;
+    uint64_t common;
+
+    if (base->index > history_last() || history_at(base->index)->crc != base->crc) {
+        world_fail("begin: the log of member %u begins behind entry %" PRIu64 ", which was never committed", node->id,
+                   base->index);
+    }
+    if (snapshots_on_platter(node, base->index) < wanted && !node->snapshot_flipped) {
+        world_fail("begin: the log of member %u begins behind entry %" PRIu64
+                   ", fewer than %u snapshots stand for it",
+                   node->id, base->index, wanted);
+    }
+    if (trimmed) {
+        mark(MARK_TRIMMED);
+        if (base->end_pos > history_log_start() && claim == NULL) {
+            world_fail("begin: the log of member %u begins at %" PRIu64
+                       ", the group has dropped what is below %" PRIu64,
+                       node->id, base->end_pos, history_log_start());
+        }
+        return;
+    }
+    common = least(seen->last, base->index);
+    while (common > 0 && seen->crcs[common] != history_at(common)->crc) {
+        common--;
+    }
+    note_truncated(node, common, claim);
+    take_committed(seen, base->index);
+    seen->last = base->index;
+    seen->last_term = base->term;
+}
+
+/* What was put before a log is what was committed. */
+static void check_put_before(const struct node *node, const struct commitlog *log, uint64_t from, uint64_t to)
+{
+    struct commitlog_entry entry;
+
+    for (uint64_t i = from; i <= to; i++) {
+        if (commitlog_get(log, i, &entry) != 0 || entry.header.crc != history_at(i)->crc ||
+            entry.header.pos != history_at(i)->pos) {
+            world_fail("committed: member %u was given another entry %" PRIu64 " than was committed", node->id, i);
+            return;
+        }
+    }
+}
+
+static void look_at_base(struct node *node, const struct commitlog *log, const struct rlog_claim *claim)
+{
+    struct seen *seen = &node->seen;
+    struct rlog_base base;
+
+    commitlog_base_get(log, &base);
+    if (base.index == seen->base) {
+        return;
+    }
+    world_tracef("member %u: its log begins behind entry %" PRIu64 ", not %" PRIu64, node->id, base.index,
+                 seen->base);
+    if (base.index > seen->base) {
+        note_later_beginning(node, &base, claim);
+    } else {
+        mark(MARK_BACKFILLED);
+        seen->loose_pos = history_at(seen->base)->pos + history_at(seen->base)->bytes;
+        check_put_before(node, log, base.index + 1, least(seen->base, seen->last));
+    }
+    seen->base = base.index;
 }
 
 static void look_at_log(struct node *node, const struct commitlog *log, const struct rlog_claim *claim)
@@ -239,7 +344,7 @@ static void look_at_log(struct node *node, const struct commitlog *log, const st
     uint64_t last = commitlog_last_index(log);
     uint64_t common;
 
-    look_at_base(node, log);
+    look_at_base(node, log, claim);
     if (claim == NULL && last == seen->last && commitlog_term_of(log, last) == seen->last_term) {
         return;
     }
@@ -337,7 +442,7 @@ static void look_at_leadership(struct member_run *run)
 }
 
 /* Tries to read what is not committed, as a consumer with a wrong idea would. */
-static void read_somewhere(struct member_run *run)
+static void read_at_end(struct member_run *run)
 {
     uint64_t end = commitlog_end_pos(run->log->commitlog);
     uint64_t pos = end < 4096 ? 0 : end - rng_between(&w.rng, 8, 4096);
@@ -351,6 +456,37 @@ static void read_somewhere(struct member_run *run)
     if (pos + 8 > history_end_pos()) {
         world_fail("visible: member %u shows position %" PRIu64 ", committed are %" PRIu64, run->node->id, pos,
                    history_end_pos());
+    }
+}
+
+/* What is applied and held can be read; what is not held cannot. */
+static void read_somewhere(struct member_run *run)
+{
+    uint64_t applied = least(run->log->driver.applied, history_last());
+    uint64_t index = applied < 2 ? 0 : rng_between(&w.rng, 1, applied);
+    uint64_t start = commitlog_start_pos(run->log->commitlog);
+    const struct committed *entry = history_at(index);
+    const uint8_t *at;
+    struct net_ref *ref;
+    bool is_right;
+    int rc;
+
+    if (index == 0 || entry->payload_bytes == 0) {
+        return;
+    }
+    rc = rlog_view(run->log, entry->pos + RLOG_HEADER_BYTES, entry->payload_bytes, &at, &ref);
+    if (rc != 0) {
+        if (entry->pos >= start) {
+            world_fail("read: member %u holds from %" PRIu64 " and refuses position %" PRIu64 ": %d", run->node->id,
+                       start, entry->pos, rc);
+        }
+        return;
+    }
+    is_right = run->node->damaged || mq_crc32c(0, at, entry->payload_bytes) == entry->payload_crc;
+    net_ref_release(ref);
+    if (!is_right || entry->pos < start) {
+        world_fail("read: member %u holds from %" PRIu64 " and shows %s bytes at %" PRIu64, run->node->id, start,
+                   is_right ? "dropped" : "wrong", entry->pos);
     }
 }
 
@@ -376,6 +512,7 @@ void invariants_look(struct member_run *run)
     look_at_commit(run);
     look_at_leadership(run);
     if (++node->seen.turns % READ_EVERY == 0) {
+        read_at_end(run);
         read_somewhere(run);
         note_resends(run);
     }
@@ -392,7 +529,7 @@ void invariants_opened(struct member_run *run)
                    ", voted for %u in term %" PRIu64,
                    node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
     }
-    seen->commit = seen->applied = seen->leading_term = 0;
+    seen->commit = seen->applied = seen->leading_term = seen->loose_pos = 0;
     if (meta->claim.index != 0) {
         mark(MARK_CLAIM);
     }
@@ -467,43 +604,115 @@ static void reserve_states(uint64_t slot)
     world_outside_end(before);
 }
 
-/* The state as of @index is the same wherever and however it came to be. */
+/* Without the index that was applied last, which a snapshot may give differently from an entry. */
+static uint64_t hash_of_sections(struct state *state)
+{
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    uint32_t n = state_sections(state, sections);
+    uint64_t hash = n;
+
+    for (uint32_t i = 0; i < n; i++) {
+        hash = (hash ^ sections[i].hash ^ sections[i].id) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+/* The state is as of entry @index. */
 static void check_state(struct member_run *run, uint64_t index)
 {
-    uint64_t slot = index / HASH_EVERY;
+    uint64_t hash = hash_of_sections(&run->state);
     struct state_at *at;
-    uint64_t hash;
 
-    if (index % HASH_EVERY != 0) {
-        return;
-    }
-    reserve_states(slot + 1);
-    hash = state_hash(&run->state);
-    at = &w.states[slot];
+    index = history_at(index)->command;
+    reserve_states(index + 1);
+    at = &w.states[index];
     if (at->index == 0) {
         *at = (struct state_at){index, hash, run->node->id};
     }
     if (at->hash != hash) {
         world_fail("state: members %u and %u differ at index %" PRIu64, at->node, run->node->id, index);
     }
-    if (index == history_last()) {
-        check_offsets(run);
-    }
 }
 
 void invariants_applied(struct member_run *run, const struct rlog_entry *entry)
 {
     check_state(run, entry->index);
+    if (entry->index % OFFSETS_EVERY == 0 && entry->index == history_last()) {
+        check_offsets(run);
+    }
+}
+
+/* ---- snapshots ---- */
+
+void invariants_restore(struct member_run *run, const struct rlog_entry *entry, uint32_t crc)
+{
+    struct node *node = run->node;
+
+    if (entry->index > history_last() || history_at(entry->index)->crc != crc ||
+        history_at(entry->index)->term != entry->term ||
+        history_at(entry->index)->pos + history_at(entry->index)->bytes != entry->pos) {
+        world_fail("state: member %u loads a snapshot of entry %" PRIu64 ", which is not what was committed",
+                   node->id, entry->index);
+    }
+    if (entry->index <= node->seen.applied) {
+        world_fail("state: member %u loads a snapshot of entry %" PRIu64 ", and has applied %" PRIu64, node->id,
+                   entry->index, node->seen.applied);
+    }
+    node->seen.applied = entry->index;
 }
 
 void invariants_restored(struct member_run *run)
 {
-    if (run->state.applied_index > history_last()) {
-        world_fail("applied: member %u loads a snapshot of entry %" PRIu64 ", committed are %" PRIu64, run->node->id,
-                   run->state.applied_index, history_last());
+    check_state(run, run->node->seen.applied);
+    if (state_hash(&run->state) != state_recount(&run->state)) {
+        world_fail("state: the hash of what member %u has loaded is not that of its rows", run->node->id);
     }
-    check_state(run, run->state.applied_index);
-    run->node->seen.applied = run->state.applied_index;
+}
+
+static const struct queue *find_queue(const struct member_run *run, uint32_t t, uint32_t q)
+{
+    struct topic_queues *queues;
+    char topic[16];
+
+    snprintf(topic, sizeof(topic), "t%u", t);
+    HASH_FIND(hh, run->store.queues.by_topic, topic, strlen(topic), queues);
+    return queues != NULL ? topic_queues_find(queues, (int32_t)q) : NULL;
+}
+
+/* A queue holds the records of all entries that are applied, from those on that the log holds; and it may have more
+ * in front. */
+static void check_queue(const struct member_run *run, uint32_t t, uint32_t q)
+{
+    uint64_t start = commitlog_start_pos(run->log->commitlog);
+    uint64_t end = history_records_below(t, q, run->log->driver.applied_pos);
+    uint64_t from = history_records_below(t, q, start > history_log_start() ? start : history_log_start());
+    const struct queue *queue = find_queue(run, t, q);
+    uint64_t min = queue != NULL ? queue->cq.min : 0, max = queue != NULL ? queue->cq.max : 0;
+    struct consume_unit unit;
+
+    if (max != end || (min > from && min != max)) {
+        world_fail("queues: member %u has %" PRIu64 " to %" PRIu64 " of topic %u queue %u, there are %" PRIu64
+                   " to %" PRIu64,
+                   run->node->id, min, max, t, q, from, end);
+        return;
+    }
+    for (uint64_t i = min; i < max; i++) {
+        consume_queue_get(&queue->cq, i, &unit);
+        if (unit.pos != history_record_pos(t, q, i)) {
+            world_fail("queues: member %u finds offset %" PRIu64 " of topic %u queue %u at %" PRIu64
+                       ", it is at %" PRIu64,
+                       run->node->id, i, t, q, unit.pos, history_record_pos(t, q, i));
+            return;
+        }
+    }
+}
+
+void invariants_replayed(struct member_run *run)
+{
+    for (uint32_t i = 0; i < TOPICS * QUEUES; i++) {
+        check_queue(run, i / QUEUES, i % QUEUES);
+    }
 }
 
 /* ---- messages ---- */
@@ -594,19 +803,63 @@ void invariants_ended(struct node *node, enum process_end how, int code)
     mark(how == PROCESS_EXITED ? MARK_WRITE_FAILED : MARK_START_FAILED);
 }
 
+static void fail_identical(const struct node *a, const struct node *b, uint64_t pos, const uint8_t *at,
+                           const uint8_t *other, uint64_t n)
+{
+    uint64_t k = 0, index = 1;
+
+    while (at != NULL && other != NULL && k < n && at[k] == other[k]) {
+        k++;
+    }
+    while (index < history_last() && history_at(index + 1)->pos <= pos + k) {
+        index++;
+    }
+    world_fail("identical: the disks of members %u and %u differ at %" PRIu64 ", entry %" PRIu64 " from %" PRIu64
+               ": %s%s",
+               a->id, b->id, pos + k, index, history_at(index)->pos,
+               at == NULL || other == NULL ? "not there"
+               : at[k] == 0                ? "zeros in the first"
+                                           : "",
+               at != NULL && other != NULL && other[k] == 0 ? "zeros in the second" : "");
+}
+
+/* What both hold is the same. */
 static void check_platters(const struct node *a, const struct node *b)
 {
     uint64_t segment = cluster_plan->segment_bytes;
+    uint64_t a_start = commitlog_start_pos(a->run->log->commitlog);
+    uint64_t b_start = commitlog_start_pos(b->run->log->commitlog);
+    uint64_t pos = a_start > b_start ? a_start : b_start;
 
-    for (uint64_t pos = 0; pos < history_end_pos(); pos += segment) {
-        uint64_t n = least(segment, history_end_pos() - pos);
-        const uint8_t *at = platter_at(a, pos, n);
-        const uint8_t *other = platter_at(b, pos, n);
+    while (pos < history_end_pos()) {
+        uint64_t n = least(segment - pos % segment, history_end_pos() - pos);
+        const uint8_t *at = bytes_at(a, pos, n);
+        const uint8_t *other = bytes_at(b, pos, n);
 
         if (at == NULL || other == NULL || memcmp(at, other, n) != 0) {
-            world_fail("identical: the disks of members %u and %u differ between %" PRIu64 " and %" PRIu64, a->id,
-                       b->id, pos, pos + n);
+            fail_identical(a, b, pos, at, other, n);
             return;
+        }
+        pos += n;
+    }
+}
+
+/* At rest the queues begin where the log does. */
+static void check_queue_ends(const struct member_run *run)
+{
+    for (uint32_t t = 0; t < TOPICS; t++) {
+        for (uint32_t q = 0; q < QUEUES; q++) {
+            const struct queue *queue = find_queue(run, t, q);
+            uint64_t min = history_records_below(t, q, history_log_start());
+            uint64_t max = history_queue_end(t, q);
+
+            if (max != 0 && (queue == NULL || queue->cq.max != max || (queue->cq.min != min && min != max))) {
+                world_fail("queues: member %u has %" PRIu64 " to %" PRIu64 " of topic %u queue %u in the end, there "
+                           "are %" PRIu64 " to %" PRIu64,
+                           run->node->id, queue != NULL ? queue->cq.min : 0, queue != NULL ? queue->cq.max : 0, t, q,
+                           min, max);
+                return;
+            }
         }
     }
 }
@@ -622,11 +875,12 @@ void invariants_equal(void)
             continue;
         }
         check_offsets(node->run);
+        check_queue_ends(node->run);
         if (first == NULL) {
             first = node;
             continue;
         }
-        if (state_hash(&first->run->state) != state_hash(&node->run->state)) {
+        if (hash_of_sections(&first->run->state) != hash_of_sections(&node->run->state)) {
             world_fail("state: members %u and %u differ in the end", first->id, node->id);
         }
         check_platters(first, node);

@@ -10,12 +10,13 @@
  * visible           nothing is readable that is not committed (I2)
  * promise           no message goes out whose term, vote or entries its sender could forget in a power cut
  * vote              no member votes twice in a term, or goes back behind a term it has spoken in
- * state             equal states at equal indexes (I6)
- * offsets           the state says what the committed entries say
- * lost, I7, qoff, exactly-once, order, batch, refused-but-committed: history.c
- * ended             a process ended that had no reason to
- * identical         all members have the same bytes in the end
- * liveness          a leader, and a committed proposal, in bounded time */
+ * state             equal states at equal indexes (I6), also of what was loaded from a snapshot
+ * queues            consume queues find the committed records, all that the log holds and no others
+ * begin             a log begins behind a committed entry that snapshots on its disk stand for, and not above what
+ * the group has dropped read              what a member holds and has applied can be read, what it does not hold is
+ * refused offsets           the state says what the committed entries say lost, I7, qoff, exactly-once, order, batch,
+ * refused-but-committed: history.c ended             a process ended that had no reason to identical         all
+ * members have the same bytes in the end liveness          a leader, and a committed proposal, in bounded time */
 #ifndef SIM_INVARIANTS_H
 #define SIM_INVARIANTS_H
 
@@ -25,13 +26,15 @@ void invariants_reset(void);
 
 /* Inside: the log was opened, nothing is applied yet. */
 void invariants_opened(struct member_run *run);
+/* Inside: a snapshot that ends with @entry is about to be loaded; it was; what the log proves was applied, too. */
+void invariants_restore(struct member_run *run, const struct rlog_entry *entry, uint32_t crc);
+void invariants_restored(struct member_run *run);
+void invariants_replayed(struct member_run *run);
 /* Inside: something may have changed (the end of a turn, before a message, before an entry is applied). */
 void invariants_look(struct member_run *run);
 /* Inside: before and after fsm.apply. */
 void invariants_apply(struct member_run *run, const struct rlog_entry *entry);
 void invariants_applied(struct member_run *run, const struct rlog_entry *entry);
-/* Inside: the state was loaded from a snapshot. */
-void invariants_restored(struct member_run *run);
 /* Inside: before a message goes out. */
 void invariants_send(struct member_run *run, const struct core_message *message);
 /* Outside: a process ended. */

@@ -508,6 +508,43 @@ static bool log_flip_begin(struct fault *fault)
                      (uint8_t)(1u << rng_below(&rng, 8))) == 0;
 }
 
+struct pick {
+    uint32_t n;
+    char path[128];
+    uint64_t bytes;
+};
+
+static void pick_snapshot(void *data, const char *path, uint64_t bytes)
+{
+    static const char dir[] = CLUSTER_LOG_DIR "/snapshot/";
+    struct pick *pick = data;
+
+    if (strncmp(path, dir, sizeof(dir) - 1) == 0 && strspn(path + sizeof(dir) - 1, "0123456789") == 20 &&
+        path[sizeof(dir) + 19] == '\0' && rng_below(&rng, ++pick->n) == 0) {
+        snprintf(pick->path, sizeof(pick->path), "%s", path);
+        pick->bytes = bytes;
+    }
+}
+
+/* Another one stands for it, as long as that is whole: so one at most in a member's life. */
+static bool snapshot_flip_begin(struct fault *fault)
+{
+    struct pick pick = {0};
+
+    fault->node = victim();
+    disk_each(machine_disk(fault->node->machine), pick_snapshot, &pick);
+    if (fault->node->snapshot_flipped || fault->node->wiped || pick.n < 2 ||
+        disk_flip(machine_disk(fault->node->machine), pick.path, rng_below(&rng, pick.bytes),
+                  (uint8_t)(1u << rng_below(&rng, 8))) != 0) {
+        return false;
+    }
+    fault->node->snapshot_flipped = true;
+    if (fault->node->process != NULL && rng_below(&rng, 2) == 0) {
+        do_kill(fault->node);
+    }
+    return true;
+}
+
 static bool misdirect_begin(struct fault *fault)
 {
     fault->node = victim();
@@ -602,6 +639,7 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_DISK_FULL] = {"disk-full", MARK_DISK_FULL, 500, 9000, full_begin, NULL, full_end},
     [FAULT_META_FLIP] = {"meta-flip", MARK_META_FLIPPED, 0, 0, meta_flip_begin},
     [FAULT_LOG_FLIP] = {"log-flip", MARK_LOG_FLIPPED, 0, 0, log_flip_begin},
+    [FAULT_SNAPSHOT_FLIP] = {"snapshot-flip", MARK_SNAPSHOT_FLIPPED, 0, 0, snapshot_flip_begin},
     [FAULT_MISDIRECT] = {"misdirect", MARK_MISDIRECTED, 0, 0, misdirect_begin},
     [FAULT_CLOCK_JUMP] = {"clock-jump", MARK_CLOCK_JUMPED, 0, 0, jump_begin},
     [FAULT_CLOCK_DRIFT] = {"clock-drift", MARK_CLOCK_DRIFTED, 1000, 20000, drift_begin, NULL, drift_end},

@@ -133,6 +133,7 @@ void operator_replace_disk(struct node *node)
     seen->promised_term = seen->vote_term = 0;
     seen->vote = 0;
     node->wiped = true;
+    node->snapshot_flipped = node->meta_flipped = false;
     cluster_good_disk(node);
 }
 

@@ -18,11 +18,16 @@ static void draw_group(struct plan *plan, struct rng *rng)
     plan->heartbeat_ms = plan->election_ms / (uint32_t)rng_between(rng, 3, 8);
     plan->segment_bytes = (UINT64_C(64) << 10) * rng_between(rng, 1, 4);
     plan->inflight_entries_max = inflights[rng_below(rng, 5)];
-    if (rng_below(rng, 2) == 0) {
+    if (rng_below(rng, 3) != 0) {
         plan->snapshot_bytes = rng_between(rng, 32u << 10, 1u << 20);
         plan->snapshot_ms = rng_between(rng, 500, 60000);
     }
     plan->inflight_bytes_max = rng_below(rng, 3) == 0 ? 256u << 10 : 16u << 20;
+    plan->retention_s = (uint32_t)rng_between(rng, 1, 10);
+    plan->retention_batch = (uint32_t)rng_between(rng, 1, 10);
+    if (plan->snapshot_bytes != 0 && rng_below(rng, 4) != 0) {
+        plan->log_bytes_max = plan->segment_bytes * rng_between(rng, 1, 8);
+    }
 }
 
 static void draw_world(struct plan *plan, struct rng *rng)
@@ -86,11 +91,11 @@ void plan_print(const struct plan *plan)
 {
     printf("seed %" PRIu64 ": %u members, election %u ms, heartbeat %u ms, segments of %" PRIu64
            " KiB, in flight %u, sync %.2f to %.2f ms, links %.2f to %.2f ms, %u clients of depth %u, faults every %u "
-           "ms:",
+           "ms, snapshots every %" PRIu64 " KiB or %" PRIu64 " ms, log of %" PRIu64 " KiB:",
            plan->seed, plan->nodes, plan->election_ms, plan->heartbeat_ms, plan->segment_bytes >> 10,
            plan->inflight_entries_max, (double)plan->sync_min_ns / 1e6, (double)plan->sync_max_ns / 1e6,
            (double)plan->link_min_ns / 1e6, (double)plan->link_max_ns / 1e6, plan->clients, plan->depth,
-           plan->fault_gap_ms);
+           plan->fault_gap_ms, plan->snapshot_bytes >> 10, plan->snapshot_ms, plan->log_bytes_max >> 10);
     for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
         if (plan->faults[kind]) {
             printf(" %s", fault_name(kind));

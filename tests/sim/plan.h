@@ -15,6 +15,9 @@ struct plan {
     uint32_t inflight_entries_max;
     uint64_t snapshot_bytes, snapshot_ms; /* 0: as the log has it, which is seldom */
     uint64_t inflight_bytes_max;
+    uint64_t log_bytes_max;   /* above it segments go; 0: none */
+    uint32_t retention_s;     /* how often that is looked at */
+    uint32_t retention_batch; /* segments that go at once, at most */
     /* disks and links, on a good day */
     uint64_t sync_min_ns, sync_max_ns;
     uint32_t disk_stall_ppm;

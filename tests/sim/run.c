@@ -17,6 +17,7 @@
 #define MORE_NS (240 * NS_PER_S)
 #define LEVEL_NS (60 * NS_PER_S)
 #define STEP_NS (NS_PER_S)
+#define REST_NS (20 * NS_PER_MS) /* for what follows from the last entry */
 
 bool run_for(uint64_t ns)
 {
@@ -96,7 +97,7 @@ static bool is_level(void *data)
             return false;
         }
         driver = &node->run->log->driver;
-        if (commitlog_first_index(driver->options.log) != 1 || driver->applied != history_last() ||
+        if (commitlog_start_pos(driver->options.log) > history_log_start() || driver->applied != history_last() ||
             commitlog_durable_index(driver->options.log) != history_last()) {
             return false;
         }
@@ -108,7 +109,8 @@ static bool is_level(void *data)
 bool run_until_level(uint64_t ns)
 {
     /* What is not sure to be committed gets an end by a message behind it. */
-    if (!run_until(is_level, NULL, ns, "all members level")) {
+    if (!run_until(is_level, NULL, ns, "all members level") || !run_for(REST_NS) ||
+        !run_until(is_level, NULL, ns, "all members level still")) {
         return false;
     }
     invariants_equal();
@@ -161,6 +163,9 @@ static void note_disks(void)
         }
         if (stats->sectors_kept != 0) {
             mark(MARK_SECTORS_KEPT);
+        }
+        if (stats->zeroed != 0) {
+            mark(MARK_RECYCLED);
         }
         if (stats->names_lost != 0) {
             mark(MARK_NAMES_LOST);

@@ -29,6 +29,15 @@ static void five_members(struct plan *plan)
     plan->nodes = 5;
 }
 
+/* Snapshots on demand; segments go soon. */
+static void small_snapshots(struct plan *plan)
+{
+    plan->segment_bytes = 64u << 10;
+    plan->log_bytes_max = 64u << 10;
+    plan->retention_s = 1;
+    plan->retention_batch = 10;
+}
+
 const struct scenario scenarios[] = {
     {"figure-8", "an entry of an earlier term is not committed by counting its replicas", scenario_figure_8, 0,
      many_old_entries},
@@ -49,6 +58,8 @@ const struct scenario scenarios[] = {
     {"failed-vote-sync", "a vote whose sync failed is not believed after a restart", scenario_failed_vote_sync, 0,
      NULL},
     {"failed-transfer", "a hand-over that does not come about stops nothing", scenario_failed_transfer, 0, NULL},
+    {"stop-in-snapshot", "a member stops in order while a snapshot is being written", scenario_stop_in_snapshot, 0,
+     small_snapshots},
     {NULL, NULL, NULL, 0, NULL},
 };
 
@@ -62,6 +73,7 @@ static void quiet_plan(struct plan *plan)
         .segment_bytes = 256u << 10,
         .inflight_entries_max = 64,
         .inflight_bytes_max = 16u << 20,
+        .retention_s = 10,
         .sync_min_ns = 200 * NS_PER_US,
         .sync_max_ns = NS_PER_MS,
         .link_min_ns = 100 * NS_PER_US,

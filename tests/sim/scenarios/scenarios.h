@@ -28,5 +28,6 @@ void scenario_restarts(void);
 void scenario_disks_full(void);
 void scenario_failed_vote_sync(void);
 void scenario_failed_transfer(void);
+void scenario_stop_in_snapshot(void);
 
 #endif

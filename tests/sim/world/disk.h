@@ -59,7 +59,8 @@ void disk_wipe(struct disk *disk);
 void disk_copy(struct disk *to, struct disk *from);
 
 struct disk_stats {
-    uint64_t sectors_lost, sectors_kept, names_lost, sizes_lost, crashes, writebacks, misdirected, failed_syncs;
+    uint64_t sectors_lost, sectors_kept, names_lost, sizes_lost, crashes, writebacks, misdirected, failed_syncs,
+        zeroed;
 };
 
 const struct disk_stats *disk_stats(const struct disk *disk);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FD_FIRST 20000 /* no other descriptor looks like one of a disk */
+#define UNLIMITED_BYTES (UINT64_C(1) << 40) /* size of a disk without a limit */
+#define FD_FIRST 20000                      /* no other descriptor looks like one of a disk */
 #define HUNG_LOOK_NS (5 * NS_PER_MS)
 
 static struct disk *of(const struct rlog_disk *table)
@@ -286,6 +287,7 @@ static int sim_zero_file(const struct rlog_disk *table, int fd, uint64_t bytes)
         memset(file->cache, 0, bytes);
         file_mark_dirty(file, 0, bytes);
         world_trace("zero", (uint64_t)fd, bytes);
+        disk->stats.zeroed++;
     }
     return rc;
 }
@@ -461,6 +463,22 @@ static int sim_advise(const struct rlog_disk *table, const uint8_t *at, size_t b
     return 0;
 }
 
+static int sim_space(const struct rlog_disk *table, const char *path, uint64_t *total, uint64_t *free)
+{
+    (void)path;
+    disk_space(of(table), total, free);
+    return 0;
+}
+
+/* A machine boots once behind every loss of its power. */
+static int sim_boot_id(const struct rlog_disk *table, char *out, size_t max)
+{
+    const struct disk *disk = of(table);
+    int n = snprintf(out, max, "%s-%llu", disk->name, (unsigned long long)disk->stats.crashes);
+
+    return n > 0 && (size_t)n < max ? 0 : -ERANGE;
+}
+
 const struct rlog_disk disk_calls_table = {
     .open = sim_open,
     .close = sim_close,
@@ -480,9 +498,19 @@ const struct rlog_disk disk_calls_table = {
     .next_data = sim_next_data,
     .forget = sim_forget,
     .advise = sim_advise,
+    .space = sim_space,
+    .boot_id = sim_boot_id,
 };
 
 /* ---- for posix.c ---- */
+
+void disk_space(const struct disk *disk, uint64_t *total, uint64_t *free)
+{
+    uint64_t used = disk_used(disk);
+
+    *total = disk->capacity != 0 ? disk->capacity : UNLIMITED_BYTES;
+    *free = *total > used ? *total - used : 0;
+}
 
 bool disk_owns_fd(int fd)
 {

@@ -161,7 +161,8 @@ void disk_fd_set_foreign(struct disk *disk, int fd); /* opened by other means th
 uint64_t *disk_fd_pos(struct disk *disk, int fd);
 int disk_fd_size(struct disk *disk, int fd, uint64_t *bytes); /* -EISDIR */
 int disk_fd_resize(struct disk *disk, int fd, uint64_t bytes);
-void *disk_fd_map(struct disk *disk, int fd, size_t bytes);                /* for writing, too */
+void *disk_fd_map(struct disk *disk, int fd, size_t bytes); /* for writing, too */
+void disk_space(const struct disk *disk, uint64_t *total, uint64_t *free);
 int disk_stat(const struct disk *disk, const char *path, uint64_t *bytes); /* -EISDIR for a directory, -ENOENT */
 void disk_remove_dir(struct disk *disk, const char *path);
 int disk_settle_names(struct disk *disk);

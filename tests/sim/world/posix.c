@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 int __real_open(const char *path, int flags, ...);
@@ -52,6 +53,8 @@ int __wrap_access(const char *path, int mode);
 int __wrap_stat(const char *path, struct stat *out);
 int __wrap_lstat(const char *path, struct stat *out);
 int __wrap_fstat(int fd, struct stat *out);
+int __real_statvfs(const char *path, struct statvfs *out);
+int __wrap_statvfs(const char *path, struct statvfs *out);
 int __wrap_posix_fallocate(int fd, off_t at, off_t bytes);
 int __wrap_ftruncate(int fd, off_t bytes);
 void *__wrap_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t from);
@@ -279,7 +282,13 @@ int __wrap_stat(const char *path, struct stat *out)
     struct disk *disk = disk_now();
     uint64_t bytes = 0;
 
-    return disk != NULL ? put_stat(disk_stat(disk, path, &bytes), bytes, out) : __real_stat(path, out);
+    int rc;
+
+    if (disk == NULL) {
+        return __real_stat(path, out);
+    }
+    rc = disk_stat(disk, path, &bytes);
+    return put_stat(rc, bytes, out);
 }
 
 int __wrap_lstat(const char *path, struct stat *out)
@@ -291,11 +300,27 @@ int __wrap_fstat(int fd, struct stat *out)
 {
     struct disk *disk = disk_of_fd(fd);
     uint64_t bytes = 0;
+    int rc;
 
     if (disk == NULL) {
         return __real_fstat(fd, out);
     }
-    return put_stat(disk_fd_size(disk, fd, &bytes), bytes, out);
+    rc = disk_fd_size(disk, fd, &bytes);
+    return put_stat(rc, bytes, out);
+}
+
+int __wrap_statvfs(const char *path, struct statvfs *out)
+{
+    struct disk *disk = disk_now();
+    uint64_t total, free;
+
+    if (disk == NULL) {
+        return __real_statvfs(path, out);
+    }
+    disk_space(disk, &total, &free);
+    *out = (struct statvfs){
+        .f_bsize = 4096, .f_frsize = 4096, .f_blocks = total / 4096, .f_bfree = free / 4096, .f_bavail = free / 4096};
+    return 0;
 }
 
 /* ---- maps ---- */

@@ -1,0 +1,193 @@
+/* A request comes in by process_call, as a frame's handler would find it, and is answered when the sequencer says so.
+ */
+#include "tests/sim/cluster.h"
+
+#include "broker/state/command.h"
+#include "broker/state/command.pb-c.h"
+#include "broker/store/record_build.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "tests/sim/workload.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Inside, or outside when nothing listens. */
+static void answer(struct op *op, struct member_run *run, int status)
+{
+    if (op->answered) {
+        world_fail("exactly-once: operation %" PRIu64 " was answered twice", op->id);
+        return;
+    }
+    op->answered = true;
+    op->status = status;
+    op->leader = run != NULL ? run->role.leader : 0;
+    workload_answered(op);
+}
+
+static void on_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct op *op = p->data;
+
+    if (outcome->status == 0) {
+        op->pos = outcome->payload_pos + p->at;
+        op->qoff = p->qoff;
+    }
+    answer(op, op->node->run, outcome->status);
+}
+
+static int submit_item(struct member_run *run, struct op *op, enum command_type type, const ProtobufCMessage *message)
+{
+    struct sequencer_pending pending = {.done = on_done, .data = op};
+    uint32_t bytes = command_bytes(message);
+    uint8_t *at;
+    int rc = sequencer_reserve(run->sequencer, bytes, &at);
+
+    if (rc == 0) {
+        command_encode(type, message, at);
+        sequencer_add(run->sequencer, bytes, NULL, 0, 1, &pending);
+    }
+    return rc;
+}
+
+static int submit_offset(struct member_run *run, struct op *op)
+{
+    char group[16], topic[16];
+    Raftmq__OffsetCommit item = RAFTMQ__OFFSET_COMMIT__INIT;
+
+    snprintf(group, sizeof(group), "g%u", op->group);
+    snprintf(topic, sizeof(topic), "t%u", op->topic);
+    item.group = group;
+    item.topic = topic;
+    item.queue_id = (int32_t)op->queue;
+    item.offset = history_offset_of_id(op->id);
+    return submit_item(run, op, COMMAND_OFFSET_COMMIT, &item.base);
+}
+
+static int submit_topic(struct member_run *run, struct op *op)
+{
+    char topic[16], filter[] = "SINGLE_TAG";
+    Raftmq__TopicConfigItem config = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
+    Raftmq__TopicPut item = RAFTMQ__TOPIC_PUT__INIT;
+
+    snprintf(topic, sizeof(topic), "t%u", op->topic);
+    config.name = topic;
+    config.read_queues = config.write_queues = QUEUES;
+    config.perm = TOPIC_PERM_READ | TOPIC_PERM_WRITE;
+    config.filter_type = filter;
+    config.sys_flag = (uint32_t)op->id;
+    item.config = &config;
+    return submit_item(run, op, COMMAND_TOPIC_PUT, &item.base);
+}
+
+static int submit_lock(struct member_run *run, struct op *op)
+{
+    char group[16], topic[16], client[32], name[32], broker[] = "b";
+    Raftmq__LockedQueue queue = RAFTMQ__LOCKED_QUEUE__INIT, own = RAFTMQ__LOCKED_QUEUE__INIT;
+    Raftmq__LockedQueue *queues[2] = {&queue, &own};
+    Raftmq__LockGrant grant = RAFTMQ__LOCK_GRANT__INIT;
+    Raftmq__LockRelease release = RAFTMQ__LOCK_RELEASE__INIT;
+    const struct lock *held;
+    struct lock_key key;
+
+    snprintf(group, sizeof(group), "g%u", op->group);
+    snprintf(topic, sizeof(topic), "t%u", op->topic);
+    queue.topic = topic;
+    queue.broker_name = broker;
+    queue.queue_id = (int32_t)op->queue;
+    if (op->kind == OP_LOCK) {
+        snprintf(client, sizeof(client), "c%" PRIu64, op->id);
+        grant.group = group;
+        grant.client_id = client;
+        grant.queues = queues;
+        grant.n_queues = 1;
+        return submit_item(run, op, COMMAND_LOCK_GRANT, &grant.base);
+    }
+    key = (struct lock_key){mq_str_of(group), mq_str_of(topic), mq_str_of(broker), queue.queue_id};
+    held = lock_table_find(&run->state.locks, &key);
+    snprintf(client, sizeof(client), "%s", held != NULL ? held->client_id : "c0");
+    snprintf(name, sizeof(name), "u%" PRIu64, op->id);
+    own.topic = name;
+    own.broker_name = broker;
+    release.group = group;
+    release.client_id = client;
+    release.queues = queues;
+    release.n_queues = 2;
+    return submit_item(run, op, COMMAND_LOCK_RELEASE, &release.base);
+}
+
+static int submit_records(struct member_run *run, struct op *op)
+{
+    static uint8_t body[OP_BODY_MAX]; /* too large for a fiber's stack */
+    struct sequencer_pending pending = {.done = on_done, .data = op, .records = (uint16_t)op->parts};
+    char topic[16];
+    struct record_source source = {
+        .queue_id = (int32_t)op->queue,
+        .born_ms = mq_clock_wall_ms(),
+        .born_host = {.ip = {10, 0, 1, 1}, .ip_bytes = 4, .port = 1},
+        .store_host = {.ip = {10, 0, 0, (uint8_t)run->node->id}, .ip_bytes = 4, .port = 10911},
+        .properties = MQ_STR("KEYS\x01k\x02"),
+    };
+    struct topic_queues *queues;
+    struct queue *queue;
+    uint32_t used = 0;
+    uint8_t *at;
+    int rc;
+
+    snprintf(topic, sizeof(topic), "t%u", op->topic);
+    source.topic = mq_str_of(topic);
+    source.body = (struct mq_str){(const char *)body, op->body_bytes};
+    queues = queue_table_topic(&run->store.queues, source.topic);
+    rc = queues != NULL ? topic_queues_get(&run->store.queues, queues, source.queue_id, &queue) : MQ_ENOMEM;
+    if (rc == 0) {
+        rc = sequencer_reserve(run->sequencer, op->parts * record_build_bound(&source), &at);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    source.store_ms = sequencer_store_ms(run->sequencer);
+    for (uint32_t part = 0; part < op->parts; part++) {
+        history_body(op, part, body);
+        used += (uint32_t)record_build(&source, op->parts == 1, at + used);
+    }
+    pending.queue_id = queue->id;
+    sequencer_add(run->sequencer, used, queue, op->parts, 0, &pending);
+    return 0;
+}
+
+/* Inside: the request has arrived. */
+static void on_request(void *data)
+{
+    struct op *op = data;
+    struct member_run *run = op->node->run;
+    int rc = MQ_ENOTLEADER;
+
+    if (run != NULL && !run->stopping && run->sequencer != NULL) {
+        switch (op->kind) {
+        case OP_SEND:
+        case OP_BATCH:
+            rc = submit_records(run, op);
+            break;
+        case OP_OFFSET:
+            rc = submit_offset(run, op);
+            break;
+        case OP_TOPIC:
+            rc = submit_topic(run, op);
+            break;
+        case OP_LOCK:
+        case OP_UNLOCK:
+            rc = submit_lock(run, op);
+            break;
+        }
+    }
+    if (rc != 0) {
+        answer(op, run, rc);
+    }
+}
+
+bool cluster_submit(struct node *node, struct op *op)
+{
+    op->node = node;
+    op->instance = node->instance;
+    return node->process != NULL && process_call(node->process, on_request, op);
+}
