@@ -39,7 +39,8 @@ struct cluster {
     struct net_loop loop;
     uint32_t n;
     struct cluster_node nodes[RLOG_MEMBERS_MAX];
-    uint32_t founders; /* the first so many are named in each other's configurations; a later node knows those before */
+    uint32_t
+        founders; /* the first so many are named in each other's configurations; a later node knows those before */
     struct rlog_member members[RLOG_MEMBERS_MAX];
     struct held_port ports[RLOG_MEMBERS_MAX];
     char addresses[RLOG_MEMBERS_MAX][32];
