@@ -43,7 +43,8 @@ static int cut_torn_tail(struct handover *h, const struct recovered *found, stru
 }
 
 /* Nothing is lost that may have been acknowledged before the claim on it is durable. */
-static int keep_claim(const struct startup_options *options, const struct recovered *found, struct mq_buf *problem)
+static int keep_claim(const struct handover *h, const struct startup_options *options, const struct recovered *found,
+                      struct mq_buf *problem)
 {
     struct mq_buf why = {0};
     int rc = MQ_ECORRUPT;
@@ -52,7 +53,7 @@ static int keep_claim(const struct startup_options *options, const struct recove
         rc = options->keep_claim(options->data, &found->claim, &why);
     }
     if (rc != 0) {
-        mq_buf_printf(problem, "%s: entry %" PRIu64 " at position %" PRIu64 " is bad (%s) and %s; %.*s",
+        mq_buf_printf(problem, "%s/%s: entry %" PRIu64 " at position %" PRIu64 " is bad (%s) and %s; %.*s", h->dir,
                       found->bad_name, found->last_index + 1, found->bad_pos, found->bad_reason,
                       found->verdict == RECOVER_ROTTEN ? "was committed" : "may have been acknowledged",
                       why.len != 0 ? (int)why.len : 13, why.len != 0 ? (const char *)why.base : "it is not cut");
@@ -65,7 +66,7 @@ static int keep_claim(const struct startup_options *options, const struct recove
 static int cut_under_claim(struct handover *h, const struct startup_options *options, const struct recovered *found,
                            struct mq_buf *problem)
 {
-    int rc = keep_claim(options, found, problem);
+    int rc = keep_claim(h, options, found, problem);
 
     if (rc != 0) {
         return rc;

@@ -126,9 +126,14 @@ follower_with_a_flipped_byte() {
 
 # All three lost power while they wrote: each has rubbish behind its end, so each may have acknowledged more than it holds.
 rubbish_behind_every_end() {
+    wait_for 10 "level nodes" is_level three || return 1
     end=$(node_value three 0 end_pos)
+    # All at once and without a word: who stops in order hands over, and the next leader's barrier moves the end.
     for i in $GROUP_NODES; do
-        node_stop three "$i" && garble "$WORK/three-$i/$FIRST" "$end" $((300 * (i + 1))) || return 1
+        proc_kill three-"$i" KILL
+    done
+    for i in $GROUP_NODES; do
+        garble "$WORK/three-$i/$FIRST" "$end" $((300 * (i + 1))) || return 1
     done
     node_start three 0 && node_start three 1 && sleep 1 && ! leader_of three && node_start three 2 &&
         ms_until 10 "one leads" leader_of three && wait_for 10 "level nodes" is_level three && holds three 0 $TOPIC 0 320 &&
