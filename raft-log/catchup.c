@@ -92,10 +92,25 @@ static void settle_passive(struct catchup *c)
 
 /* ---- filling ---- */
 
+static void on_settled(struct commitlog_settle *settle)
+{
+    struct catchup *c = container_of(settle, struct catchup, settle);
+
+    c->settling = false;
+    if (!c->closing && c->lacks && backfill_is_complete(&c->fill)) {
+        drop_marker(c);
+        settle_passive(c);
+    }
+}
+
+/* All is there, also when the group's beginning has moved up to ours: the marker goes when the disk says so too. */
 static void fill(struct catchup *c)
 {
     if (c->lacks && backfill_is_complete(&c->fill)) {
-        drop_marker(c); /* also when the group's beginning has moved up to ours */
+        if (!c->settling && !c->closing) {
+            c->settling = true;
+            commitlog_settle_front(c->options.log, &c->settle, on_settled);
+        }
     } else if (c->lacks) {
         backfill_start(&c->fill);
     }

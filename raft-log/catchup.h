@@ -62,6 +62,8 @@ struct catchup {
     char *marker;                 /* owned: the path of <dir>/backfill */
     bool lacks;                   /* it is there */
     bool passive;
+    struct commitlog_settle settle;
+    bool settling;               /* all is there, and is being made durable */
     uint64_t line_ms, line_done; /* of the last line about progress */
     uint64_t installed;          /* snapshots, since the start */
     uint32_t open;               /* parts that are not closed yet */

@@ -850,6 +850,12 @@ int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const
     return put_start(&log->front, put, bytes, n, ref, before, cb);
 }
 
+void commitlog_settle_front(struct commitlog *log, struct commitlog_settle *settle,
+                            void (*cb)(struct commitlog_settle *settle))
+{
+    put_settle_start(&log->front, settle, cb);
+}
+
 int commitlog_reset(struct commitlog *log, const struct rlog_base *base)
 {
     if (base->index == 0 || base->term == 0 || base->end_pos == 0 || base->end_pos % 8 != 0) {

@@ -141,6 +141,11 @@ int commitlog_reset(struct commitlog *log, const struct rlog_base *base);
 int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
                          struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb);
 
+/* What was put before the first entry so far becomes durable, and that the log begins with it. @settle: the caller's
+ * until @cb, which comes later on the loop, also while the log is closed. */
+void commitlog_settle_front(struct commitlog *log, struct commitlog_settle *settle,
+                            void (*cb)(struct commitlog_settle *settle));
+
 /* How much room there is to grow. A change of the level is a line in the log. */
 enum rlog_space_level commitlog_space_level(struct commitlog *log);
 void commitlog_space(const struct commitlog *log, struct rlog_space *out);

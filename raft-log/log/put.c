@@ -180,7 +180,26 @@ static void put_work(struct spare_job *job)
     }
 }
 
+static void settle_work(struct spare_job *job)
+{
+    put_settle(container_of(job, struct commitlog_settle, job)->front);
+}
+
+static void settle_done(struct spare_job *job)
+{
+    struct commitlog_settle *settle = container_of(job, struct commitlog_settle, job);
+
+    settle->cb(settle);
+}
+
 /* ---- the loop's side ---- */
+
+void put_settle_start(struct front *front, struct commitlog_settle *settle,
+                      void (*cb)(struct commitlog_settle *settle))
+{
+    *settle = (struct commitlog_settle){.cb = cb, .job = {NULL, settle_work, settle_done}, .front = front};
+    handover_put_job(front->h, &settle->job);
+}
 
 /* The entries are on their way to the disk: the log has them. */
 static void take_in(struct commitlog_put *put)

@@ -7,9 +7,9 @@
  * cannot be made), MQ_ENOTFOUND (the log got another beginning meanwhile), MQ_ECLOSED: nothing has changed. A failed
  * write or sync ends the process.
  *
- * The base is made durable with every PUT_SETTLE_BYTES, when a piece lies in two segments, with entry 1, and at
- * close. Everything that a durable base stands for was synced before. After a crash the log begins at the base stored
- * last; what was written below it is written again, the same bytes. */
+ * The base is made durable with every PUT_SETTLE_BYTES, when a piece lies in two segments, with entry 1, at
+ * close, and when asked for. Everything that a durable base stands for was synced before. After a crash the log
+ * begins at the base stored last; what was written below it is written again, the same bytes. */
 #ifndef RLOG_LOG_PUT_H
 #define RLOG_LOG_PUT_H
 
@@ -46,6 +46,18 @@ struct commitlog_put {
 /* As commitlog_put_before. Loop. */
 int put_start(struct front *front, struct commitlog_put *put, const uint8_t *bytes, uint32_t n, struct net_ref *ref,
               const struct rlog_base *before, commitlog_put_cb cb);
+
+/* Makes what was put durable, and the base with it. Caller's until the callback, which comes later on the loop, or
+ * while the log closes. */
+struct commitlog_settle {
+    void (*cb)(struct commitlog_settle *settle);
+    struct spare_job job; /* private, like all below */
+    struct front *front;
+};
+
+/* As commitlog_settle_front. Loop. */
+void put_settle_start(struct front *front, struct commitlog_settle *settle,
+                      void (*cb)(struct commitlog_settle *settle));
 
 /* Spare, or the loop when the spare is gone: syncs what was put and makes its base durable. */
 void put_settle(struct front *front);
