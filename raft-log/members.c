@@ -351,13 +351,21 @@ static void fail(struct members *members, int rc)
     end(members, rc);
 }
 
+/* The directory that answers as member @change->id; 0: none has since the change was asked for. A connection alone
+ * proves nothing: it may be to a process that is gone, whose directory nobody will ever use again. */
+static uint64_t answering(const struct members *members, const struct rlog_change *change)
+{
+    const struct peer *peer = peers_find(members->log->peers, change->id);
+
+    return peer != NULL && peer->last_heard_ms + REACH_MS > change->end_ms ? peer_incarnation(peer) : 0;
+}
+
 /* The new directory answers, or time is up. */
 static void go_on_reaching(struct members *members)
 {
     struct rlog_change *change = members->running;
     const struct member *former = membership_find(&driver_of(members)->current, change->id);
-    const struct peer *peer = peers_find(members->log->peers, change->id);
-    uint64_t incarnation = peer != NULL ? peer_incarnation(peer) : 0;
+    uint64_t incarnation = answering(members, change);
     int rc;
 
     if (incarnation != 0 && former != NULL && former->incarnation == incarnation && former->role != MEMBER_VOTER) {
@@ -426,6 +434,9 @@ static void go_on(struct members *members)
         if (change->stage != REMOVING || change->kind != CHANGE_REPLACE) {
             finish(members);
             return;
+        }
+        if (!may_append(members)) {
+            return; /* leadership may be on its way elsewhere; the tick looks again */
         }
         rc = append_added(members);
         if (rc != 0) {
