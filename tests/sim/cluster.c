@@ -52,7 +52,7 @@ void cluster_start(struct node *node)
 {
     char name[8];
 
-    if (node->process != NULL || !machine_has_power(node->machine)) {
+    if (node->process != NULL || node->absent || !machine_has_power(node->machine)) {
         return;
     }
     world_cancel(&node->restart);
@@ -134,6 +134,7 @@ static const struct {
     {"finishing an interrupted truncation", MARK_CUT_FINISHED},
     {"cut a torn tail", MARK_TORN_CUT},
     {"a write has not ended", MARK_SILENT},
+    {"%s is no member of group", MARK_OUTSIDE},
     {"has again all that it may", MARK_CLAIM_FULFILLED},
     {"no member holds more than entry", MARK_CLAIM_LOWERED},
     {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},
@@ -158,13 +159,14 @@ void cluster_open(const struct plan *plan)
     world_on_line(on_line);
     rng_seed(&rng, plan->seed, 3);
     memset(nodes, 0, sizeof(nodes));
-    for (uint32_t i = 0; i < plan->nodes; i++) {
+    for (uint32_t i = 0; i < cluster_size(); i++) {
         struct node *node = &nodes[i];
         char name[16], address[24];
 
         snprintf(name, sizeof(name), "m%u", i + 1);
         snprintf(address, sizeof(address), "10.0.0.%u", i + 1);
         node->id = i + 1;
+        node->absent = i >= plan->nodes;
         node->machine = machine_new(name, address);
         machine_on_end(node->machine, on_end, node);
         cluster_good_disk(node);
@@ -189,12 +191,7 @@ void cluster_close(void)
 
 uint32_t cluster_size(void)
 {
-    return cluster_plan->nodes;
-}
-
-uint32_t cluster_majority(void)
-{
-    return cluster_plan->nodes / 2 + 1;
+    return cluster_plan->nodes + cluster_plan->spares;
 }
 
 struct node *cluster_of_machine(const struct machine *machine)
@@ -204,12 +201,13 @@ struct node *cluster_of_machine(const struct machine *machine)
 
 bool cluster_is_lost(void)
 {
+    const struct membership *members = history_membership();
     uint32_t out = 0;
 
-    for (uint32_t i = 0; i < cluster_size(); i++) {
-        out += nodes[i].stays_down;
+    for (uint32_t i = 0; i < members->n; i++) {
+        out += members->members[i].role == MEMBER_VOTER && nodes[members->members[i].id - 1].stays_down;
     }
-    return out > cluster_size() - cluster_majority();
+    return members->n != 0 && out > (membership_voters(members) - 1) / 2;
 }
 
 bool cluster_is_up(const struct node *node)

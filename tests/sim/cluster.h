@@ -50,23 +50,33 @@ struct seen {
     uint64_t turns;
 };
 
+/* What the operator wants of a member. */
+enum wish { WISH_NONE, WISH_REPLACE, WISH_ADD, WISH_ADD_LEARNER, WISH_PROMOTE, WISH_REMOVE };
+
 struct node {
     uint32_t id; /* 1, 2, ... */
     struct machine *machine;
-    struct process *process; /* NULL: down */
-    struct member_run *run;  /* NULL unless the log is open */
-    uint64_t instance;       /* counts its processes */
-    bool stays_down;         /* the supervisor leaves it alone */
-    bool damaged;            /* its disk lost something for good: counts for the minority */
-    bool snapshot_flipped;   /* a bit of one of its snapshots was changed */
-    bool meta_flipped;       /* one copy of its term and vote was made bad */
-    uint64_t full_ns;        /* until then its disk may be full */
-    uint64_t excused_ns;     /* until then its process may end by itself: its disk was made to fail */
-    uint32_t refusals;       /* in a row: starts that ended before the log was open */
-    bool wiped;              /* has an empty disk that is not a voter's yet; operator.c */
-    uint64_t wiped_pos;      /* up to here the disk that is gone had held the log */
-    struct node *asked;      /* operator.c */
-    uint32_t transfer_to;    /* operator.c */
+    struct process *process;     /* NULL: down */
+    struct member_run *run;      /* NULL unless the log is open */
+    uint64_t instance;           /* counts its processes */
+    bool stays_down;             /* the supervisor leaves it alone */
+    bool damaged;                /* its disk lost something for good: counts for the minority */
+    bool snapshot_flipped;       /* a bit of one of its snapshots was changed */
+    bool meta_flipped;           /* one copy of its term and vote was made bad */
+    uint64_t full_ns;            /* until then its disk may be full */
+    uint64_t excused_ns;         /* until then its process may end by itself: its disk was made to fail */
+    uint32_t refusals;           /* in a row: starts that ended before the log was open */
+    bool absent;                 /* no member, and not meant to be one: not started */
+    uint64_t incarnation;        /* of its directory, once it was opened */
+    bool wiped;                  /* has an empty disk that is not a voter's yet; operator.c */
+    uint64_t wiped_pos;          /* up to here the disk that is gone had held the log ... */
+    uint64_t former_incarnation; /* ... in a directory with this one */
+    /* operator.c */
+    enum wish wish;
+    uint64_t ask_ns, began_ns, give_up_ns; /* not before; since; until */
+    uint64_t leaves_ns;                    /* then its machine is emptied; 0: it is not to be */
+    struct node *asked;
+    uint32_t transfer_to;
     struct world_event restart;
     struct seen seen;
 };
@@ -79,8 +89,7 @@ void cluster_open(const struct plan *plan);
 /* Frees what the checks remember; before world_close. */
 void cluster_close(void);
 
-uint32_t cluster_size(void);
-uint32_t cluster_majority(void);
+uint32_t cluster_size(void); /* machines, members or not */
 struct node *cluster_of_machine(const struct machine *machine);
 /* The member that leads in the highest term and may write, as its process says; NULL: none. */
 struct node *cluster_leader(void);

@@ -29,6 +29,7 @@ static struct {
     uint64_t queue_ends[TOPICS][QUEUES];
     uint64_t *record_pos[TOPICS][QUEUES]; /* by offset */
     uint64_t log_start;
+    struct membership membership;
     int64_t offsets[GROUPS][TOPICS][QUEUES];
     struct known *known;
     uint64_t known_n, known_cap;
@@ -127,6 +128,11 @@ uint64_t history_records(void)
 uint64_t history_queue_end(uint32_t topic, uint32_t queue)
 {
     return h.queue_ends[topic][queue];
+}
+
+const struct membership *history_membership(void)
+{
+    return &h.membership;
 }
 
 uint64_t history_log_start(void)
@@ -342,6 +348,9 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     };
     if (seen_in > header->term) {
         mark(MARK_OLD_TERM_COMMIT);
+    }
+    if (header->type == RLOG_CHANGE && membership_decode(payload, header->payload_bytes, &h.membership) != 0) {
+        rc = -1;
     }
     if (header->type == RLOG_COMMAND) {
         h.commands++;

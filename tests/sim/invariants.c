@@ -6,6 +6,7 @@
 #include "remoting/base/crc.h"
 #include "tests/sim/marks.h"
 #include "tests/sim/nemesis.h"
+#include "tests/sim/operator.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -82,18 +83,26 @@ static bool entry_on_platter(const struct node *node, uint64_t pos, uint32_t crc
     return at != NULL && rlog_entry_is_sound(&header, at);
 }
 
-/* A damaged disk did have it: that it lost something is the one fault that the others stand in for. */
+/* A damaged disk, or one that was taken away, did have it: that it lost something is the one fault that the others
+ * stand in for. */
+static bool has_held(const struct member *member, uint64_t index, uint64_t pos, uint32_t crc)
+{
+    const struct node *node = &nodes[member->id - 1];
+
+    if (member->incarnation != node->incarnation) {
+        return member->incarnation == node->former_incarnation && pos <= node->wiped_pos;
+    }
+    return node->damaged || node->seen.base >= index || entry_on_platter(node, pos, crc);
+}
+
 static bool majority_holds(const struct membership *members, uint64_t index, uint64_t pos, uint32_t crc)
 {
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < members->n; i++) {
         const struct member *member = &members->members[i];
-        const struct node *node = member->id <= cluster_size() ? &nodes[member->id - 1] : NULL;
 
-        n += node != NULL && member->role == MEMBER_VOTER &&
-             (node->damaged || (node->wiped && pos <= node->wiped_pos) || node->seen.base >= index ||
-              entry_on_platter(node, pos, crc));
+        n += member->role == MEMBER_VOTER && has_held(member, index, pos, crc);
     }
     return n > membership_voters(members) / 2;
 }
@@ -530,6 +539,7 @@ void invariants_opened(struct member_run *run)
                    node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
     }
     seen->commit = seen->applied = seen->leading_term = seen->loose_pos = 0;
+    node->incarnation = meta->incarnation;
     if (meta->claim.index != 0) {
         mark(MARK_CLAIM);
     }
@@ -871,7 +881,7 @@ void invariants_equal(void)
     for (uint32_t i = 0; i < cluster_size() && world_failure() == NULL; i++) {
         struct node *node = &nodes[i];
 
-        if (!cluster_is_up(node) || node->stays_down) {
+        if (!cluster_is_up(node) || node->stays_down || !operator_is_member(node)) {
             continue;
         }
         check_offsets(node->run);

@@ -215,6 +215,9 @@ static int open_log(struct member_run *run, struct mq_buf *problem)
     };
 
     for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (nodes[i].absent) {
+            continue;
+        }
         snprintf(addresses[i], sizeof(addresses[i]), "%s:%d", machine_address(nodes[i].machine), CLUSTER_PORT);
         members[options.n_members++] = (struct rlog_member){nodes[i].id, addresses[i]};
     }

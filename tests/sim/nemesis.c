@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define UNDER_WAY_MAX 8
@@ -42,7 +43,12 @@ static bool healing;
 
 static struct node *any_node(void)
 {
-    return &nodes[rng_below(&rng, cluster_size())];
+    struct node *node;
+
+    do {
+        node = &nodes[rng_below(&rng, cluster_size())];
+    } while (node->absent);
+    return node;
 }
 
 static struct node *any_up(void)
@@ -58,9 +64,9 @@ static struct node *any_up(void)
 /* The members whose disks may lose something: the first of a minority, rotated by the seed. */
 static struct node *victim(void)
 {
-    uint32_t minority = (cluster_size() - 1) / 2;
+    uint32_t minority = plan->spares != 0 ? 1 : (plan->nodes - 1) / 2;
 
-    return &nodes[(plan->seed + rng_below(&rng, minority)) % cluster_size()];
+    return &nodes[(plan->seed + rng_below(&rng, minority)) % plan->nodes];
 }
 
 static struct link *link_of(const struct node *from, const struct node *to)
@@ -295,7 +301,7 @@ static bool pick_link(struct fault *fault)
 {
     fault->node = any_node();
     fault->other = (uint32_t)rng_below(&rng, cluster_size());
-    return fault->other != fault->node->id - 1;
+    return fault->other != fault->node->id - 1 && !nodes[fault->other].absent;
 }
 
 static bool one_way_begin(struct fault *fault)
@@ -509,6 +515,7 @@ static bool log_flip_begin(struct fault *fault)
 }
 
 struct pick {
+    uint64_t from; /* only those that stand for what the log lacks */
     uint32_t n;
     char path[128];
     uint64_t bytes;
@@ -520,7 +527,8 @@ static void pick_snapshot(void *data, const char *path, uint64_t bytes)
     struct pick *pick = data;
 
     if (strncmp(path, dir, sizeof(dir) - 1) == 0 && strspn(path + sizeof(dir) - 1, "0123456789") == 20 &&
-        path[sizeof(dir) + 19] == '\0' && rng_below(&rng, ++pick->n) == 0) {
+        path[sizeof(dir) + 19] == '\0' && strtoull(path + sizeof(dir) - 1, NULL, 10) >= pick->from &&
+        rng_below(&rng, ++pick->n) == 0) {
         snprintf(pick->path, sizeof(pick->path), "%s", path);
         pick->bytes = bytes;
     }
@@ -532,6 +540,7 @@ static bool snapshot_flip_begin(struct fault *fault)
     struct pick pick = {0};
 
     fault->node = victim();
+    pick.from = fault->node->seen.base;
     disk_each(machine_disk(fault->node->machine), pick_snapshot, &pick);
     if (fault->node->snapshot_flipped || fault->node->wiped || pick.n < 2 ||
         disk_flip(machine_disk(fault->node->machine), pick.path, rng_below(&rng, pick.bytes),
@@ -595,23 +604,56 @@ static bool transfer_begin(struct fault *fault)
     return true;
 }
 
-/* One of a minority loses its disk as a whole. While the group is itself again: with another one on its way back, two
- * of three might have nothing. */
+static uint64_t transfer_step(struct fault *fault)
+{
+    (void)transfer_begin(fault);
+    return rng_between(&rng, NS_PER_MS, 600 * NS_PER_MS);
+}
+
+/* Members whose directory is not the one that the group counts on, or will not come back. */
+static uint32_t members_out(void)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        n += nodes[i].wiped || nodes[i].damaged || nodes[i].stays_down;
+    }
+    return n;
+}
+
+/* One of a minority loses its disk as a whole, or two at once where they are a minority. */
 static bool wipe_begin(struct fault *fault)
 {
     struct node *node = victim();
+    uint32_t minority = plan->spares != 0 ? 1 : (plan->nodes - 1) / 2;
 
     (void)fault;
-    for (uint32_t i = 0; i < cluster_size(); i++) {
-        if (nodes[i].wiped || nodes[i].damaged || nodes[i].stays_down) {
-            return false;
-        }
-    }
-    if (!machine_has_power(node->machine) || history_last() < 2) {
+    if (members_out() >= minority || !machine_has_power(node->machine) || history_last() < 2 || node->wiped ||
+        node->damaged || node->stays_down || node->wish != WISH_NONE || !operator_is_voter(node)) {
         return false;
     }
     operator_replace_disk(node);
+    if (members_out() > 1) {
+        mark(MARK_WIPED_TWO);
+    }
     return true;
+}
+
+static bool add_begin(struct fault *fault)
+{
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (nodes[i].absent && operator_add(&nodes[i], rng_below(&rng, 2) == 0)) {
+            fault->node = &nodes[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool remove_begin(struct fault *fault)
+{
+    fault->node = rng_below(&rng, 3) == 0 ? cluster_leader() : any_node();
+    return fault->node != NULL && operator_remove(fault->node);
 }
 
 /* ---- the table ---- */
@@ -646,6 +688,9 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_SLOW_PROCESSOR] = {"slow-processor", MARK_SLOW_PROCESSOR, 500, 8000, slow_processor_begin, NULL,
                               slow_processor_end},
     [FAULT_TRANSFER] = {"transfer", MARK_TRANSFER, 0, 0, transfer_begin},
+    [FAULT_TRANSFER_STORM] = {"transfer-storm", MARK_TRANSFER_STORM, 500, 6000, always, transfer_step, NULL},
+    [FAULT_ADD] = {"add", MARK_ADD, 0, 0, add_begin},
+    [FAULT_REMOVE] = {"remove", MARK_REMOVE, 0, 0, remove_begin},
     [FAULT_WIPE] = {"wipe", MARK_WIPED, 0, 0, wipe_begin},
 };
 
@@ -656,8 +701,8 @@ bool fault_is_offered(enum fault_kind kind)
 
 bool fault_repeats(enum fault_kind kind)
 {
-    return kind != FAULT_META_FLIP && kind != FAULT_LOG_FLIP && kind != FAULT_WIPE && kind != FAULT_MISDIRECT &&
-           kind != FAULT_AT_MOMENT;
+    return kind != FAULT_META_FLIP && kind != FAULT_LOG_FLIP && kind != FAULT_WIPE && kind != FAULT_ADD &&
+           kind != FAULT_REMOVE && kind != FAULT_MISDIRECT && kind != FAULT_AT_MOMENT;
 }
 
 const char *fault_name(enum fault_kind kind)
@@ -765,6 +810,7 @@ void nemesis_heal(void)
         }
     }
     cluster_good_links();
+    operator_rest();
     for (uint32_t i = 0; i < cluster_size(); i++) {
         struct disk *disk = machine_disk(nodes[i].machine);
 

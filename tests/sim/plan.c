@@ -14,6 +14,7 @@ static void draw_group(struct plan *plan, struct rng *rng)
     static const uint32_t inflights[] = {4, 16, 64, 256, 256};
 
     plan->nodes = sizes[rng_below(rng, 9)];
+    plan->spares = rng_below(rng, 2) == 0 ? 0 : (uint32_t)rng_between(rng, 1, 2);
     plan->election_ms = elections[rng_below(rng, 5)];
     plan->heartbeat_ms = plan->election_ms / (uint32_t)rng_between(rng, 3, 8);
     plan->segment_bytes = (UINT64_C(64) << 10) * rng_between(rng, 1, 4);
@@ -65,6 +66,9 @@ static void draw_faults(struct plan *plan, struct rng *rng)
         n = 0;
         for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
             plan->faults[kind] = fault_is_offered(kind) && rng_below(rng, 100) < share;
+            if (kind == FAULT_ADD || kind == FAULT_REMOVE) {
+                plan->faults[kind] = plan->spares != 0;
+            }
             n += plan->faults[kind] && fault_repeats(kind);
         }
     }
@@ -89,10 +93,10 @@ void plan_draw(struct plan *plan, uint64_t seed)
 
 void plan_print(const struct plan *plan)
 {
-    printf("seed %" PRIu64 ": %u members, election %u ms, heartbeat %u ms, segments of %" PRIu64
+    printf("seed %" PRIu64 ": %u members and %u spare, election %u ms, heartbeat %u ms, segments of %" PRIu64
            " KiB, in flight %u, sync %.2f to %.2f ms, links %.2f to %.2f ms, %u clients of depth %u, faults every %u "
            "ms, snapshots every %" PRIu64 " KiB or %" PRIu64 " ms, log of %" PRIu64 " KiB:",
-           plan->seed, plan->nodes, plan->election_ms, plan->heartbeat_ms, plan->segment_bytes >> 10,
+           plan->seed, plan->nodes, plan->spares, plan->election_ms, plan->heartbeat_ms, plan->segment_bytes >> 10,
            plan->inflight_entries_max, (double)plan->sync_min_ns / 1e6, (double)plan->sync_max_ns / 1e6,
            (double)plan->link_min_ns / 1e6, (double)plan->link_max_ns / 1e6, plan->clients, plan->depth,
            plan->fault_gap_ms, plan->snapshot_bytes >> 10, plan->snapshot_ms, plan->log_bytes_max >> 10);

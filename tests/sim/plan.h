@@ -5,11 +5,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODES_MAX 5
+#define NODES_MAX 7
 
 struct plan {
     uint64_t seed;
-    uint32_t nodes; /* 3 or 5, rarely 4 */
+    uint32_t nodes;  /* at the founding: 3 or 5, rarely 4 */
+    uint32_t spares; /* machines that may become members; 0: the group stays as it is */
     uint32_t election_ms, heartbeat_ms;
     uint64_t segment_bytes;
     uint32_t inflight_entries_max;

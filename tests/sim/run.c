@@ -81,29 +81,38 @@ bool run_until_committed(uint64_t ns)
     return run_until(is_committed, &probe, ns, "an acknowledged message");
 }
 
+/* Everybody who is a member: has all that is committed, applied and on its disk, from where the group's log begins.
+ */
+static bool is_level_node(const struct node *node)
+{
+    const struct driver *driver;
+
+    if (!cluster_is_up(node) || !operator_is_member(node) || node->wish != WISH_NONE) {
+        return false;
+    }
+    driver = &node->run->log->driver;
+    return commitlog_start_pos(driver->options.log) <= history_log_start() && driver->applied == history_last() &&
+           commitlog_synced_index(driver->options.log) == history_last();
+}
+
 static bool is_level(void *data)
 {
-    uint32_t up = 0;
+    const struct membership *members = history_membership();
+    uint32_t voters = 0;
 
     (void)data;
-    for (uint32_t i = 0; i < cluster_size(); i++) {
-        const struct node *node = &nodes[i];
-        const struct driver *driver;
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct node *node = &nodes[members->members[i].id - 1];
 
         if (node->stays_down) {
             continue;
         }
-        if (!cluster_is_up(node) || node->wiped) {
+        if (!is_level_node(node)) {
             return false;
         }
-        driver = &node->run->log->driver;
-        if (commitlog_start_pos(driver->options.log) > history_log_start() || driver->applied != history_last() ||
-            commitlog_durable_index(driver->options.log) != history_last()) {
-            return false;
-        }
-        up++;
+        voters += members->members[i].role == MEMBER_VOTER;
     }
-    return up >= cluster_majority();
+    return voters > membership_voters(members) / 2;
 }
 
 bool run_until_level(uint64_t ns)
@@ -215,8 +224,11 @@ static void trace_members(void)
         if (driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
             trace_peers(node);
         }
+        world_tracef("   a member %d, wish %d, holds from %" PRIu64 ", synced %" PRIu64, operator_is_member(node),
+                     (int)node->wish, commitlog_start_pos(driver->options.log),
+                     commitlog_synced_index(driver->options.log));
     }
-    world_tracef("committed %" PRIu64, history_last());
+    world_tracef("committed %" PRIu64 ", the log begins at %" PRIu64, history_last(), history_log_start());
 }
 
 void run_plan(const struct plan *plan, void (*script)(void), struct run_result *out)
