@@ -358,6 +358,11 @@ static int end_making(struct handover *h, struct segment *segment, int rc)
             net_ref_release(&segment->ref);
         }
     }
+    if (rc == 0) {
+        /* Whoever made it: the writer may succeed where the spare had failed, who then has no reason to try again. */
+        h->make_at_ms = 0;
+        atomic_store_explicit(&h->space.stuck, false, memory_order_relaxed);
+    }
     h->making = false;
     pthread_cond_broadcast(&h->moved);
     if (h->spare_waits) {
