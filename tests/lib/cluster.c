@@ -4,6 +4,7 @@
 #include "remoting/base/err.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 #define READY_MS 20000
+#define READY_BYTES_PER_MS 16000 /* a node that starts may take this much longer for its log */
+#define READY_LINE_MS 10000      /* a waiting one is named so often */
 #define LEADER_MS 20000
 #define STATUS_MS 500
 #define FIRST_PORT 20000 /* below the range that the system gives to outgoing connections */
@@ -153,10 +156,20 @@ static int launch(struct cluster *cluster, struct process *process, const char *
     return rc;
 }
 
-static int64_t wait_ready(struct process *process, const char *text, const char *name)
+static int64_t wait_ready(struct process *process, const char *text, const char *name, uint32_t limit_ms)
 {
-    int64_t ready_ms = process_wait_text(process, text, READY_MS);
+    uint64_t until_ms = mq_clock_mono_ms() + limit_ms;
+    int64_t ready_ms = -1;
 
+    while (ready_ms < 0 && process_alive(process) && mq_clock_mono_ms() < until_ms) {
+        uint64_t left_ms = until_ms - mq_clock_mono_ms();
+
+        ready_ms = process_wait_text(process, text, left_ms < READY_LINE_MS ? (uint32_t)left_ms : READY_LINE_MS);
+        if (ready_ms < 0 && process_alive(process)) {
+            fprintf(stderr, "%s is not ready after %" PRIu64 " ms, of at most %" PRIu32 "\n", name,
+                    mq_clock_mono_ms() - process->started_ms, limit_ms);
+        }
+    }
     if (ready_ms < 0) {
         fprintf(stderr, "%s did not become ready (%s), see %s\n", name,
                 process_alive(process) ? "it runs on" : "it has ended", process->log);
@@ -164,11 +177,33 @@ static int64_t wait_ready(struct process *process, const char *text, const char 
     return ready_ms;
 }
 
+/* What the node's log takes of its disk. */
+static uint64_t log_bytes(const struct cluster *cluster, uint32_t i)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    struct stat st;
+    uint64_t bytes = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "%.4000s/raftlog/log", cluster->nodes[i].dir);
+    dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode)) {
+            bytes += (uint64_t)st.st_blocks * 512u;
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return bytes;
+}
+
 int64_t cluster_start_namesrv(struct cluster *cluster)
 {
     int rc = launch(cluster, &cluster->namesrv, NULL, "mqnamesrv", "namesrv");
 
-    return rc == 0 ? wait_ready(&cluster->namesrv, "mqnamesrv ready", "namesrv") : -1;
+    return rc == 0 ? wait_ready(&cluster->namesrv, "mqnamesrv ready", "namesrv", READY_MS) : -1;
 }
 
 int cluster_launch_node(struct cluster *cluster, uint32_t i)
@@ -181,10 +216,13 @@ int cluster_launch_node(struct cluster *cluster, uint32_t i)
 
 int64_t cluster_start_node(struct cluster *cluster, uint32_t i)
 {
+    uint32_t limit_ms = READY_MS + (uint32_t)(log_bytes(cluster, i) / READY_BYTES_PER_MS);
     char name[16];
 
     snprintf(name, sizeof(name), "n%" PRIu32, i);
-    return cluster_launch_node(cluster, i) == 0 ? wait_ready(&cluster->nodes[i].process, "mqbroker ready", name) : -1;
+    return cluster_launch_node(cluster, i) == 0
+               ? wait_ready(&cluster->nodes[i].process, "mqbroker ready", name, limit_ms)
+               : -1;
 }
 
 int cluster_start(struct cluster *cluster)

@@ -36,8 +36,8 @@ int cluster_init(struct cluster *cluster, const char *bin, const char *dir, cons
 /* Ends what runs; files stay. */
 void cluster_fini(struct cluster *cluster);
 
-/* Each waits until the process says that it is ready. Return the milliseconds that took, or -1 with the reason on
- * standard error. */
+/* Each waits until the process says that it is ready, a node longer if its log is long. Return the milliseconds that
+ * took, or -1 with the reason on standard error. */
 int64_t cluster_start_namesrv(struct cluster *cluster);
 int64_t cluster_start_node(struct cluster *cluster, uint32_t i);
 
