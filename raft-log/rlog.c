@@ -667,6 +667,11 @@ void rlog_close(struct rlog *log, void (*closed)(void *data), void *data)
 
 /* ---- reading ---- */
 
+bool rlog_is_level(const struct rlog *log)
+{
+    return log->driver.applied >= log->driver.commit;
+}
+
 int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref)
 {
     if (!RAFTMQ_DEFECT(READ_ABOVE_COMMIT) &&

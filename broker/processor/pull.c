@@ -5,7 +5,9 @@
  * again. Cold pages: read on the pool, then run again.
  *
  * A node that is not the writable leader serves what it has applied, parks the rest, and never answers
- * PULL_OFFSET_MOVED: that would make the client overwrite its committed offset with what a stale node believes.
+ * PULL_OFFSET_MOVED: that would make the client overwrite its committed offset with what a stale node believes. Nor
+ * does a leader that has not applied all that is committed: its own disk may be the slowest of the group, and a
+ * reader may come from a follower that has more.
  * Source: RocketMQ's PullMessageProcessor. */
 #include "broker/processor/pull.h"
 
@@ -138,7 +140,9 @@ static bool is_elsewhere(const struct context *ctx, const struct reader_result *
 /* Nothing at the offset asked for. A node that lacks older messages does not say that there are none. */
 static void answer_nothing(struct pull *pull, const struct reader_result *found)
 {
-    bool knows = context_writable(pull->ctx) && (found->status != READER_TOO_SMALL || rlog_is_whole(pull->ctx->log));
+    const struct rlog *log = pull->ctx->log;
+    bool knows =
+        context_writable(pull->ctx) && (found->status == READER_TOO_SMALL ? rlog_is_whole(log) : rlog_is_level(log));
     bool may_come = found->status == READER_AT_END || (found->status == READER_EMPTY && pull->qoff == 0);
     bool waits = (may_come || (!knows && found->status != READER_NO_MATCH)) && !is_elsewhere(pull->ctx, found);
 

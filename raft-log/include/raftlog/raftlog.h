@@ -225,6 +225,10 @@ int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at
  * others have what is not found here. */
 bool rlog_is_whole(const struct rlog *log);
 
+/* Whether all that is known here to be committed is applied. A leader whose own disk is the slowest one is behind its
+ * followers for a while. */
+bool rlog_is_level(const struct rlog *log);
+
 /* Whether reading the range would wait for the disk (a page of it is not in memory). A system call. */
 bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes);
 

@@ -6,3 +6,8 @@ void lacking_set(struct rlog *log, bool lacks)
 {
     log->catchup.lacks = lacks;
 }
+
+void lacking_set_behind(struct rlog *log, bool behind)
+{
+    log->driver.commit = log->driver.applied + behind;
+}

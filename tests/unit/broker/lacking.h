@@ -7,5 +7,7 @@
 struct rlog;
 
 void lacking_set(struct rlog *log, bool lacks);
+/* Whether more is committed than the log has applied. */
+void lacking_set_behind(struct rlog *log, bool behind);
 
 #endif

@@ -299,6 +299,24 @@ static void a_follower_serves_what_it_has_and_never_moves_an_offset(void **state
     answer_free(&beyond);
 }
 
+/* The majority does not need the leader's own disk, and readers may come from a follower. */
+static void a_leader_that_has_not_applied_everything_moves_no_offset(void **state)
+{
+    struct answer beyond = {0};
+
+    (void)state;
+    lacking_set_behind(rig.ctx->log, true);
+    assert_int_equal(rig_pull(&peer, "Orders", "0", "999", NULL, &answer), RESP_PULL_NOT_FOUND);
+    assert_int_equal(answer_number(&answer, "nextBeginOffset"), 999);
+    rig_pull_start(&peer, "Orders", "0", "999", NULL, "60000", &beyond);
+    wait_parked(1);
+    lacking_set_behind(rig.ctx->log, false);
+    pull_hold_sweep(rig.ctx->pull_hold, mq_clock_mono_ms() + 260000);
+    rig_wait_flag(&rig, &beyond.done);
+    assert_int_equal(beyond.code, RESP_PULL_OFFSET_MOVED);
+    answer_free(&beyond);
+}
+
 /* Offset -1 is below everything: what a node that fetches its older messages lacks may be there. */
 static void a_node_that_lacks_older_messages_sends_readers_to_the_leader(void **state)
 {
@@ -333,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_waiting_pull_goes_with_its_connection),
         cmocka_unit_test(one_way_pulls_only_commit),
         cmocka_unit_test(a_follower_serves_what_it_has_and_never_moves_an_offset),
+        cmocka_unit_test(a_leader_that_has_not_applied_everything_moves_no_offset),
         cmocka_unit_test(a_node_that_lacks_older_messages_sends_readers_to_the_leader),
     };
 
