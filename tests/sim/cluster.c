@@ -80,6 +80,26 @@ void cluster_excuse(struct node *node, uint64_t ns)
     node->excused_ns = until > node->excused_ns ? until : node->excused_ns;
 }
 
+void cluster_power_off(struct node *node)
+{
+    if (cluster_plan->flush_ms != 0 && node->seen.last != 0) {
+        node->lost_end = true;
+        node->lost_pos = node->seen.poss[node->seen.last];
+    }
+    machine_power_off(node->machine);
+}
+
+/* One at a time, where entries are flushed late: until it has caught up no other one may. */
+bool cluster_may_lose_power(const struct node *node)
+{
+    for (uint32_t i = 0; cluster_plan->flush_ms != 0 && i < cluster_size(); i++) {
+        if (nodes[i].lost_end && &nodes[i] != node) {
+            return false;
+        }
+    }
+    return machine_has_power(node->machine);
+}
+
 void cluster_power_on(struct node *node)
 {
     if (!machine_has_power(node->machine)) {
@@ -139,6 +159,7 @@ static const struct {
     {"no member holds more than entry", MARK_CLAIM_LOWERED},
     {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},
     {"%.*s: set aside as .bad", MARK_SNAPSHOT_BAD},
+    {"%s: the power was lost while entries were flushed late: this", MARK_LOST_END},
 };
 
 static void on_line(const char *fmt)

@@ -66,6 +66,8 @@ struct node {
     uint64_t full_ns;            /* until then its disk may be full */
     uint64_t excused_ns;         /* until then its process may end by itself: its disk was made to fail */
     uint32_t refusals;           /* in a row: starts that ended before the log was open */
+    bool lost_end;               /* lost its power while entries were flushed late, and has not caught up since */
+    uint64_t lost_pos;           /* up to here it had held the log then */
     bool absent;                 /* no member, and not meant to be one: not started */
     uint64_t incarnation;        /* of its directory, once it was opened */
     bool wiped;                  /* has an empty disk that is not a voter's yet; operator.c */
@@ -103,6 +105,9 @@ void cluster_start(struct node *node);
 void cluster_stop_in_order(struct node *node);
 /* The member's process may end by itself for so long. */
 void cluster_excuse(struct node *node, uint64_t ns);
+/* No power any more; and whether the group may be expected to bear that now. */
+void cluster_power_off(struct node *node);
+bool cluster_may_lose_power(const struct node *node);
 /* Power for a machine again, and its member. */
 void cluster_power_on(struct node *node);
 

@@ -23,6 +23,9 @@
 #include "tests/sim/cluster.h"
 
 void invariants_reset(void);
+/* What was committed may be lost from now on: nothing more is looked at in this run. */
+void invariants_forgive(void);
+bool invariants_forgiven(void);
 
 /* Inside: the log was opened, nothing is applied yet. */
 void invariants_opened(struct member_run *run);
@@ -39,6 +42,9 @@ void invariants_applied(struct member_run *run, const struct rlog_entry *entry);
 void invariants_send(struct member_run *run, const struct core_message *message);
 /* Outside: a process ended. */
 void invariants_ended(struct node *node, enum process_end how, int code);
+
+/* Outside: whether the machine has the entry that was committed at @index, or a snapshot that stands for it. */
+bool invariants_holds(const struct node *node, uint64_t index);
 
 /* Outside, all members at rest and level: states and platters are equal. */
 void invariants_equal(void);

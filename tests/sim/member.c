@@ -212,6 +212,7 @@ static int open_log(struct member_run *run, struct mq_buf *problem)
         .disk = disk_table(machine_disk(run->node->machine)),
         .snapshot_bytes = cluster_plan->snapshot_bytes,
         .snapshot_ms = cluster_plan->snapshot_ms,
+        .flush_ms = cluster_plan->flush_ms,
     };
 
     for (uint32_t i = 0; i < cluster_size(); i++) {

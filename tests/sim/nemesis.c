@@ -108,10 +108,10 @@ static bool kill_leader_begin(struct fault *fault)
 static bool power_one_begin(struct fault *fault)
 {
     fault->node = any_node();
-    if (!machine_has_power(fault->node->machine)) {
+    if (!cluster_may_lose_power(fault->node)) {
         return false;
     }
-    machine_power_off(fault->node->machine);
+    cluster_power_off(fault->node);
     return true;
 }
 
@@ -198,8 +198,8 @@ static void on_trap(struct world_event *event)
     }
     mark(MARK_AT_MOMENT);
     world_tracef("fault: member %u at moment %d", node->id, trap.moment);
-    if (trap.power) {
-        machine_power_off(node->machine);
+    if (trap.power && cluster_may_lose_power(node)) {
+        cluster_power_off(node);
         cluster_power_on(node);
     } else {
         do_kill(node);

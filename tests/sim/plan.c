@@ -31,6 +31,26 @@ static void draw_group(struct plan *plan, struct rng *rng)
     }
 }
 
+/* The faults that one lost power may come on top of: those that take nothing from a disk. */
+static bool goes_with_late_flush(enum fault_kind kind)
+{
+    return kind != FAULT_POWER_ALL && kind != FAULT_WRITE_FAILS && kind != FAULT_LOG_FLIP &&
+           kind != FAULT_MISDIRECT && kind != FAULT_META_FLIP && kind != FAULT_WIPE;
+}
+
+static void draw_flush(struct plan *plan, struct rng *rng)
+{
+    if (rng_below(rng, 4) != 0) {
+        return;
+    }
+    plan->flush_ms = (uint32_t)rng_between(rng, 1, rng_below(rng, 2) == 0 ? 20 : 400);
+    plan->lost_last = rng_below(rng, 2) == 0 ? (uint32_t)rng_between(rng, 2, plan->nodes) : 0;
+    for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
+        plan->faults[kind] = plan->faults[kind] && goes_with_late_flush(kind);
+    }
+    plan->faults[FAULT_POWER_ONE] = plan->faults[FAULT_KILL] = true;
+}
+
 static void draw_world(struct plan *plan, struct rng *rng)
 {
     plan->sync_min_ns = rng_between(rng, 20 * NS_PER_US, 3 * NS_PER_MS);
@@ -89,17 +109,19 @@ void plan_draw(struct plan *plan, uint64_t seed)
     draw_world(plan, &rng);
     draw_clients(plan, &rng);
     draw_faults(plan, &rng);
+    draw_flush(plan, &rng);
 }
 
 void plan_print(const struct plan *plan)
 {
     printf("seed %" PRIu64 ": %u members and %u spare, election %u ms, heartbeat %u ms, segments of %" PRIu64
            " KiB, in flight %u, sync %.2f to %.2f ms, links %.2f to %.2f ms, %u clients of depth %u, faults every %u "
-           "ms, snapshots every %" PRIu64 " KiB or %" PRIu64 " ms, log of %" PRIu64 " KiB:",
+           "ms, snapshots every %" PRIu64 " KiB or %" PRIu64 " ms, log of %" PRIu64 " KiB, flushed after %u ms:",
            plan->seed, plan->nodes, plan->spares, plan->election_ms, plan->heartbeat_ms, plan->segment_bytes >> 10,
            plan->inflight_entries_max, (double)plan->sync_min_ns / 1e6, (double)plan->sync_max_ns / 1e6,
            (double)plan->link_min_ns / 1e6, (double)plan->link_max_ns / 1e6, plan->clients, plan->depth,
-           plan->fault_gap_ms, plan->snapshot_bytes >> 10, plan->snapshot_ms, plan->log_bytes_max >> 10);
+           plan->fault_gap_ms, plan->snapshot_bytes >> 10, plan->snapshot_ms, plan->log_bytes_max >> 10,
+           plan->flush_ms);
     for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
         if (plan->faults[kind]) {
             printf(" %s", fault_name(kind));

@@ -139,6 +139,90 @@ static bool has_commits(void *data)
     return history_commands() >= plan->commits_min;
 }
 
+/* ---- power of several at once, with late flush: what is promised then is that the best of what is left counts ----
+ */
+
+/* How far a machine still has what was committed. */
+static uint64_t end_of(const struct node *node)
+{
+    uint64_t index = history_last();
+
+    while (index > 0 && !invariants_holds(node, index)) {
+        index--;
+    }
+    return index;
+}
+
+static bool all_agree(void *data)
+{
+    uint64_t best = *(const uint64_t *)data;
+    const struct node *leader = cluster_leader();
+    uint64_t last = leader != NULL ? commitlog_last_index(leader->run->log->commitlog) : 0;
+
+    for (uint32_t i = 0; leader != NULL && i < cluster_size(); i++) {
+        const struct node *node = &nodes[i];
+        struct commitlog_entry entry;
+
+        if (!operator_is_member(node) || node->stays_down) {
+            continue;
+        }
+        if (!cluster_is_up(node) || node->run->log->meta.claim.index != 0 || node->run->log->driver.applied != last ||
+            commitlog_durable_index(node->run->log->commitlog) != last) {
+            return false;
+        }
+        if (best >= commitlog_first_index(node->run->log->commitlog) &&
+            (commitlog_get(node->run->log->commitlog, best, &entry) != 0 ||
+             entry.header.crc != history_at(best)->crc)) {
+            world_fail("lost: entry %" PRIu64
+                       " was held by a member behind a loss of power, member %u does not have it",
+                       best, node->id);
+            return true;
+        }
+    }
+    return leader != NULL;
+}
+
+static bool lose_many(const struct plan *plan)
+{
+    uint64_t best = 0, last;
+    uint32_t n = 0;
+
+    for (uint32_t k = 0; k < 30; k++) {
+        struct node *leader = cluster_leader();
+
+        if (leader != NULL) {
+            (void)workload_probe(leader);
+        }
+        if (!run_for(NS_PER_MS)) {
+            return false;
+        }
+    }
+    invariants_forgive();
+    last = history_last();
+    for (uint32_t i = 0; i < cluster_size() && n < plan->lost_last; i++) {
+        if (operator_is_member(&nodes[i])) {
+            machine_power_off(nodes[i].machine);
+            n++;
+        }
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        uint64_t end = operator_is_voter(&nodes[i]) ? end_of(&nodes[i]) : 0;
+
+        best = end > best ? end : best;
+    }
+    if (best < last) {
+        mark(MARK_LOST_ENTRIES);
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        cluster_power_on(&nodes[i]);
+    }
+    if (!run_until(all_agree, &best, LEVEL_NS, "all members agree behind a loss of power")) {
+        return false;
+    }
+    mark(MARK_LOST_MANY);
+    return true;
+}
+
 static void seed_script(void)
 {
     const struct plan *plan = cluster_plan;
@@ -158,6 +242,9 @@ static void seed_script(void)
         if (run_until(is_quiet, NULL, LEVEL_NS, "all operations ended") && run_until_committed(COMMIT_NS) &&
             run_until_level(LEVEL_NS)) {
             history_check_end();
+            if (plan->lost_last != 0 && world_failure() == NULL) {
+                (void)lose_many(plan);
+            }
         }
     }
 }
