@@ -450,21 +450,13 @@ int rlog_snapshot(struct rlog *log)
     return log->closing ? MQ_ECLOSED : snapshots_take(log->state.snapshots);
 }
 
-/* The last applied entry that begins below @pos; 0: none is held. Positions come from memory. */
+/* The last applied entry that begins below @pos; 0: none is held. */
 static uint64_t last_below(const struct rlog *log, uint64_t pos)
 {
-    uint64_t low = commitlog_first_index(log->commitlog) - 1, high = log->driver.applied;
+    uint64_t index = commitlog_from_pos(log->commitlog, pos) - 1;
 
-    while (low < high) {
-        uint64_t middle = low + (high - low + 1) / 2;
-
-        if (commitlog_pos_of(log->commitlog, middle) < pos) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    return low >= commitlog_first_index(log->commitlog) ? low : 0;
+    index = index < log->driver.applied ? index : log->driver.applied;
+    return index >= commitlog_first_index(log->commitlog) ? index : 0;
 }
 
 int rlog_segment_end(const struct rlog *log, uint64_t pos, uint64_t *end_pos, int64_t *store_ms)

@@ -12,6 +12,7 @@
 #include "raft-log/log/entry_index.h"
 #include "raft-log/log/flusher.h"
 #include "raft-log/log/front.h"
+#include "raft-log/log/index_source.h"
 #include "raft-log/log/index_writer.h"
 #include "raft-log/log/spare.h"
 #include "raft-log/log/startup.h"
@@ -46,6 +47,7 @@ struct commitlog {
     void (*durable)(void *data, uint64_t index, uint64_t term);
     void *data;
 
+    struct index_source source;
     struct entry_index index;
     struct front front;
     struct index_writer marks;
@@ -228,9 +230,7 @@ static int recover(struct commitlog *log, const struct commitlog_options *option
     log->last_store_ms = found.last_store_ms;
     log->commit_max = max_u64(found.proven_commit, log->front.base.base.index);
     log->cut_bytes = found.torn_end - found.end_pos;
-    index_writer_init(&log->marks, &log->handover, &log->index,
-                      (start.index.covered < found.last_index ? start.index.covered : found.last_index) + 1,
-                      start.index.segment_pos, start.index.file_bytes);
+    index_writer_init(&log->marks, &log->handover, &log->index);
     return 0;
 }
 
@@ -292,7 +292,7 @@ static int new_log(struct net_loop *loop, const struct commitlog_options *option
     }
     log->durable = options->durable;
     log->data = options->data;
-    entry_index_init(&log->index);
+    entry_index_init(&log->index, &log->source);
     log->wake = mq_malloc(sizeof(*log->wake));
     if (log->wake == NULL) {
         goto err_after_log;
@@ -301,6 +301,7 @@ static int new_log(struct net_loop *loop, const struct commitlog_options *option
     if (rc != 0) {
         goto err_after_wake;
     }
+    index_source_init(&log->source, &log->handover);
     if (options->reserve_bytes != 0) {
         log->handover.space.reserve = options->reserve_bytes;
     }
@@ -491,6 +492,11 @@ uint64_t commitlog_term_end(const struct commitlog *log, uint64_t index)
     return entry_index_term_end(&log->index, index);
 }
 
+uint64_t commitlog_from_pos(const struct commitlog *log, uint64_t pos)
+{
+    return entry_index_from_pos(&log->index, pos);
+}
+
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
 {
     MQ_ASSERT(is_held(log, index));
@@ -516,7 +522,7 @@ int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_
     if (rlog_header_decode(entry.bytes, RLOG_HEADER_BYTES, &entry.header) != 0 || entry.header.index != index) {
         /* It was good when it came in or when the log was opened. */
         MQ_ASSERT(segment != NULL);
-        rlog_disk_failed("reading an entry", segment->name, MQ_ECORRUPT);
+        index_source_failed(&log->handover, segment);
     }
     entry.n = rlog_entry_bytes(entry.header.payload_bytes);
     *out = entry;
@@ -830,8 +836,8 @@ void commitlog_truncate(struct commitlog *log, uint64_t index)
         cut_log(&log->handover, log->end_pos, old_end);
     }
     handover_cut(&log->handover, log->end_pos);
-    entry_index_truncate(&log->index, index);
     index_writer_cut(&log->marks, index);
+    entry_index_truncate(&log->index, index);
     if (log->durable_index > log->reported_index) {
         uv_async_send(&log->wake->async); /* what survived is reported on the loop, not from inside here */
     }
@@ -875,7 +881,7 @@ int commitlog_reset(struct commitlog *log, const struct rlog_base *base)
     set_last(log, base->index);
     log->opened_index = base->index;
     log->reported_index = log->commit_max = base->index;
-    index_writer_init(&log->marks, &log->handover, &log->index, base->index + 1, UINT64_MAX, 0);
+    index_writer_init(&log->marks, &log->handover, &log->index);
     handover_set_tail(&log->handover, base->end_pos);
     handover_wake_spare(&log->handover);
     return 0;

@@ -86,8 +86,10 @@ int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_
 uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* the base's too; 0 if not known */
 /* The last entry of those that follow entry @index, which is held, in the same term. */
 uint64_t commitlog_term_end(const struct commitlog *log, uint64_t index);
-/* Position of the header of an entry that is held. Does not look at the entry's bytes, so it never waits for the
- * disk. */
+/* The first entry that begins at or above @pos; last_index + 1 if there is none. */
+uint64_t commitlog_from_pos(const struct commitlog *log, uint64_t pos);
+/* Position of the header of an entry that is held. Does not look at the entry's bytes; of an old one it may read up
+ * to 64 KiB of an index file. */
 uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index);
 
 /* Keeps the bytes of an entry alive: a reference to its blob or its segment. Returns it acquired, or NULL if not

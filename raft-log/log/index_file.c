@@ -55,18 +55,13 @@ static int put_u32(struct mq_buf *out, uint32_t v)
 
 static int put_runs(const struct entry_index *index, uint64_t first, uint64_t last, struct mq_buf *out, uint32_t *n)
 {
-    size_t k = index->n_runs;
     int rc = 0;
 
-    while (index->runs[k - 1].first_index > first) {
-        k--;
-    }
-    for (k--; k < index->n_runs && index->runs[k].first_index <= last && rc == 0; k++) {
-        uint64_t from = index->runs[k].first_index > first ? index->runs[k].first_index - first : 0;
+    for (uint64_t i = first; i <= last && rc == 0; i = entry_index_term_end(index, i) + 1) {
         uint8_t run[RUN_BYTES] = {0};
 
-        rlog_le64_store(run, index->runs[k].term);
-        rlog_le32_store(run + 8, (uint32_t)from);
+        rlog_le64_store(run, entry_index_term(index, i));
+        rlog_le32_store(run + 8, (uint32_t)(i - first));
         rc = mq_buf_put(out, run, sizeof(run));
         (*n)++;
     }
@@ -272,35 +267,36 @@ static bool log_has_end(const struct block *block, const struct segment *segment
            header.term == block->end.last_term && pos + rlog_entry_bytes(header.payload_bytes) == block->end.end_pos;
 }
 
-static int take_in(const struct block *block, const struct segment *segment, struct entry_index *index)
+/* @at: of the block in its file. */
+static int take_in(const struct block *block, const struct segment *segment, uint64_t at, struct entry_index *index)
 {
-    const uint8_t *run = runs_of(block), *change = changes_of(block);
-    uint64_t term = 0;
+    const struct index_block add = {
+        .first_index = block->first_index,
+        .first_pos = segment->first_pos + (uint64_t)rlog_le32_load(offsets_of(block)) * 8,
+        .first_term = rlog_le64_load(runs_of(block)),
+        .last_term = block->end.last_term,
+        .n = block->n,
+        .file_at = (uint32_t)at,
+        .file_bytes = block->bytes,
+    };
+    uint64_t *changes = mq_malloc((block->n_changes + 1) * sizeof(changes[0]));
+    int rc;
 
-    for (uint32_t i = 0; i < block->n; i++) {
-        int rc = entry_index_reserve(index);
-
-        if (rc != 0) {
-            return rc;
-        }
-        if (run < changes_of(block) && rlog_le32_load(run + 8) == i) {
-            term = rlog_le64_load(run);
-            run += RUN_BYTES;
-        }
-        entry_index_append(
-            index, segment->first_pos + (uint64_t)rlog_le32_load(offsets_of(block) + (size_t)i * 4) * 8, term);
-        if (change < offsets_of(block) && rlog_le32_load(change) == i) {
-            entry_index_note_change(index);
-            change += 4;
-        }
+    if (changes == NULL) {
+        return MQ_ENOMEM;
     }
-    return 0;
+    for (uint32_t k = 0; k < block->n_changes; k++) {
+        changes[k] = block->first_index + rlog_le32_load(changes_of(block) + (size_t)k * 4);
+    }
+    rc = entry_index_append_block(index, &add, changes, block->n_changes);
+    mq_free(changes);
+    return rc;
 }
 
 /* The blocks of @file that follow @mark and each other, to @out (struct block each). A block that begins lower takes
- * the place of those it overlaps. Returns how many bytes of the file have a meaning, or MQ_ENOMEM. */
-static int64_t collect(const struct mq_buf *file, const struct segment *segment, const struct index_mark *mark,
-                       struct mq_buf *out)
+ * the place of those it overlaps. Returns 0 or MQ_ENOMEM. */
+static int collect(const struct mq_buf *file, const struct segment *segment, const struct index_mark *mark,
+                   struct mq_buf *out)
 {
     struct block block;
     uint64_t at = 0;
@@ -324,7 +320,7 @@ static int64_t collect(const struct mq_buf *file, const struct segment *segment,
             return MQ_ENOMEM;
         }
     }
-    return (int64_t)at;
+    return 0;
 }
 
 static int read_file(const char *dir, const struct segment *segment, struct mq_buf *out)
@@ -365,21 +361,20 @@ uint64_t index_file_end(const char *dir, const struct segment *segment)
 }
 
 int index_file_load(const char *dir, const struct segment *segment, uint64_t limit, struct entry_index *index,
-                    struct index_mark *mark, uint64_t *file_bytes, uint64_t *known)
+                    struct index_mark *mark)
 {
     struct mq_buf file = {0}, found = {0};
     int rc = read_file(dir, segment, &file);
-    int64_t bytes = rc == 0 ? collect(&file, segment, mark, &found) : rc;
-    const struct block *blocks = (const struct block *)(void *)found.base;
-    size_t n = found.len / sizeof(blocks[0]);
+    const struct block *blocks;
+    size_t n;
 
-    rc = bytes < 0 ? (int)bytes : 0;
-    *file_bytes = bytes > 0 ? (uint64_t)bytes : 0;
+    if (rc == 0) {
+        rc = collect(&file, segment, mark, &found);
+    }
+    blocks = (const struct block *)(void *)found.base;
+    n = found.len / sizeof(blocks[0]);
     while (n != 0 && !log_has_end(&blocks[n - 1], segment)) {
         n--;
-    }
-    if (n != 0) {
-        *known = blocks[n - 1].end.last_index;
     }
     while (n != 0 && blocks[n - 1].end.end_pos > limit) {
         n--;
@@ -387,11 +382,47 @@ int index_file_load(const char *dir, const struct segment *segment, uint64_t lim
     for (size_t k = 0; k < n && rc == 0; k++) {
         uint64_t commit = mark->commit > blocks[k].end.commit ? mark->commit : blocks[k].end.commit;
 
-        rc = take_in(&blocks[k], segment, index);
+        rc = take_in(&blocks[k], segment, (uint64_t)(blocks[k].at - file.base), index);
         *mark = blocks[k].end;
         mark->commit = commit;
     }
     mq_buf_free(&found);
     mq_buf_free(&file);
     return rc;
+}
+
+/* Reads @n bytes of the file beside @segment. */
+static int read_part(const char *dir, const struct segment *segment, uint64_t at, uint32_t n, struct mq_buf *out)
+{
+    const struct rlog_disk *disk = segment->disk;
+    int fd = open_file(disk, dir, segment->first_pos, O_RDONLY);
+    int rc;
+
+    if (fd < 0) {
+        return fd;
+    }
+    rc = mq_buf_reserve(out, n);
+    for (ssize_t got = 1; rc == 0 && got > 0 && out->len < n;) {
+        got = disk->pread(disk, fd, out->base + out->len, n - out->len, at + out->len);
+        out->len += got > 0 ? (size_t)got : 0;
+    }
+    disk->close(disk, fd);
+    return rc;
+}
+
+bool index_file_offsets(const char *dir, const struct segment *segment, const struct index_block *block,
+                        uint32_t *out)
+{
+    struct mq_buf bytes = {0};
+    struct block found;
+    bool good = read_part(dir, segment, block->file_at, block->file_bytes, &bytes) == 0 &&
+                block_decode(bytes.base, bytes.len, segment, &found) && found.first_index == block->first_index &&
+                found.n >= block->n && is_plausible(&found, segment, segment->first_pos, 0) &&
+                segment->first_pos + (uint64_t)rlog_le32_load(offsets_of(&found)) * 8 == block->first_pos;
+
+    for (uint32_t k = 0; good && k < block->n; k++) {
+        out[k] = rlog_le32_load(offsets_of(&found) + (size_t)k * 4) - rlog_le32_load(offsets_of(&found));
+    }
+    mq_buf_free(&bytes);
+    return good;
 }

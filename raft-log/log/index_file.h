@@ -27,7 +27,6 @@
 #include "raft-log/log/segment.h"
 
 #define INDEX_FILE_SUFFIX ".index"
-#define INDEX_BLOCK_ENTRIES_MAX 16384u
 #define INDEX_BLOCK_HEADER_BYTES 64u
 
 /* What follows from all blocks up to one. */
@@ -44,11 +43,13 @@ int index_block_encode(const struct entry_index *index, const struct segment *se
                        struct mq_buf *out);
 
 /* Adds what the file beside @segment says of the entries behind @mark to @index, in whole blocks that end up to
- * @limit, and moves @mark there. @file_bytes: how much of the file has a meaning. @known: the last entry that it is
- * right about, whatever the limit; untouched if there is none. Returns 0, also when there is nothing, or MQ_ENOMEM.
- */
+ * @limit, and moves @mark there. Returns 0, also when there is nothing, or MQ_ENOMEM. */
 int index_file_load(const char *dir, const struct segment *segment, uint64_t limit, struct entry_index *index,
-                    struct index_mark *mark, uint64_t *file_bytes, uint64_t *known);
+                    struct index_mark *mark);
+
+/* The places of the entries of @block in @segment, from the file beside that: as struct index_source says. */
+bool index_file_offsets(const char *dir, const struct segment *segment, const struct index_block *block,
+                        uint32_t *out);
 
 /* The highest position that a block of the file beside @segment speaks of; 0: none does. */
 uint64_t index_file_end(const char *dir, const struct segment *segment);

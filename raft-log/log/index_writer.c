@@ -8,31 +8,24 @@
 
 #include <inttypes.h>
 
-struct block_job {
+/* One block on its way to its file. */
+struct index_job {
     struct spare_job job;
     struct index_writer *writer;
-    struct mq_buf block; /* owned */
+    struct mq_buf block;  /* owned */
+    uint64_t first, last; /* entries */
     uint64_t segment_pos, at;
+    bool is_void; /* some of the entries have gone */
     int rc;
 };
 
-void index_writer_init(struct index_writer *writer, struct handover *h, struct entry_index *index, uint64_t next,
-                       uint64_t segment_pos, uint64_t file_bytes)
+void index_writer_init(struct index_writer *writer, struct handover *h, struct entry_index *index)
 {
     *writer = (struct index_writer){.h = h,
                                     .index = index,
-                                    .next = next,
-                                    .segment_pos = segment_pos,
-                                    .file_bytes = file_bytes,
+                                    .next = entry_index_unfiled(index, index->first_index),
+                                    .below = UINT64_MAX,
                                     .broken_pos = UINT64_MAX};
-}
-
-static void block_work(struct spare_job *job)
-{
-    struct block_job *self = container_of(job, struct block_job, job);
-    const struct handover *h = self->writer->h;
-
-    self->rc = index_file_write(h->disk, h->dir, self->segment_pos, &self->block, self->at);
 }
 
 static void say(struct index_writer *writer, uint64_t segment_pos, int rc)
@@ -42,13 +35,36 @@ static void say(struct index_writer *writer, uint64_t segment_pos, int rc)
     writer->broken_pos = segment_pos;
 }
 
-static void block_done(struct spare_job *job)
+static void job_work(struct spare_job *job)
 {
-    struct block_job *self = container_of(job, struct block_job, job);
+    struct index_job *self = container_of(job, struct index_job, job);
+    const struct handover *h = self->writer->h;
 
-    self->writer->busy = false;
+    self->rc = index_file_write(h->disk, h->dir, self->segment_pos, &self->block, self->at);
+}
+
+/* The index lets go of what the block says. */
+static void settle(const struct index_job *job)
+{
+    bool in_file = job->rc == 0 && job->at + job->block.len < INDEX_BLOCK_NO_FILE;
+
+    entry_index_seal(job->writer->index, job->first, job->last, in_file ? (uint32_t)job->at : INDEX_BLOCK_NO_FILE,
+                     (uint32_t)job->block.len);
+}
+
+static void job_done(struct spare_job *job)
+{
+    struct index_job *self = container_of(job, struct index_job, job);
+    struct index_writer *writer = self->writer;
+
     if (self->rc != 0) {
-        say(self->writer, self->segment_pos, self->rc);
+        say(writer, self->segment_pos, self->rc);
+    }
+    if (writer->job == self) {
+        writer->job = NULL;
+        if (!self->is_void) {
+            settle(self);
+        }
     }
     mq_buf_free(&self->block);
     mq_free(self);
@@ -66,89 +82,140 @@ static uint64_t block_end(const struct index_writer *writer, uint64_t durable, u
     return entry_index_pos(writer->index, last) < end ? last : entry_index_from_pos(writer->index, end) - 1;
 }
 
-/* The next block, if one is due. @all: however small. Returns whether it is in @block; next has moved behind it. */
-static bool next_block(struct index_writer *writer, uint64_t durable, bool all, struct mq_buf *block)
+/* Where the block that begins with entry next goes in the file of the segment that begins at @segment_pos. */
+static uint64_t place_of(const struct index_writer *writer, uint64_t segment_pos)
 {
-    struct segment *segment;
-    uint64_t pos, last;
-    int rc;
+    const struct index_block *before = entry_index_block(writer->index, writer->next - 1);
 
-    if (writer->next < writer->index->first_index) {
-        writer->next = writer->index->first_index; /* a trim went past it */
+    if (before == NULL || before->first_pos < segment_pos || before->file_at == INDEX_BLOCK_NO_FILE) {
+        return 0;
     }
-    if (writer->next > durable) {
-        return false;
+    return (uint64_t)before->file_at + before->file_bytes;
+}
+
+/* Whether what precedes entry next in its segment is in the file, so that its block follows there. */
+static bool follows(const struct index_writer *writer, uint64_t segment_pos)
+{
+    const struct index_block *before = entry_index_block(writer->index, writer->next - 1);
+
+    return before == NULL || before->first_pos < segment_pos || before->file_at != INDEX_BLOCK_NO_FILE;
+}
+
+/* Makes the next block, up to @last, in @job. next moves behind it. Returns whether it is to be written. */
+static bool make_block(struct index_writer *writer, struct segment *segment, uint64_t last, struct index_job *job)
+{
+    int rc = MQ_EAGAIN;
+
+    job->writer = writer;
+    job->first = writer->next;
+    job->last = last;
+    job->segment_pos = segment->first_pos;
+    job->at = place_of(writer, segment->first_pos);
+    if (segment->first_pos != writer->broken_pos && follows(writer, segment->first_pos)) {
+        rc = index_block_encode(writer->index, segment, writer->next, last, &job->block);
+        if (rc != 0) {
+            say(writer, segment->first_pos, rc);
+        }
     }
-    pos = entry_index_pos(writer->index, writer->next);
-    segment = handover_segment_at(writer->h, pos);
-    last = block_end(writer, durable, segment_end(segment));
-    if (!all && last == durable && last - writer->next + 1 < INDEX_BLOCK_ENTRIES_MAX) {
-        return false; /* it will be longer */
-    }
-    if (segment->first_pos != writer->segment_pos) {
-        writer->segment_pos = segment->first_pos;
-        writer->file_bytes = 0;
-    }
-    rc = segment->first_pos == writer->broken_pos
-             ? MQ_EAGAIN
-             : index_block_encode(writer->index, segment, writer->next, last, block);
-    if (rc != 0 && rc != MQ_EAGAIN) {
-        say(writer, segment->first_pos, rc);
-    }
+    job->rc = rc;
     writer->next = last + 1;
     return rc == 0;
 }
 
-void index_writer_durable(struct index_writer *writer, uint64_t durable)
+/* What was put before the log and lies in segments that are whole is durable, too. */
+static void look_below(struct index_writer *writer)
 {
-    struct block_job *self;
+    const struct entry_index *index = writer->index;
+    uint64_t segment_bytes = writer->h->segment_bytes;
+    uint64_t whole, first;
 
-    if (writer->busy || writer->closing || writer->next > durable ||
-        (durable - writer->next < INDEX_BLOCK_ENTRIES_MAX && writer->next >= writer->index->first_index &&
-         entry_index_pos(writer->index, durable) - entry_index_pos(writer->index, writer->next) <
-             INDEX_WRITER_BYTES &&
-         entry_index_pos(writer->index, durable) / writer->h->segment_bytes ==
-             entry_index_pos(writer->index, writer->next) / writer->h->segment_bytes)) {
+    if (index->first_index > index->last_index) {
         return;
     }
-    self = mq_calloc(1, sizeof(*self));
-    if (self == NULL) {
-        return; /* perhaps the next time */
+    first = entry_index_pos(index, index->first_index);
+    whole = index->first_index == 1 ? 0 : (first / segment_bytes + 1) * segment_bytes;
+    if (whole < writer->below) {
+        first = entry_index_from_pos(index, whole);
+        writer->next = first < writer->next ? first : writer->next;
     }
-    self->job = (struct spare_job){NULL, block_work, block_done};
-    self->writer = writer;
-    if (!next_block(writer, durable, false, &self->block)) {
-        mq_buf_free(&self->block);
-        mq_free(self);
-        return;
-    }
-    self->segment_pos = writer->segment_pos;
-    self->at = writer->file_bytes;
-    writer->file_bytes += self->block.len;
-    writer->busy = true;
-    handover_put_job(writer->h, &self->job);
+    writer->below = whole;
 }
 
+/* Whether there is a block to be made of entries up to @durable. @all: however small. */
+static bool is_due(struct index_writer *writer, uint64_t durable, bool all, struct segment **segment, uint64_t *last)
+{
+    const struct entry_index *index = writer->index;
+
+    look_below(writer);
+    writer->next = writer->next < index->own_index ? writer->next : index->own_index;
+    if (writer->next < index->first_index) {
+        writer->next = index->first_index; /* a trim went past it */
+    }
+    writer->next = entry_index_unfiled(index, writer->next);
+    if (writer->next > durable) {
+        return false;
+    }
+    *segment = handover_segment_at(writer->h, entry_index_pos(index, writer->next));
+    *last = block_end(writer, durable, segment_end(*segment));
+    return all || *last < durable || *last - writer->next + 1 == INDEX_BLOCK_ENTRIES_MAX; /* else it will be longer */
+}
+
+void index_writer_durable(struct index_writer *writer, uint64_t durable)
+{
+    struct segment *segment;
+    struct index_job *job;
+    uint64_t last;
+
+    while (writer->job == NULL && !writer->closing && is_due(writer, durable, false, &segment, &last)) {
+        job = entry_index_reserve_block(writer->index) == 0 ? mq_calloc(1, sizeof(*job)) : NULL;
+        if (job == NULL) {
+            return; /* perhaps the next time */
+        }
+        job->job = (struct spare_job){NULL, job_work, job_done};
+        if (make_block(writer, segment, last, job)) {
+            writer->job = job;
+            handover_put_job(writer->h, &job->job);
+        } else {
+            settle(job);
+            mq_buf_free(&job->block);
+            mq_free(job);
+        }
+    }
+}
+
+/* A block that loses entries at its end is written again from its beginning: what follows it in the file could not
+ * be told to belong there. */
 void index_writer_cut(struct index_writer *writer, uint64_t index)
 {
-    writer->next = writer->next < index ? writer->next : index;
+    const struct index_block *block = entry_index_block(writer->index, index);
+    uint64_t next = block != NULL ? block->first_index : index;
+
+    if (writer->job != NULL && index <= writer->job->last) {
+        writer->job->is_void = true;
+        next = next < writer->job->first ? next : writer->job->first;
+    }
+    writer->next = writer->next < next ? writer->next : next;
 }
 
 void index_writer_close(struct index_writer *writer, uint64_t durable)
 {
     const struct handover *h = writer->h;
+    struct segment *segment;
+    uint64_t last;
 
-    while (writer->next <= durable) {
-        struct mq_buf block = {0};
+    while (is_due(writer, durable, true, &segment, &last)) {
+        struct index_job job = {0};
 
-        if (next_block(writer, durable, true, &block)) {
-            int rc = index_file_write(h->disk, h->dir, writer->segment_pos, &block, writer->file_bytes);
-
-            writer->file_bytes += block.len;
-            if (rc != 0) {
-                say(writer, writer->segment_pos, rc);
+        if (entry_index_reserve_block(writer->index) != 0) {
+            return;
+        }
+        if (make_block(writer, segment, last, &job)) {
+            job.rc = index_file_write(h->disk, h->dir, job.segment_pos, &job.block, job.at);
+            if (job.rc != 0) {
+                say(writer, job.segment_pos, job.rc);
             }
         }
-        mq_buf_free(&block);
+        settle(&job);
+        mq_buf_free(&job.block);
     }
 }

@@ -1,6 +1,7 @@
-/* Notes in the index files which entries are durable, so that a start need not read them again: a block whenever
- * INDEX_BLOCK_ENTRIES_MAX entries, or INDEX_WRITER_BYTES of them, or the end of a segment is reached, and at close.
- * Entries that have no block (a start found them by reading) get one in the same way. Loop thread; the spare writes.
+/* Notes in the index files which entries are durable, so that a start need not read them again, and the entry index
+ * need not know them one by one: a block whenever INDEX_BLOCK_ENTRIES_MAX entries, or INDEX_WRITER_BYTES of them, or
+ * the end of a segment is reached, and at close. Entries that have no block (a start found them by reading, or they
+ * were put before the log) get one in the same way, segment by segment. Loop thread; the spare writes.
  *
  * A block that cannot be written is one warning; the segment's further blocks are then left out, as they would not
  * follow. */
@@ -12,23 +13,24 @@
 
 #define INDEX_WRITER_BYTES (32u << 20)
 
+struct index_job;
+
 struct index_writer {
     struct handover *h; /* borrowed, like the index */
     struct entry_index *index;
-    uint64_t next;        /* the first entry without a block */
-    uint64_t segment_pos; /* of the file that file_bytes is of; UINT64_MAX: none */
-    uint64_t file_bytes;
-    uint64_t broken_pos; /* the segment whose blocks cannot be written; UINT64_MAX: none */
-    bool busy, closing;
+    uint64_t next;         /* no entry below it waits for a block, but for those that are put before the log */
+    uint64_t below;        /* position; of those the ones above it do not wait any more */
+    uint64_t broken_pos;   /* the segment whose blocks cannot be written; UINT64_MAX: none */
+    struct index_job *job; /* the spare has it; NULL: none */
+    bool closing;
 };
 
-/* @next: the first entry without a block; the file beside the segment of @segment_pos has @file_bytes. */
-void index_writer_init(struct index_writer *writer, struct handover *h, struct entry_index *index, uint64_t next,
-                       uint64_t segment_pos, uint64_t file_bytes);
+/* Begins with the first entry of @index that has no block. */
+void index_writer_init(struct index_writer *writer, struct handover *h, struct entry_index *index);
 
 /* Entries up to @durable are durable. */
 void index_writer_durable(struct index_writer *writer, uint64_t durable);
-/* Entries from @index on are gone; or, with the log behind another base, all: then it is base + 1. */
+/* Entries from @index on are about to go. */
 void index_writer_cut(struct index_writer *writer, uint64_t index);
 /* The threads are gone: writes what is left up to @durable. */
 void index_writer_close(struct index_writer *writer, uint64_t durable);

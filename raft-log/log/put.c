@@ -289,7 +289,6 @@ int put_start(struct front *front, struct commitlog_put *put, const uint8_t *byt
 {
     const struct rlog_base *base = &front->base.base;
     uint64_t count = base->index - before->index;
-    uint64_t terms = base->term - before->term + 1;
     int rc;
 
     if (front->closing) {
@@ -305,7 +304,7 @@ int put_start(struct front *front, struct commitlog_put *put, const uint8_t *byt
     if (put->offsets == NULL) {
         return MQ_ENOMEM;
     }
-    rc = entry_index_promise(front->index, count, terms < count ? terms : count);
+    rc = entry_index_promise(front->index, count, base->end_pos - before->end_pos);
     if (rc != 0) {
         mq_free(put->offsets);
         return rc;

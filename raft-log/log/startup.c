@@ -156,17 +156,9 @@ static uint64_t skip_limit(const struct handover *h, uint64_t verify_bytes)
 
 static int skip(void *data, const struct segment *segment, struct entry_index *index, struct index_mark *mark)
 {
-    struct startup_index *self = data;
-    bool goes_on = self->covered == mark->last_index;
-    uint64_t known = mark->last_index, bytes;
-    int rc = index_file_load(self->dir, segment, self->limit, index, mark, &bytes, &known);
+    const struct startup_index *self = data;
 
-    if (goes_on && known > self->covered) {
-        self->covered = known;
-        self->segment_pos = segment->first_pos;
-        self->file_bytes = bytes;
-    }
-    return rc;
+    return index_file_load(self->dir, segment, self->limit, index, mark);
 }
 
 /* A sync failed that some may have counted on: what it took is claimed, before anything else can fail. */
@@ -191,7 +183,6 @@ static int walk_and_settle(struct handover *h, struct startup_options *o, struct
 {
     int rc;
 
-    o->index.covered = o->base->index;
     rc = recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
     if (rc != 0) {
         return rc;
@@ -207,7 +198,6 @@ static int walk_and_settle(struct handover *h, struct startup_options *o, struct
         return rc;
     }
     entry_index_fini(index);
-    o->index.covered = o->base->index;
     return recover_log(h->segments, handover_count(h), o->base, &o->known, index, found, problem);
 }
 
@@ -220,7 +210,7 @@ int startup(struct handover *h, struct startup_options *options, struct entry_in
     if (rc == 0) {
         rc = cut_finish(h, problem);
     }
-    options->index = (struct startup_index){.dir = h->dir, .segment_pos = UINT64_MAX};
+    options->index = (struct startup_index){.dir = h->dir};
     options->known.skip = skip;
     options->known.data = &options->index;
     if (rc == 0) {

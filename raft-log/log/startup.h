@@ -11,9 +11,7 @@
 /* The index files, as a start uses them. */
 struct startup_index {
     const char *dir;
-    uint64_t limit;                   /* blocks that end above it are not believed */
-    uint64_t covered;                 /* all entries up to this one are in the files */
-    uint64_t segment_pos, file_bytes; /* of the segment with that entry, and what of its file has a meaning */
+    uint64_t limit; /* blocks that end above it are not believed */
 };
 
 struct startup_options {

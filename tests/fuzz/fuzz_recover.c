@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                                        .name = "log/fuzz"};
         pointers[k] = &segments[k];
     }
-    entry_index_init(&index);
+    entry_index_init(&index, NULL);
     rc = recover_log(pointers, SEGMENTS, &NOTHING, &known, &index, &found, &problem);
     MQ_ASSERT(rc == 0 || rc == MQ_EVERSION);
     MQ_ASSERT((rc == 0) == (problem.len == 0));

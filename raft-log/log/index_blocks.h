@@ -1,0 +1,80 @@
+/* Where older entries lie: by blocks of entries that lie one behind the other in one segment, 48 bytes for up to
+ * 16384 entries. What a block leaves out is read back when it is asked for: from the block in the segment's index
+ * file (index_file.h), or, where there is none or it cannot be read, by going over the headers. The offsets of the
+ * last few blocks that were asked for are kept. Belongs to the loop's thread. */
+#ifndef RLOG_LOG_INDEX_BLOCKS_H
+#define RLOG_LOG_INDEX_BLOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INDEX_BLOCK_ENTRIES_MAX 16384u
+#define INDEX_BLOCK_WALKED_MAX 1024u /* entries of a block without a file, where we may choose */
+#define INDEX_BLOCK_NO_FILE UINT32_MAX
+#define INDEX_BLOCKS_KEPT 4u /* blocks whose offsets are in memory: 256 KiB at most */
+
+struct index_block {
+    uint64_t first_index, first_pos; /* position of the header in the commit log */
+    uint64_t first_term, last_term;
+    uint32_t n;          /* entries */
+    uint32_t file_at;    /* of the block in the index file, which may know of more entries; INDEX_BLOCK_NO_FILE */
+    uint32_t file_bytes; /* it has there */
+};
+
+/* What the log's files say. */
+struct index_source {
+    uint64_t segment_bytes;
+    void *data;
+    /* The places of the entries of @block, which has a file, counted from first_pos and divided by 8, to @out.
+     * Returns false if the file does not say so: @out may hold anything. NULL: never. */
+    bool (*offsets)(void *data, const struct index_block *block, uint32_t *out);
+    /* Term and length of the entry at @pos, which is held. */
+    void (*entry)(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes);
+};
+
+struct index_offsets {
+    uint64_t first_index, used; /* used: when, as a count */
+    uint64_t first_pos;
+    uint32_t n, cap; /* n 0: free */
+    uint32_t *list;  /* owned */
+};
+
+struct index_blocks {
+    const struct index_source *source; /* borrowed; may be NULL while there are no blocks */
+    struct index_block *list;          /* owned; each begins where the one before ends */
+    size_t n, cap;
+    size_t promised; /* slots that reserve leaves alone */
+    struct index_offsets kept[INDEX_BLOCKS_KEPT];
+    uint64_t uses;
+};
+
+/* Zero-initialise, but for the source. Forgets all blocks. */
+void index_blocks_clear(struct index_blocks *blocks);
+
+/* Makes room for @n more, besides those promised. Returns 0 or MQ_ENOMEM. */
+int index_blocks_reserve(struct index_blocks *blocks, size_t n);
+/* Adds one behind the last. Room must have been reserved. */
+void index_blocks_append(struct index_blocks *blocks, const struct index_block *block);
+/* Adds the entry before the first one of the first block: to that, or as a block of its own. */
+void index_blocks_prepend(struct index_blocks *blocks, uint64_t index, uint64_t pos, uint64_t term);
+/* @block, which begins where one begins or behind the last, takes the place of all that others say of its entries.
+ * Room for one. */
+void index_blocks_replace(struct index_blocks *blocks, const struct index_block *block);
+
+/* The block of entry @i, or NULL. */
+const struct index_block *index_blocks_find(const struct index_blocks *blocks, uint64_t i);
+/* Of an entry in one of the blocks. They keep what they read, which is no change. */
+uint64_t index_blocks_pos(const struct index_blocks *blocks, uint64_t i);
+uint64_t index_blocks_term(const struct index_blocks *blocks, uint64_t i);
+/* The last one in a block that follows it in the same term. */
+uint64_t index_blocks_term_end(const struct index_blocks *blocks, uint64_t i);
+/* The first entry that begins at or above @pos. Returns false if there is none in a block. */
+bool index_blocks_from_pos(const struct index_blocks *blocks, uint64_t pos, uint64_t *out);
+
+/* Forgets entries from @i on. */
+void index_blocks_truncate(struct index_blocks *blocks, uint64_t i);
+/* Forgets entries below @i. */
+void index_blocks_trim(struct index_blocks *blocks, uint64_t i);
+
+#endif

@@ -1,0 +1,36 @@
+#include "raft-log/log/index_source.h"
+
+#include "raft-log/log/entry_codec.h"
+#include "raft-log/log/index_file.h"
+#include "remoting/base/err.h"
+
+void index_source_failed(const struct handover *h, const struct segment *segment)
+{
+    index_file_remove(h->disk, h->dir, segment->first_pos);
+    rlog_disk_failed("reading an entry", segment->name, MQ_ECORRUPT);
+}
+
+static bool offsets(void *data, const struct index_block *block, uint32_t *out)
+{
+    const struct handover *h = data;
+
+    return index_file_offsets(h->dir, handover_segment_at(h, block->first_pos), block, out);
+}
+
+static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
+{
+    const struct handover *h = data;
+    const struct segment *segment = handover_segment_at(h, pos);
+    struct rlog_header header;
+
+    if (rlog_header_decode(segment_at(segment, pos), segment_end(segment) - pos, &header) != 0 || header.pos != pos) {
+        index_source_failed(h, segment);
+    }
+    *term = header.term;
+    *bytes = rlog_entry_bytes(header.payload_bytes);
+}
+
+void index_source_init(struct index_source *source, struct handover *h)
+{
+    *source = (struct index_source){.segment_bytes = h->segment_bytes, .data = h, .offsets = offsets, .entry = entry};
+}
