@@ -324,6 +324,7 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         .inflight_entries_max = 256,
         .inflight_bytes_max = (uint64_t)config->inflight_bytes_max,
         .unsynced_bytes_max = (uint64_t)config->unsynced_bytes_max,
+        .far_bytes = (uint64_t)config->far_bytes,
         .snapshot_bytes = (uint64_t)config->snapshot_bytes,
         .snapshot_ms = (uint64_t)config->snapshot_s * 1000,
         .flush_ms = config->flush != 0 ? (uint32_t)config->flush_ms : 0,

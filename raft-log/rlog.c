@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define FAR_BYTES (256u << 20) /* rlog_options.far_bytes unless it is set */
+
 /* ---- the driver's world ---- */
 
 static uint64_t env_now_ms(struct rlog_env *env)
@@ -212,6 +214,25 @@ static bool leads(void *data, uint64_t term, uint32_t peer, uint64_t *commit, ui
     return true;
 }
 
+/* The log behind the snapshot follows in any case. What it lacks before that comes as older entries, and with it what
+ * it has now, which is why it must be most of all. */
+static bool is_far(void *data, uint64_t first, uint64_t *index, uint64_t *term)
+{
+    const struct rlog *log = data;
+    const struct snapshot_info *newest = log->state.snapshots != NULL ? snapshots_newest(log->state.snapshots) : NULL;
+    uint64_t far_bytes = log->options.far_bytes != 0 ? log->options.far_bytes : FAR_BYTES;
+    struct rlog_base have;
+    uint64_t lacks;
+
+    if (newest == NULL || first > newest->index || commitlog_before(log->commitlog, first, &have) != 0) {
+        return false;
+    }
+    lacks = newest->end_pos - have.end_pos;
+    *index = newest->index;
+    *term = newest->term;
+    return lacks > far_bytes && lacks > (newest->end_pos - commitlog_start_pos(log->commitlog)) / 2;
+}
+
 static uint64_t committed(void *data)
 {
     return ((const struct rlog *)data)->driver.commit;
@@ -225,6 +246,7 @@ static const struct peers_ops peers_ops = {
     .committed = committed,
     .claim = on_claim,
     .state_hash = on_state_hash,
+    .is_far = is_far,
 };
 
 /* ---- open ---- */

@@ -162,14 +162,14 @@ static int put_catchup(struct mq_buf *body, const struct rlog_catchup_status *ca
 {
     static const char *const phases[] = {"none", "snapshot", "backfill"};
 
-    return mq_buf_printf(body,
-                         ",\"catchup\":{\"phase\":\"%s\",\"passive\":%s,\"from\":\"n%d\",\"bytesDone\":%" PRIu64
-                         ",\"bytesLeft\":%" PRIu64 ",\"bytesPerSecond\":%" PRIu64 ",\"limit\":%" PRIu64
-                         ",\"msLeft\":%" PRIu64 ",\"snapshots\":%" PRIu64 ",\"cause\":\"%s\"}",
-                         phases[catchup->phase], catchup->passive ? "true" : "false", (int)catchup->from - 1,
-                         catchup->bytes_done, catchup->bytes_left, catchup->bytes_per_s, catchup->limit_bytes_per_s,
-                         catchup->ms_left, catchup->snapshots_installed,
-                         catchup->cause != NULL ? catchup->cause : "nothing");
+    return mq_buf_printf(
+        body,
+        ",\"catchup\":\"%s\",\"catchupPassive\":%s,\"catchupFrom\":\"n%d\",\"catchupBytes\":%" PRIu64
+        ",\"catchupBytesLeft\":%" PRIu64 ",\"catchupBytesPerSecond\":%" PRIu64 ",\"catchupLimit\":%" PRIu64
+        ",\"catchupMsLeft\":%" PRIu64 ",\"catchupSnapshots\":%" PRIu64 ",\"catchupCause\":\"%s\"",
+        phases[catchup->phase], catchup->passive ? "true" : "false", (int)catchup->from - 1, catchup->bytes_done,
+        catchup->bytes_left, catchup->bytes_per_s, catchup->limit_bytes_per_s, catchup->ms_left,
+        catchup->snapshots_installed, catchup->cause != NULL ? catchup->cause : "nothing");
 }
 
 static int put_refusals(struct mq_buf *body, const struct rlog_refusals *r)

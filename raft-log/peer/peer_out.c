@@ -9,6 +9,12 @@
  * goes out on the same connection behind them, at most one a heartbeat: its answer is either the acknowledgement that
  * was lost, or a rejection. So bytes are never sent twice without a reason, and never withheld for ever.
  *
+ * Far behind. What a peer lacks may be so much that a snapshot brings it to where it can acknowledge new entries
+ * sooner: then, instead of the entries, it gets CORE_INSTALL, as the core says it to a peer that needs entries which
+ * are gone, again every INSTALL_AGAIN_HEARTBEATS until the core asks for something else. To the core that peer is one
+ * that answers heartbeats and takes no entries; when it has the snapshot it acknowledges its end, as it would
+ * entries.
+ *
  * Frames. A wish is cut into frames of bounded bytes and count, each with its own anchor. The commit index of
  * each is lowered to its last entry, as the receiver commits up to it. A CHANGE entry has a frame of its own: the
  * receiver's core must see it as the first and only new entry of a step.
@@ -39,6 +45,7 @@
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 
+#define INSTALL_AGAIN_HEARTBEATS 10u
 #define CONTROL_QUEUE_BYTES (512u << 10) /* more than that unread: what is for control is dropped */
 
 struct leadership {
@@ -260,6 +267,22 @@ static void begin_at(struct peer_out *sent, uint64_t first, uint64_t last)
     sent->wanted = last;
 }
 
+/* Tells a peer that lacks very much to fetch a snapshot. Returns whether it is so. */
+static bool want_snapshot(struct peer *peer, uint64_t first, uint64_t now)
+{
+    const struct peers_options *o = &peer->peers->options;
+    struct core_message message = {.type = CORE_INSTALL, .peer = peer->id, .term = peer->sent.term};
+
+    if (!o->ops->is_far(o->data, first, &message.install.base_index, &message.install.base_term)) {
+        return false;
+    }
+    if (peer->sent.install_ms == 0 || now - peer->sent.install_ms >= INSTALL_AGAIN_HEARTBEATS * o->heartbeat_ms) {
+        peer->sent.install_ms = now;
+        write_small(peer, &message);
+    }
+    return true;
+}
+
 static void want_entries(struct peer *peer, const struct core_message *message, const struct leadership *l,
                          uint64_t now)
 {
@@ -270,7 +293,11 @@ static void want_entries(struct peer *peer, const struct core_message *message, 
     if (!peer_is_up(peer, PEER_BULK)) {
         sent->next = 0; /* the core asks again */
     } else if (sent->next == 0 || first > sent->wanted + 1 || first < sent->first) {
-        begin_at(sent, first, last);
+        if (want_snapshot(peer, first, now)) {
+            sent->next = 0;
+        } else {
+            begin_at(sent, first, last);
+        }
     } else {
         if (first < sent->next && now - sent->bulk_ms >= peer->peers->options.heartbeat_ms) {
             write_check(peer, sent->next - 1, l->commit, now);

@@ -19,6 +19,7 @@ struct peer_out {
     uint64_t wanted;              /* last entry that the core asked for */
     uint64_t told_commit;         /* highest commit index in what was written */
     uint64_t bulk_ms, control_ms; /* when the last append was written there; 0: never */
+    uint64_t install_ms;          /* when it was last told to fetch a snapshot; 0: never */
     uint64_t resends;             /* how often entries were written again: for tests and status */
 };
 

@@ -39,6 +39,9 @@ struct peers_ops {
     void (*claim)(void *data, struct peer *peer, const struct peer_claim *claim);
     /* What a member's state comes to. */
     void (*state_hash)(void *data, struct peer *peer, const struct state_hashes *hashes);
+    /* Whether a peer that lacks entry @first and all behind is better off with a snapshot, whose end is given then.
+     */
+    bool (*is_far)(void *data, uint64_t first, uint64_t *index, uint64_t *term);
 };
 
 struct peers_options {

@@ -210,6 +210,7 @@ static int open_log(struct member_run *run, struct mq_buf *problem)
         .inflight_entries_max = cluster_plan->inflight_entries_max,
         .inflight_bytes_max = cluster_plan->inflight_bytes_max,
         .disk = disk_table(machine_disk(run->node->machine)),
+        .far_bytes = cluster_plan->snapshot_bytes,
         .snapshot_bytes = cluster_plan->snapshot_bytes,
         .snapshot_ms = cluster_plan->snapshot_ms,
         .flush_ms = cluster_plan->flush_ms,

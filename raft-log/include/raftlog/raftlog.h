@@ -45,6 +45,8 @@ struct rlog_options {
     /* Bytes a second of older entries that a node which lacks them fetches. 0: as fast as it goes while there is
      * little else to write, 32 MiB otherwise. */
     uint64_t backfill_bytes_per_s;
+    uint64_t far_bytes;      /* a member that lacks more than this and half of the log gets a snapshot first, and what
+                                lies before it as older entries; 256 MiB */
     uint64_t snapshot_bytes; /* of log behind the last snapshot, then the next is taken; 256 MiB */
     uint64_t snapshot_ms;    /* or after so long; 10 minutes */
     /* 0: an entry counts as held here when it is synced. Else when it is written, and it is synced within so many

@@ -58,7 +58,23 @@ static uint64_t committed(void *data)
     return ((const struct end *)data)->commit;
 }
 
-static const struct peers_ops ops = {on_message, on_founding, on_reached, leads, committed};
+static bool is_far(void *data, uint64_t first, uint64_t *index, uint64_t *term)
+{
+    (void)data;
+    (void)first;
+    (void)index;
+    (void)term;
+    return false;
+}
+
+static const struct peers_ops ops = {
+    .message = on_message,
+    .founding = on_founding,
+    .reached = on_reached,
+    .leads = leads,
+    .committed = committed,
+    .is_far = is_far,
+};
 
 static void on_durable(void *data, uint64_t index, uint64_t term)
 {

@@ -239,6 +239,7 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         .flush_ms = c->flush_ms,
         .disk = c->disk,
         .backfill_bytes_per_s = c->backfill_bytes_per_s,
+        .far_bytes = c->far_bytes,
     };
     int rc;
 

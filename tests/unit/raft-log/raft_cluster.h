@@ -50,6 +50,7 @@ struct cluster {
     uint32_t flush_ms;
     const struct rlog_disk *disk; /* NULL: the system's */
     uint64_t segment_bytes;
+    uint64_t far_bytes;
     uint64_t backfill_bytes_per_s;
     bool with_state;        /* their numbers are state: snapshots can be taken of them */
     uint64_t *acknowledged; /* numbers */

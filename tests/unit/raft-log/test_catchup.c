@@ -184,34 +184,84 @@ static bool is_voter(struct cluster *c, uint64_t i)
     return status_of(c, (uint32_t)i).own_role == RLOG_VOTER;
 }
 
-static void a_member_whose_directory_is_gone_is_replaced_and_gets_everything(void **state)
+/* A new directory in the place of member @i's. */
+static void replace(struct cluster *c, uint32_t i)
 {
     struct replacing replacing;
-    struct cluster c;
-    uint32_t i = leave_one_behind(&c);
     int rc;
 
-    (void)state;
-    cluster_wipe(&c, i);
-    cluster_start(&c, i);
+    cluster_wipe(c, i);
+    cluster_start(c, i);
     do {
         memset(&replacing, 0, sizeof(replacing));
-        rc = rlog_member_replace(cluster_await_writable(&c)->log, i + 1, NULL, &replacing.change, on_replaced);
+        rc = rlog_member_replace(cluster_await_writable(c)->log, i + 1, NULL, &replacing.change, on_replaced);
         if (rc == 0) {
-            cluster_run_until(&c, has_ended, (uintptr_t)&replacing);
+            cluster_run_until(c, has_ended, (uintptr_t)&replacing);
             rc = replacing.status;
         } else {
-            cluster_run_ms(&c, 10);
+            cluster_run_ms(c, 10);
         }
     } while (rc == MQ_EBUSY || rc == MQ_ENOTLEADER || rc == MQ_EUNSURE);
     print_message("%s\n", replacing.change.text);
     assert_int_equal(rc, 0);
+}
+
+static void a_member_whose_directory_is_gone_is_replaced_and_gets_everything(void **state)
+{
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+
+    (void)state;
+    replace(&c, i);
     rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
     cluster_run_until(&c, lacks_nothing, i);
     cluster_run_until(&c, is_voter, i);
     cluster_propose_all(&c, 5000, 5100, BYTES);
     cluster_check(&c);
     cluster_fini(&c);
+}
+
+/* Nothing was trimmed: the leader could send it all, entry by entry. */
+static void a_member_that_lacks_most_of_a_long_log_gets_a_snapshot_first(void **state)
+{
+    static const struct {
+        uint64_t far_bytes;
+        uint64_t snapshots;
+    } cases[] = {{1u << 20, 1}, {1u << 30, 0}};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+        struct cluster c;
+        uint32_t i;
+
+        cluster_init(&c, 3);
+        c.with_state = true;
+        c.far_bytes = cases[k].far_bytes;
+        cluster_start_all(&c);
+        cluster_await_writable(&c);
+        cluster_propose_all(&c, 1000, 1000 + MORE, BYTES);
+        cluster_await_level(&c);
+        i = a_follower(&c);
+        for (uint32_t other = 0; other < c.n; other++) {
+            cluster_snapshot(&c, other);
+        }
+        cluster_stop(&c, i);
+        cluster_propose_all(&c, 5000, 5010, BYTES);
+        cluster_start(&c, i); /* what it lacks now is little */
+        cluster_run_until(&c, is_level_with_others, i);
+        assert_int_equal(status_of(&c, i).catchup.snapshots_installed, 0);
+        cluster_stop(&c, i);
+        replace(&c, i);
+        cluster_run_until(&c, is_voter, i);
+        cluster_propose_all(&c, 6000, 6010, BYTES);
+        while (status_of(&c, i).catchup.phase != RLOG_CATCHUP_NONE) {
+            cluster_run_ms(&c, 20);
+        }
+        assert_int_equal(status_of(&c, i).catchup.snapshots_installed, cases[k].snapshots);
+        assert_int_equal(status_of(&c, i).start_pos, 0);
+        cluster_check(&c);
+        cluster_fini(&c);
+    }
 }
 
 static bool is_whole_again(struct cluster *c, uint64_t i)
@@ -291,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest),
         cmocka_unit_test(new_entries_come_while_old_ones_are_missing),
         cmocka_unit_test(a_member_whose_directory_is_gone_is_replaced_and_gets_everything),
+        cmocka_unit_test(a_member_that_lacks_most_of_a_long_log_gets_a_snapshot_first),
         cmocka_unit_test(a_member_whose_trimmed_log_rots_goes_on_behind_its_snapshot),
         cmocka_unit_test(one_that_lacks_entries_leads_when_nobody_else_can),
     };
