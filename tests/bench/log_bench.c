@@ -4,10 +4,13 @@
  * Both take turns of a second or so in one run, so that what else the machine does meets both alike: the group's
  * turn, then that of the writers, all three at once, each writing as many entries of the same size for each fdatasync
  * as the leader's log did in its turn. A pair gives one ratio: bytes committed by the group over bytes that a bare
- * writer wrote and synced (the mean of the three), both by time. Printed is the middle one of all pairs. The writers'
- * files are written with zeros before, so that they pay for nothing but what they do.
+ * writer wrote and synced (the mean of the three), both by time. Printed is the middle one of all pairs.
  *
- *   log_bench --dir DIR [--seconds N] [--rounds N] [--json]       DIR is made; its disk is what counts */
+ * The same pattern means: a bare writer fills its entries as the group's proposer does, writes them one behind the
+ * other into a file of a segment's size whose space was allocated before, and goes on in the next one, as the log
+ * does. Over and over into the same place would be another pattern: the file system has nothing to note down then.
+ *
+ *   log_bench --dir DIR [--seconds N] [--rounds N] [--cell N] [--json]       DIR is made; its disk is what counts */
 #include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
@@ -33,7 +36,6 @@
 
 #define NODES 3
 #define SEGMENT_BYTES (64u << 20)
-#define FILE_BYTES (64u << 20) /* of a bare writer, over and over */
 #define HEADER_BYTES 96u
 #define DEPTH_MAX 256u
 #define LEADER_MS 10000u
@@ -62,11 +64,12 @@ struct shared {
     _Atomic uint32_t group;                     /* entries that a bare writer writes for each sync */
     _Atomic uint64_t written[NODES];            /* bytes, by the bare writers */
     _Atomic uint32_t ready;                     /* processes that are */
+    _Atomic uint32_t cleaned;                   /* bare writers that removed what they wrote in the last turn */
 };
 
 struct options {
     const char *dir;
-    uint32_t seconds, rounds;
+    uint32_t seconds, rounds, cell; /* cell 0: all */
     bool json;
 };
 
@@ -214,63 +217,91 @@ _Noreturn static void run_member(struct shared *shared, const char *dir, uint32_
 
 /* --- a bare writer --- */
 
-static int make_file(const char *path)
-{
-    static const uint8_t zeros[1 << 20];
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+struct writer {
+    const char *dir;
+    uint32_t number;
+    uint64_t first, next; /* files that exist: first ... next - 1, the last one open */
+    uint64_t at;
+    int fd;
+    uint8_t *entries; /* SEGMENT_BYTES: more than is ever in flight */
+};
 
-    for (uint64_t at = 0; fd >= 0 && at < FILE_BYTES; at += sizeof(zeros)) {
-        if (pwrite(fd, zeros, sizeof(zeros), (off_t)at) != (ssize_t)sizeof(zeros)) {
-            fail(path, -errno);
-        }
-    }
-    if (fd < 0 || fsync(fd) != 0) {
-        fail(path, -errno);
-    }
-    return fd;
+static void file_path(const struct writer *w, uint64_t k, char *path)
+{
+    snprintf(path, PATH_MAX, "%s/bare-%" PRIu32 "-%" PRIu64, w->dir, w->number, k);
 }
 
-static void write_group(int fd, uint64_t *at, uint32_t entry_bytes, uint32_t n)
+static void open_next(struct writer *w)
 {
-    static uint8_t entry[RLOG_ENTRY_BYTES_MAX / 8];
+    char path[PATH_MAX];
+
+    file_path(w, w->next, path);
+    if (w->fd >= 0) {
+        close(w->fd);
+    }
+    w->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (w->fd < 0 || fallocate(w->fd, 0, 0, SEGMENT_BYTES) != 0 || fsync(w->fd) != 0) {
+        fail(path, -errno);
+    }
+    w->next++;
+    w->at = 0;
+}
+
+static void remove_before(struct writer *w, uint64_t end)
+{
+    char path[PATH_MAX];
+
+    for (; w->first < end; w->first++) {
+        file_path(w, w->first, path);
+        (void)unlink(path);
+    }
+}
+
+static void write_group(struct writer *w, uint32_t entry_bytes, uint32_t n)
+{
     struct iovec vec[DEPTH_MAX];
     uint64_t bytes = (uint64_t)entry_bytes * n;
-    ssize_t left;
 
     for (uint32_t i = 0; i < n; i++) {
+        uint8_t *entry = w->entries + (uint64_t)i * entry_bytes;
+
+        memset(entry, 'x', entry_bytes);
         vec[i] = (struct iovec){entry, entry_bytes};
     }
-    if (*at + bytes > FILE_BYTES) {
-        *at = 0;
+    if (w->at + bytes > SEGMENT_BYTES) {
+        open_next(w);
     }
-    memset(entry, (int)(*at >> 12), sizeof(entry[0]) * 64);
-    left = pwritev(fd, vec, (int)n, (off_t)*at);
-    if (left != (ssize_t)bytes || fdatasync(fd) != 0) {
+    if (pwritev(w->fd, vec, (int)n, (off_t)w->at) != (ssize_t)bytes || fdatasync(w->fd) != 0) {
         fail("pwritev and fdatasync", -errno);
     }
-    *at += bytes;
+    w->at += bytes;
 }
 
 _Noreturn static void run_writer(struct shared *shared, const char *dir, uint32_t number)
 {
-    char path[PATH_MAX];
-    uint64_t at = 0;
-    int fd;
+    struct writer w = {.dir = dir, .number = number, .fd = -1, .entries = malloc(SEGMENT_BYTES)};
+    bool clean = true;
 
-    snprintf(path, sizeof(path), "%s/bare-%" PRIu32, dir, number);
-    fd = make_file(path);
+    MQ_ASSERT(w.entries != NULL);
+    open_next(&w);
     shared->ready++;
     while (shared->turn != THE_END) {
         uint32_t entry_bytes = HEADER_BYTES + cells[shared->cell].payload_bytes;
         uint32_t n = shared->group;
 
-        if (shared->turn != THE_WRITERS) {
+        if (shared->turn == THE_WRITERS) {
+            write_group(&w, entry_bytes, n);
+            shared->written[number] += (uint64_t)entry_bytes * n;
+            clean = false;
+        } else if (!clean) {
+            remove_before(&w, w.next - 1);
+            shared->cleaned++;
+            clean = true;
+        } else {
             test_sleep_ms(1);
-            continue;
         }
-        write_group(fd, &at, entry_bytes, n);
-        shared->written[number] += (uint64_t)entry_bytes * n;
     }
+    remove_before(&w, w.next);
     _exit(0);
 }
 
@@ -325,6 +356,7 @@ static double take_turn(struct shared *shared, enum turn who, uint32_t seconds)
     uint64_t begun_ns, before = 0, after = 0;
     double rate;
 
+    shared->cleaned = 0;
     shared->turn = (int)who;
     test_sleep_ms(WARM_MS);
     begun_ns = mq_clock_mono_ns();
@@ -339,10 +371,10 @@ static double take_turn(struct shared *shared, enum turn who, uint32_t seconds)
     after = who == THE_GROUP ? shared->committed : after;
     rate = (double)(after - before) * 1e9 / (double)(mq_clock_mono_ns() - begun_ns);
     shared->turn = NOBODY;
-    while (shared->in_flight > 0) {
+    while (shared->in_flight > 0 || (who == THE_WRITERS && shared->cleaned < NODES)) {
         test_sleep_ms(1);
     }
-    test_sleep_ms(20); /* the writers end their last sync, and the followers theirs */
+    test_sleep_ms(20); /* the followers end their last sync */
     return who == THE_GROUP ? rate : rate / NODES;
 }
 
@@ -378,8 +410,8 @@ static void run_cell(struct shared *shared, const struct options *o, size_t k)
     if (o->json) {
         printf("%s\"%s\":{\"groupBytesPerSecond\":%.0f,\"bareBytesPerSecond\":%.0f,\"entriesPerSync\":%" PRIu32
                ",\"ratio\":%.3f}",
-               k > 0 ? "," : "", cells[k].name, middle(groups, o->rounds), middle(bare, o->rounds), per_sync,
-               middle(ratios, o->rounds));
+               k > 0 && o->cell == 0 ? "," : "", cells[k].name, middle(groups, o->rounds), middle(bare, o->rounds),
+               per_sync, middle(ratios, o->rounds));
     } else {
         printf("%-24s %10.1f %10.1f %14" PRIu32 " %8.2f\n", cells[k].name, middle(groups, o->rounds) / 1e6,
                middle(bare, o->rounds) / 1e6, per_sync, middle(ratios, o->rounds));
@@ -390,11 +422,9 @@ static void run_cell(struct shared *shared, const struct options *o, size_t k)
 static void parse(int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"seconds", required_argument, NULL, 's'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {0},
+        {"dir", required_argument, NULL, 'd'},    {"seconds", required_argument, NULL, 's'},
+        {"rounds", required_argument, NULL, 'r'}, {"cell", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, 'j'},         {0},
     };
     int c;
 
@@ -409,6 +439,9 @@ static void parse(int argc, char **argv, struct options *o)
         case 'r':
             o->rounds = (uint32_t)strtoul(optarg, NULL, 10);
             break;
+        case 'c':
+            o->cell = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
         case 'j':
             o->json = true;
             break;
@@ -417,10 +450,11 @@ static void parse(int argc, char **argv, struct options *o)
             optind = argc;
         }
     }
-    if (o->dir == NULL || o->seconds == 0 || o->rounds == 0 || o->rounds > ROUNDS_MAX) {
-        fputs("usage: log_bench --dir DIR [--seconds N] [--rounds N] [--json]\n"
+    if (o->dir == NULL || o->seconds == 0 || o->rounds == 0 || o->rounds > ROUNDS_MAX || o->cell > CELLS) {
+        fputs("usage: log_bench --dir DIR [--seconds N] [--rounds N] [--cell N] [--json]\n"
               "  --seconds N  of each turn (default 1)\n"
-              "  --rounds N   pairs of turns for each size of entry, at most 100 (default 3)\n",
+              "  --rounds N   pairs of turns for each size of entry, at most 100 (default 3)\n"
+              "  --cell N     only that size, 1 to 3\n",
               stderr);
         exit(2);
     }
@@ -444,7 +478,9 @@ int main(int argc, char **argv)
         printf("%-24s %10s %10s %14s %8s\n", "entries", "group MB/s", "bare MB/s", "entries a sync", "ratio");
     }
     for (size_t k = 0; k < CELLS; k++) {
-        run_cell(shared, &o, k);
+        if (o.cell == 0 || o.cell == k + 1) {
+            run_cell(shared, &o, k);
+        }
     }
     printf("%s", o.json ? "}\n" : "");
     shared->turn = THE_END;
