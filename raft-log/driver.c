@@ -13,6 +13,7 @@
 
 #define APPLY_SLICE_MS 5u /* applying never holds a turn of the loop longer, but for the entry that crosses it */
 #define PROGRESS_MS 1000u
+#define TERMS_MAX 1024u /* that the core remembers, if a snapshot stands for older ones */
 /* After so many election time-outs without an end of a write a leader falls silent. Long enough for a disk that is
  * only slow: the next leader's may be no faster. */
 #define DISK_HANGS_ELECTIONS 10u
@@ -361,24 +362,39 @@ void driver_restored(struct driver *driver, uint64_t index, uint64_t end_pos)
     driver->applied_pos = end_pos;
 }
 
+/* The core does not know of what lies up to @base any more. */
+static void raise_base(struct driver *driver, const struct rlog_base *base)
+{
+    struct core_base core_base = {base->index, base->term, base->change_index, base->change, base->change_bytes};
+    struct core_update update;
+    int rc;
+
+    MQ_ASSERT(base->index <= driver->applied && base->change_bytes != 0 && base->change_index <= base->index);
+    rc = core_trimmed(driver->core, now_of(driver), &core_base, &update);
+    MQ_ASSERT(rc == 0);
+    carry_out(driver, &update, &NO_ORIGIN);
+}
+
 int driver_trim(struct driver *driver, uint64_t pos)
 {
-    struct core_update update;
-    struct core_base core_base;
     struct rlog_base base;
     int rc = commitlog_trim(driver->options.log, pos);
 
     MQ_ASSERT(!driver->in_step && driver->core != NULL);
     commitlog_base_get(driver->options.log, &base);
-    if (rc != 0 || base.index <= core_base_index(driver->core)) {
-        return rc; /* the core never knew of what lay before (load_base), or nothing was dropped */
+    if (rc == 0 && base.index > core_base_index(driver->core)) {
+        raise_base(driver, &base);
+    } /* else the core never knew of what lay before (load_base), or nothing was dropped */
+    return rc;
+}
+
+void driver_forget_terms(struct driver *driver, const struct rlog_base *base)
+{
+    MQ_ASSERT(!driver->in_step);
+    if (driver->core != NULL && core_terms(driver->core) > TERMS_MAX && !core_installing(driver->core) &&
+        base->index > core_base_index(driver->core)) {
+        raise_base(driver, base);
     }
-    MQ_ASSERT(base.index <= driver->applied && base.change_bytes != 0 && base.change_index <= base.index);
-    core_base = (struct core_base){base.index, base.term, base.change_index, base.change, base.change_bytes};
-    rc = core_trimmed(driver->core, now_of(driver), &core_base, &update);
-    MQ_ASSERT(rc == 0);
-    carry_out(driver, &update, &NO_ORIGIN);
-    return 0;
 }
 
 /* ---- the outer round ---- */

@@ -107,6 +107,9 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
 void driver_restored(struct driver *driver, uint64_t index, uint64_t end_pos);
 /* The log begins later: whole segments below @pos, all of it applied here, are dropped. Returns 0 or MQ_ENOMEM. */
 int driver_trim(struct driver *driver, uint64_t pos);
+/* A snapshot that is kept stands for what lies up to @base. Where the core has many terms to remember, it lets those
+ * go: a follower that lacks such old entries gets the snapshot then, though the log still has them. */
+void driver_forget_terms(struct driver *driver, const struct rlog_base *base);
 
 /* Takes part, also with an empty log, which a leader is to fill. Returns 0, or a negative code. */
 int driver_start(struct driver *driver);

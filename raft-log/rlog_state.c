@@ -58,17 +58,19 @@ static void as_of(void *data, struct snapshot_info *out)
     put_membership(log, at.index, out);
 }
 
-/* What the older one of the kept snapshots covers is not needed even if the newer one turns out bad. */
+/* What the older one of the kept snapshots covers is not needed even if the newer one turns out bad. NULL: nothing
+ * is covered; or the log is closing, and one was on its way to the disk. */
+static const struct snapshot_info *covering(const struct rlog *log)
+{
+    return log->state.snapshots != NULL ? snapshots_oldest(log->state.snapshots) : NULL;
+}
+
 static void trim(struct rlog *log)
 {
-    const struct snapshot_info *oldest;
+    const struct snapshot_info *oldest = covering(log);
     uint64_t pos = log->state.trim_pos;
     int rc;
 
-    if (log->state.snapshots == NULL) {
-        return; /* the log is closing, and one was on its way to the disk */
-    }
-    oldest = snapshots_oldest(log->state.snapshots);
     if (oldest == NULL || pos == 0) {
         return;
     }
@@ -81,8 +83,16 @@ static void trim(struct rlog *log)
 
 static void on_taken(void *data, const struct snapshot_info *info)
 {
+    struct rlog *log = data;
+    const struct snapshot_info *oldest = covering(log);
+
     (void)info;
-    trim(data);
+    trim(log);
+    if (oldest != NULL) {
+        struct rlog_base base = rlog_base_behind(oldest);
+
+        driver_forget_terms(&log->driver, &base);
+    }
 }
 
 static const struct snapshots_ops snapshots_ops = {.as_of = as_of, .taken = on_taken};

@@ -449,6 +449,11 @@ uint64_t core_base_index(const struct core *core)
     return core->terms.base_index;
 }
 
+size_t core_terms(const struct core *core)
+{
+    return core->terms.n;
+}
+
 uint64_t core_timeout_at(const struct core *core)
 {
     return raft_timeout(&core->raft);

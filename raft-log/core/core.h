@@ -178,6 +178,7 @@ uint64_t core_term(const struct core *core);
 uint64_t core_commit(const struct core *core);
 uint64_t core_last_index(const struct core *core);
 uint64_t core_base_index(const struct core *core);           /* 0: the log begins with entry 1 */
+size_t core_terms(const struct core *core);                  /* changes of term that it knows of, behind the base */
 uint64_t core_timeout_at(const struct core *core);           /* monotonic ms of the next core_timeout */
 uint32_t core_leader(const struct core *core);               /* 0 unknown */
 uint64_t core_match(const struct core *core, uint32_t peer); /* leader only, else 0 */

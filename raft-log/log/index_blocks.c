@@ -15,7 +15,7 @@ static uint64_t end_of(const struct index_block *block)
 
 /* ---- what is kept of them ---- */
 
-static void forget_offsets(struct index_blocks *blocks)
+static void forget_kept(struct index_blocks *blocks)
 {
     for (size_t k = 0; k < INDEX_BLOCKS_KEPT; k++) {
         blocks->kept[k].n = 0;
@@ -28,6 +28,7 @@ void index_blocks_clear(struct index_blocks *blocks)
 
     for (size_t k = 0; k < INDEX_BLOCKS_KEPT; k++) {
         mq_free(blocks->kept[k].list);
+        mq_free(blocks->kept[k].runs);
     }
     mq_free(blocks->list);
     *blocks = (struct index_blocks){.source = source};
@@ -46,20 +47,27 @@ static uint64_t walk_to(const struct index_blocks *blocks, const struct index_bl
     return pos;
 }
 
-static void walk_all(const struct index_blocks *blocks, const struct index_block *block, uint32_t *out)
+/* As load of struct index_source, from the headers. */
+static int32_t walk_all(const struct index_blocks *blocks, const struct index_block *block, uint32_t *offsets,
+                        struct index_run *runs)
 {
     uint64_t pos = block->first_pos, term;
     uint32_t bytes;
+    int32_t n = 0;
 
     for (uint32_t k = 0; k < block->n; k++) {
-        out[k] = (uint32_t)((pos - block->first_pos) / 8);
+        offsets[k] = (uint32_t)((pos - block->first_pos) / 8);
         blocks->source->entry(blocks->source->data, pos, &term, &bytes);
+        if (runs != NULL && (n == 0 || runs[n - 1].term != term)) {
+            runs[n++] = (struct index_run){k, term};
+        }
         pos += bytes;
     }
+    return n;
 }
 
-/* The offsets of the block that holds @i, if they are kept. */
-static struct index_offsets *find_kept(struct index_blocks *blocks, uint64_t i)
+/* What is kept of the block that holds @i, or NULL. */
+static struct index_kept *find_kept(struct index_blocks *blocks, uint64_t i)
 {
     for (size_t k = 0; k < INDEX_BLOCKS_KEPT; k++) {
         if (i - blocks->kept[k].first_index < blocks->kept[k].n) {
@@ -69,28 +77,58 @@ static struct index_offsets *find_kept(struct index_blocks *blocks, uint64_t i)
     return NULL;
 }
 
-/* Reads the offsets of @block in the place of those that were asked for longest ago. Returns NULL without memory. */
-static struct index_offsets *keep(struct index_blocks *blocks, const struct index_block *block)
+static struct index_kept *longest_unused(struct index_blocks *blocks)
 {
-    const struct index_source *source = blocks->source;
-    struct index_offsets *kept = &blocks->kept[0];
+    struct index_kept *kept = &blocks->kept[0];
 
     for (size_t k = 1; k < INDEX_BLOCKS_KEPT; k++) {
         kept = blocks->kept[k].used < kept->used ? &blocks->kept[k] : kept;
     }
-    kept->n = 0;
-    if (kept->cap < block->n) {
-        uint32_t *list = mq_realloc(kept->list, block->n * sizeof(list[0]));
+    return kept;
+}
 
+static bool make_room(struct index_kept *kept, uint32_t n)
+{
+    uint32_t *list;
+
+    if (kept->cap < n) {
+        list = mq_realloc(kept->list, n * sizeof(list[0]));
         if (list == NULL) {
-            return NULL;
+            return false;
         }
         kept->list = list;
-        kept->cap = block->n;
+        kept->cap = n;
     }
-    if (block->file_at == INDEX_BLOCK_NO_FILE || source->offsets == NULL ||
-        !source->offsets(source->data, block, kept->list)) {
-        walk_all(blocks, block, kept->list);
+    return true;
+}
+
+/* Reads @block in the place of what was asked for longest ago. Returns NULL without memory. */
+static struct index_kept *keep(struct index_blocks *blocks, const struct index_block *block)
+{
+    const struct index_source *source = blocks->source;
+    struct index_kept *kept = longest_unused(blocks);
+    struct index_run *runs = NULL;
+    int32_t n_runs = -1;
+
+    kept->n = kept->n_runs = 0;
+    mq_free(kept->runs);
+    kept->runs = NULL;
+    if (!make_room(kept, block->n)) {
+        return NULL;
+    }
+    if (block->first_term != block->last_term) {
+        runs = mq_malloc(block->n * sizeof(runs[0]));
+    }
+    if (block->file_at != INDEX_BLOCK_NO_FILE && source->load != NULL) {
+        n_runs = source->load(source->data, block, kept->list, runs);
+    }
+    if (n_runs < 0) {
+        n_runs = walk_all(blocks, block, kept->list, runs);
+    }
+    if (runs != NULL) {
+        kept->runs = mq_realloc(runs, (size_t)n_runs * sizeof(runs[0]));
+        kept->runs = kept->runs != NULL ? kept->runs : runs;
+        kept->n_runs = (uint32_t)n_runs;
     }
     kept->first_index = block->first_index;
     kept->first_pos = block->first_pos;
@@ -98,25 +136,31 @@ static struct index_offsets *keep(struct index_blocks *blocks, const struct inde
     return kept;
 }
 
-uint64_t index_blocks_pos(const struct index_blocks *blocks, uint64_t i)
+/* What was read of the block that holds @i, read now if need be, or NULL. */
+static struct index_kept *kept_of(const struct index_blocks *blocks, const struct index_block *block, uint64_t i)
 {
     struct index_blocks *self = (struct index_blocks *)blocks;
-    struct index_offsets *kept = find_kept(self, i);
-    const struct index_block *block;
+    struct index_kept *kept = find_kept(self, i);
 
-    if (kept == NULL) {
-        block = index_blocks_find(blocks, i);
-        MQ_ASSERT(block != NULL);
-        if (i == block->first_index) {
-            return block->first_pos;
-        }
-        kept = keep(self, block);
-        if (kept == NULL) {
-            return walk_to(blocks, block, i - block->first_index);
-        }
+    kept = kept != NULL ? kept : keep(self, block);
+    if (kept != NULL) {
+        kept->used = ++self->uses;
     }
-    kept->used = ++self->uses;
-    return kept->first_pos + (uint64_t)kept->list[i - kept->first_index] * 8;
+    return kept;
+}
+
+uint64_t index_blocks_pos(const struct index_blocks *blocks, uint64_t i)
+{
+    const struct index_block *block = index_blocks_find(blocks, i);
+    const struct index_kept *kept;
+
+    MQ_ASSERT(block != NULL);
+    if (i == block->first_index) {
+        return block->first_pos;
+    }
+    kept = kept_of(blocks, block, i);
+    return kept != NULL ? kept->first_pos + (uint64_t)kept->list[i - kept->first_index] * 8
+                        : walk_to(blocks, block, i - block->first_index);
 }
 
 /* ---- questions ---- */
@@ -145,13 +189,34 @@ const struct index_block *index_blocks_find(const struct index_blocks *blocks, u
     return k < blocks->n && blocks->list[k].first_index <= i ? &blocks->list[k] : NULL;
 }
 
+static uint64_t run_of(const struct index_kept *kept, uint32_t number)
+{
+    uint32_t low = 0, high = kept->n_runs - 1; /* the first run begins with 0 */
+
+    while (low < high) {
+        uint32_t mid = low + (high - low + 1) / 2;
+
+        if (kept->runs[mid].number <= number) {
+            low = mid;
+        } else {
+            high = mid - 1;
+        }
+    }
+    return kept->runs[low].term;
+}
+
 static uint64_t term_in(const struct index_blocks *blocks, const struct index_block *block, uint64_t i)
 {
+    const struct index_kept *kept;
     uint64_t term;
     uint32_t bytes;
 
     if (block->first_term == block->last_term || i == block->first_index) {
         return block->first_term;
+    }
+    kept = kept_of(blocks, block, i);
+    if (kept != NULL && kept->n_runs != 0) {
+        return run_of(kept, (uint32_t)(i - kept->first_index));
     }
     blocks->source->entry(blocks->source->data, index_blocks_pos(blocks, i), &term, &bytes);
     return term;
@@ -332,7 +397,7 @@ void index_blocks_truncate(struct index_blocks *blocks, uint64_t i)
         k++;
     }
     blocks->n = k;
-    forget_offsets(blocks);
+    forget_kept(blocks);
 }
 
 void index_blocks_trim(struct index_blocks *blocks, uint64_t i)
@@ -343,7 +408,7 @@ void index_blocks_trim(struct index_blocks *blocks, uint64_t i)
         cut_front(blocks, &blocks->list[k], i);
     }
     take_out(blocks, 0, k);
-    forget_offsets(blocks);
+    forget_kept(blocks);
 }
 
 /* In a file each block follows the one before. Those of the same segment that block @k does not leave where they
@@ -373,5 +438,5 @@ void index_blocks_replace(struct index_blocks *blocks, const struct index_block 
     take_out(blocks, from, to);
     insert(blocks, from, block);
     forget_displaced(blocks, from);
-    forget_offsets(blocks);
+    forget_kept(blocks);
 }

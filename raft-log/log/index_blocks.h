@@ -12,7 +12,8 @@
 #define INDEX_BLOCK_ENTRIES_MAX 16384u
 #define INDEX_BLOCK_WALKED_MAX 1024u /* entries of a block without a file, where we may choose */
 #define INDEX_BLOCK_NO_FILE UINT32_MAX
-#define INDEX_BLOCKS_KEPT 4u /* blocks whose offsets are in memory: 256 KiB at most */
+#define INDEX_BLOCKS_KEPT                                                                                            \
+    4u /* blocks whose offsets are in memory: 256 KiB, and 16 bytes for each change of term in them */
 
 struct index_block {
     uint64_t first_index, first_pos; /* position of the header in the commit log */
@@ -22,22 +23,32 @@ struct index_block {
     uint32_t file_bytes; /* it has there */
 };
 
+/* Entries of a block that follow each other and have one term. */
+struct index_run {
+    uint32_t number; /* in the block, of the first */
+    uint64_t term;
+};
+
 /* What the log's files say. */
 struct index_source {
     uint64_t segment_bytes;
     void *data;
-    /* The places of the entries of @block, which has a file, counted from first_pos and divided by 8, to @out.
-     * Returns false if the file does not say so: @out may hold anything. NULL: never. */
-    bool (*offsets)(void *data, const struct index_block *block, uint32_t *out);
+    /* Of @block, which has a file: the places of its entries, counted from first_pos and divided by 8, to @offsets,
+     * and its runs, at most as many as entries, to @runs (NULL: not wanted). Returns how many runs, or -1 if the file
+     * does not say it: what was filled in means nothing. NULL: never. */
+    int32_t (*load)(void *data, const struct index_block *block, uint32_t *offsets, struct index_run *runs);
     /* Term and length of the entry at @pos, which is held. */
     void (*entry)(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes);
 };
 
-struct index_offsets {
+/* What was read of a block. */
+struct index_kept {
     uint64_t first_index, used; /* used: when, as a count */
     uint64_t first_pos;
-    uint32_t n, cap; /* n 0: free */
-    uint32_t *list;  /* owned */
+    uint32_t n, cap;        /* n 0: free */
+    uint32_t *list;         /* owned; offsets */
+    struct index_run *runs; /* owned; NULL where there is one term, or was no memory */
+    uint32_t n_runs;
 };
 
 struct index_blocks {
@@ -45,7 +56,7 @@ struct index_blocks {
     struct index_block *list;          /* owned; each begins where the one before ends */
     size_t n, cap;
     size_t promised; /* slots that reserve leaves alone */
-    struct index_offsets kept[INDEX_BLOCKS_KEPT];
+    struct index_kept kept[INDEX_BLOCKS_KEPT];
     uint64_t uses;
 };
 

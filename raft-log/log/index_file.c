@@ -410,19 +410,38 @@ static int read_part(const char *dir, const struct segment *segment, uint64_t at
     return rc;
 }
 
-bool index_file_offsets(const char *dir, const struct segment *segment, const struct index_block *block,
-                        uint32_t *out)
+/* The runs of the first @n entries. */
+static int32_t read_runs(const struct block *block, uint32_t n, struct index_run *out)
+{
+    int32_t k = 0;
+
+    while (out != NULL && (uint32_t)k < block->n_runs) {
+        const uint8_t *run = runs_of(block) + (size_t)k * RUN_BYTES;
+
+        if (rlog_le32_load(run + 8) >= n) {
+            break;
+        }
+        out[k++] = (struct index_run){rlog_le32_load(run + 8), rlog_le64_load(run)};
+    }
+    return k;
+}
+
+int32_t index_file_read(const char *dir, const struct segment *segment, const struct index_block *block,
+                        uint32_t *offsets, struct index_run *runs)
 {
     struct mq_buf bytes = {0};
     struct block found;
-    bool good = read_part(dir, segment, block->file_at, block->file_bytes, &bytes) == 0 &&
-                block_decode(bytes.base, bytes.len, segment, &found) && found.first_index == block->first_index &&
-                found.n >= block->n && is_plausible(&found, segment, segment->first_pos, 0) &&
-                segment->first_pos + (uint64_t)rlog_le32_load(offsets_of(&found)) * 8 == block->first_pos;
+    int32_t n_runs = -1;
 
-    for (uint32_t k = 0; good && k < block->n; k++) {
-        out[k] = rlog_le32_load(offsets_of(&found) + (size_t)k * 4) - rlog_le32_load(offsets_of(&found));
+    if (read_part(dir, segment, block->file_at, block->file_bytes, &bytes) == 0 &&
+        block_decode(bytes.base, bytes.len, segment, &found) && found.first_index == block->first_index &&
+        found.n >= block->n && is_plausible(&found, segment, segment->first_pos, 0) &&
+        segment->first_pos + (uint64_t)rlog_le32_load(offsets_of(&found)) * 8 == block->first_pos) {
+        for (uint32_t k = 0; k < block->n; k++) {
+            offsets[k] = rlog_le32_load(offsets_of(&found) + (size_t)k * 4) - rlog_le32_load(offsets_of(&found));
+        }
+        n_runs = read_runs(&found, block->n, runs);
     }
     mq_buf_free(&bytes);
-    return good;
+    return n_runs;
 }

@@ -47,9 +47,9 @@ int index_block_encode(const struct entry_index *index, const struct segment *se
 int index_file_load(const char *dir, const struct segment *segment, uint64_t limit, struct entry_index *index,
                     struct index_mark *mark);
 
-/* The places of the entries of @block in @segment, from the file beside that: as struct index_source says. */
-bool index_file_offsets(const char *dir, const struct segment *segment, const struct index_block *block,
-                        uint32_t *out);
+/* Reads @block of @segment from the file beside that: load of struct index_source. */
+int32_t index_file_read(const char *dir, const struct segment *segment, const struct index_block *block,
+                        uint32_t *offsets, struct index_run *runs);
 
 /* The highest position that a block of the file beside @segment speaks of; 0: none does. */
 uint64_t index_file_end(const char *dir, const struct segment *segment);

@@ -10,11 +10,11 @@ void index_source_failed(const struct handover *h, const struct segment *segment
     rlog_disk_failed("reading an entry", segment->name, MQ_ECORRUPT);
 }
 
-static bool offsets(void *data, const struct index_block *block, uint32_t *out)
+static int32_t load(void *data, const struct index_block *block, uint32_t *offsets, struct index_run *runs)
 {
     const struct handover *h = data;
 
-    return index_file_offsets(h->dir, handover_segment_at(h, block->first_pos), block, out);
+    return index_file_read(h->dir, handover_segment_at(h, block->first_pos), block, offsets, runs);
 }
 
 static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
@@ -32,5 +32,5 @@ static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
 
 void index_source_init(struct index_source *source, struct handover *h)
 {
-    *source = (struct index_source){.segment_bytes = h->segment_bytes, .data = h, .offsets = offsets, .entry = entry};
+    *source = (struct index_source){.segment_bytes = h->segment_bytes, .data = h, .load = load, .entry = entry};
 }

@@ -157,7 +157,8 @@ static bool is_due(struct index_writer *writer, uint64_t durable, bool all, stru
     }
     *segment = handover_segment_at(writer->h, entry_index_pos(index, writer->next));
     *last = block_end(writer, durable, segment_end(*segment));
-    return all || *last < durable || *last - writer->next + 1 == INDEX_BLOCK_ENTRIES_MAX; /* else it will be longer */
+    return all || *last < durable || index->n_runs > INDEX_WRITER_TERMS ||
+           *last - writer->next + 1 == INDEX_BLOCK_ENTRIES_MAX; /* else it will be longer */
 }
 
 void index_writer_durable(struct index_writer *writer, uint64_t durable)

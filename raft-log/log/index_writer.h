@@ -1,7 +1,8 @@
 /* Notes in the index files which entries are durable, so that a start need not read them again, and the entry index
  * need not know them one by one: a block whenever INDEX_BLOCK_ENTRIES_MAX entries, or INDEX_WRITER_BYTES of them, or
- * the end of a segment is reached, and at close. Entries that have no block (a start found them by reading, or they
- * were put before the log) get one in the same way, segment by segment. Loop thread; the spare writes.
+ * INDEX_WRITER_TERMS terms, or the end of a segment is reached, and at close. Entries that have no block (a start
+ * found them by reading, or they were put before the log) get one in the same way, segment by segment. Loop thread;
+ * the spare writes.
  *
  * A block that cannot be written is one warning; the segment's further blocks are then left out, as they would not
  * follow. */
@@ -12,6 +13,7 @@
 #include "raft-log/log/handover.h"
 
 #define INDEX_WRITER_BYTES (32u << 20)
+#define INDEX_WRITER_TERMS 256u
 
 struct index_job;
 

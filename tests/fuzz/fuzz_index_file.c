@@ -46,12 +46,12 @@ static ssize_t read_input(const struct rlog_disk *disk, int fd, void *to, size_t
 }
 
 /* What was loaded can be read back: it need not be walked. */
-static bool offsets_of_input(void *data, const struct index_block *block, uint32_t *out)
+static int32_t read_back(void *data, const struct index_block *block, uint32_t *offsets, struct index_run *runs)
 {
-    bool good = index_file_offsets("/fuzz", data, block, out);
+    int32_t n = index_file_read("/fuzz", data, block, offsets, runs);
 
-    MQ_ASSERT(good);
-    return good;
+    MQ_ASSERT(n >= 0);
+    return n;
 }
 
 static void entry_of_input(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
@@ -85,10 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     const struct rlog_disk disk = {.open = open_input, .close = close_input, .pread = read_input, .data = &input};
     struct segment segment = {.disk = &disk, .map = map, .bytes = SEGMENT_BYTES, .name = "log/fuzz"};
     const struct index_source source = {
-        .segment_bytes = SEGMENT_BYTES, .data = &segment, .offsets = offsets_of_input, .entry = entry_of_input};
+        .segment_bytes = SEGMENT_BYTES, .data = &segment, .load = read_back, .entry = entry_of_input};
     struct entry_index index;
     struct index_mark mark = {0};
-    uint64_t end = 0;
+    uint64_t end = 0, term = 1;
 
     MQ_ASSERT(copy != NULL && map != NULL);
     if (n != 0) {
@@ -104,7 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     for (uint64_t i = 1; i <= index.last_index; i++) {
         MQ_ASSERT(i == 1 || entry_index_pos(&index, i) > end);
         end = entry_index_pos(&index, i);
-        MQ_ASSERT(end < SEGMENT_BYTES);
+        MQ_ASSERT(end < SEGMENT_BYTES && entry_index_term(&index, i) >= term);
+        term = entry_index_term(&index, i);
     }
     entry_index_fini(&index);
     mq_free(map);

@@ -875,6 +875,59 @@ static void an_entry_that_rotted_unnoticed_does_not_end_the_start(void **state)
     world_fini(&w);
 }
 
+#define TERMS 1200u
+
+/* Node 2 led in many terms, of each of which there is one entry. */
+static void receive_terms(struct world *w)
+{
+    struct commitlog_entry *entries = calloc(TERMS, sizeof(entries[0]));
+    struct buffer **buffers = calloc(TERMS, sizeof(struct buffer *));
+
+    assert_non_null(entries);
+    assert_non_null(buffers);
+    for (uint32_t i = 0; i < TERMS; i++) {
+        buffers[i] = make_entries(w, 3 + i, 1, 8, &entries[i]);
+    }
+    assert_int_equal(receive(w, 2 + TERMS, 1, 1, TERMS - 5, entries, TERMS, buffers[0]), 0);
+    settle_disk(w);
+    for (uint32_t i = 0; i < TERMS; i++) {
+        net_ref_release(&buffers[i]->ref);
+    }
+    free(buffers);
+    free(entries);
+}
+
+static void terms_that_a_snapshot_stands_for_are_forgotten_when_there_are_many(void **state)
+{
+    struct mq_buf change = membership_bytes(3);
+    struct rlog_base base;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    receive_terms(&w);
+    while (w.log.driver.applied < TERMS - 5) {
+        driver_continue(&w.log.driver);
+    }
+    assert_int_equal(core_terms(w.log.driver.core), TERMS + 1);
+    assert_int_equal(commitlog_before(w.log.commitlog, 1001, &base), 0);
+    base.change_index = 1;
+    base.change = change.base;
+    base.change_bytes = (uint32_t)change.len;
+    driver_forget_terms(&w.log.driver, &base);
+    assert_int_equal(core_base_index(w.log.driver.core), 1000);
+    assert_int_equal(core_terms(w.log.driver.core), TERMS + 1 - 1000);
+    assert_int_equal(commitlog_first_index(w.log.commitlog), 1); /* and the log is what it was */
+    assert_int_equal(commitlog_before(w.log.commitlog, 1101, &base), 0);
+    base.change_index = 1;
+    base.change = change.base;
+    base.change_bytes = (uint32_t)change.len;
+    driver_forget_terms(&w.log.driver, &base);
+    assert_int_equal(core_base_index(w.log.driver.core), 1000); /* those that are left are few */
+    mq_buf_free(&change);
+    world_fini(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -896,6 +949,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_does_not_fit_the_moment_changes_nothing),
         cmocka_unit_test(a_passive_node_waits_for_others_to_stand),
         cmocka_unit_test(an_entry_that_rotted_unnoticed_does_not_end_the_start),
+        cmocka_unit_test(terms_that_a_snapshot_stands_for_are_forgotten_when_there_are_many),
     };
 
     mq_log_set_level(MQ_LOG_WARN);

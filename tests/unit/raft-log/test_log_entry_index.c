@@ -18,15 +18,22 @@ static uint64_t term_at(uint64_t i)
 static bool files_are_bad;
 static unsigned n_files_read, n_entries_read;
 
-static bool offsets(void *data, const struct index_block *block, uint32_t *out)
+static int32_t load(void *data, const struct index_block *block, uint32_t *offsets, struct index_run *runs)
 {
+    int32_t n = 0;
+
     (void)data;
     n_files_read++;
-    memset(out, 0xff, block->n * sizeof(out[0]));
+    memset(offsets, 0xff, block->n * sizeof(offsets[0]));
     for (uint32_t k = 0; k < block->n && !files_are_bad; k++) {
-        out[k] = k * (ENTRY_BYTES / 8);
+        uint64_t term = term_at(block->first_index + k);
+
+        offsets[k] = k * (ENTRY_BYTES / 8);
+        if (runs != NULL && (n == 0 || runs[n - 1].term != term)) {
+            runs[n++] = (struct index_run){k, term};
+        }
     }
-    return !files_are_bad;
+    return files_are_bad ? -1 : n;
 }
 
 static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
@@ -39,7 +46,7 @@ static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
 }
 
 static const struct index_source SOURCE = {
-    .segment_bytes = SEGMENT_ENTRIES * ENTRY_BYTES, .offsets = offsets, .entry = entry};
+    .segment_bytes = SEGMENT_ENTRIES * ENTRY_BYTES, .load = load, .entry = entry};
 
 static void fill(struct entry_index *index, uint64_t n)
 {
