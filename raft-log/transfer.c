@@ -1,7 +1,8 @@
 /* Handing leadership over on purpose. Nothing new is proposed from the start on. When all that is in flight is
  * applied here and durable at the target, or half of the time has passed, the core tells the target to stand for
  * election at once; so the usual hand-over answers every proposal and costs a round trip and an election. It is over
- * when another leader is known, or when the time is. */
+ * when another leader is known, or when the time is. A member that still lacks older entries, or has a claim, would
+ * not stand: it is never the target. */
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
@@ -14,8 +15,8 @@ static bool is_candidate(const struct rlog *log, const struct member *member, ui
     const struct peer *peer = peers_find(log->peers, member->id);
     uint64_t heard = core_heard_ms(log->driver.core, member->id);
 
-    return member->role == MEMBER_VOTER && peer != NULL && peer_is_up(peer, PEER_CONTROL) && heard != 0 &&
-           now - heard < 2u * log->options.election_ms;
+    return member->role == MEMBER_VOTER && peer != NULL && peer_is_up(peer, PEER_CONTROL) && !peer->passive &&
+           heard != 0 && now - heard < 2u * log->options.election_ms;
 }
 
 /* The voter who answers and has most; 0: none. */

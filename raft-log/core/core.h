@@ -58,6 +58,7 @@ struct core_message {
         struct {
             uint64_t rejected; /* 0: success */
             uint64_t last_index;
+            bool passive; /* the sender stands for no election now: leadership is not to be handed to it */
         } append_result;
         struct {
             uint64_t last_index, last_term;

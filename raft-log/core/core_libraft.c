@@ -223,7 +223,12 @@ static void add_messages(struct core *core, const struct raft_update *from, stru
         core->messages = strict_heap_realloc(NULL, core->messages, core->messages_cap * sizeof(core->messages[0]));
     }
     for (unsigned i = 0; i < from->messages.n; i++) {
-        from_raft_message(&from->messages.batch[i], &core->messages[update->n_messages + i]);
+        struct core_message *to = &core->messages[update->n_messages + i];
+
+        from_raft_message(&from->messages.batch[i], to);
+        if (to->type == CORE_APPEND_RESULT) {
+            to->append_result.passive = !core_may_stand(core);
+        }
     }
     update->n_messages = n;
     update->messages = core->messages;

@@ -332,6 +332,7 @@ static int decode_append_result(const struct peer_frame *frame, struct pb_arena 
     out->term = pb->term;
     out->append_result.rejected = pb->rejected;
     out->append_result.last_index = pb->last_index;
+    out->append_result.passive = pb->passive;
     return 0;
 }
 
@@ -454,6 +455,7 @@ int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, 
         pb.term = message->term;
         pb.rejected = message->append_result.rejected;
         pb.last_index = message->append_result.last_index;
+        pb.passive = message->append_result.passive;
         return peer_frame_encode(PEER_APPEND_RESULT, &pb.base, 0, out);
     }
     case CORE_VOTE: {

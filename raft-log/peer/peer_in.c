@@ -195,6 +195,9 @@ int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct pe
             return rc;
         }
     }
+    if (message.type == CORE_APPEND_RESULT) {
+        conn->peer->passive = message.append_result.passive;
+    }
     if (message.type == CORE_APPEND_RESULT && message.append_result.rejected > 0) {
         peer_out_rejected(conn->peer, message.term, message.append_result.rejected);
     }

@@ -68,6 +68,7 @@ struct peer {
     struct peer_conn out[PEER_LANES];  /* dialled by us */
     struct peer_conn *in[PEER_LANES];  /* dialled by it; NULL */
     uint64_t last_heard_ms;            /* monotonic; 0: never */
+    bool passive;                      /* it said so with its last acknowledgement */
     bool told_up;                      /* the last line about it said so */
     uint64_t doubted_boot;             /* a process that calls itself this member, but is not the one we reach */
     struct peer_out sent;

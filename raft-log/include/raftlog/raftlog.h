@@ -177,7 +177,7 @@ struct rlog_transfer {
 
 /* Hands leadership to @target (0: the voter who has most) within @within_ms. Proposals are refused with MQ_ENOTLEADER
  * until it is over; those in flight are finished first if they can be. Returns 0, or MQ_ENOTLEADER, MQ_EBUSY (one is
- * running), MQ_ENOTFOUND (@target is no voter that answers, or there is none). */
+ * running), MQ_ENOTFOUND (@target is no voter that answers and has everything, or there is none). */
 int rlog_transfer(struct rlog *log, uint32_t target, uint32_t within_ms, struct rlog_transfer *transfer,
                   rlog_transfer_cb cb);
 

@@ -126,6 +126,7 @@ static void a_member_that_fell_behind_gets_a_snapshot_and_then_the_rest(void **s
 
 static void new_entries_come_while_old_ones_are_missing(void **state)
 {
+    struct rlog_transfer transfer;
     struct rlog_status s;
     struct cluster c;
     uint32_t i = leave_one_behind(&c);
@@ -144,6 +145,7 @@ static void new_entries_come_while_old_ones_are_missing(void **state)
     assert_int_equal(s.catchup.limit_bytes_per_s, 1u << 20);
     assert_true(s.start_pos > CLUSTER_SEGMENT_BYTES);
     assert_true(has_marker(&c, i));
+    assert_int_equal(rlog_transfer(cluster_await_writable(&c)->log, i + 1, 400, &transfer, NULL), MQ_ENOTFOUND);
 
     /* A restart goes on with it. */
     cluster_stop(&c, i);

@@ -38,7 +38,7 @@ static void every_message_comes_back(void **state)
 {
     static const struct core_message cases[] = {
         {.type = CORE_APPEND, .peer = 2, .term = 7, .append = {.prev_index = 1, .prev_term = 1, .commit = 1}},
-        {.type = CORE_APPEND_RESULT, .peer = 2, .term = UINT64_MAX, .append_result = {12, 11}},
+        {.type = CORE_APPEND_RESULT, .peer = 2, .term = UINT64_MAX, .append_result = {12, 11, true}},
         {.type = CORE_VOTE, .peer = 2, .term = 1, .vote = {5, 4, true, false}},
         {.type = CORE_VOTE, .peer = 2, .term = 1, .vote = {5, 4, false, true}},
         {.type = CORE_VOTE_RESULT, .peer = 2, .term = 3, .vote_result = {true, false}},
