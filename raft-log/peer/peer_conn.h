@@ -17,7 +17,9 @@
 
 #include <stdbool.h>
 
-#define PEER_CHUNK_BYTES (256u << 10)        /* of a connection on which entries come */
+/* Of a connection on which entries come: four of the largest that are gathered, so that few of them are moved on to
+ * the next chunk because they lie across its end. */
+#define PEER_CHUNK_BYTES (1u << 20)
 #define PEER_CONTROL_CHUNK_BYTES (16u << 10) /* of any other, and of any before its hello */
 #define PEER_CONNECT_MS 1000u                /* to connect, and to be greeted */
 #define PEER_BACKOFF_MIN_MS 20u
