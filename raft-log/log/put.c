@@ -120,13 +120,15 @@ static int write_run(struct commitlog_put *put, const uint8_t *at, uint32_t n, u
     struct put_unsettled *unsettled = &put->front->unsettled;
     struct iovec vec = {(void *)at, n};
     struct segment *segment;
-    int rc = segment_for(put, pos, &segment);
+    int rc;
 
+    if (unsettled->segment != NULL && unsettled->segment->first_pos != pos - pos % put->front->h->segment_bytes) {
+        sync_unsettled(put->front);
+        unsettled->segment = NULL; /* should there be no other segment now, nothing is left behind unsynced */
+    }
+    rc = segment_for(put, pos, &segment);
     if (rc != 0) {
         return rc;
-    }
-    if (unsettled->segment != NULL && unsettled->segment != segment) {
-        sync_unsettled(put->front);
     }
     rc = rlog_disk_write_all(segment->disk, segment->fd, &vec, 1, pos - segment->first_pos);
     if (rc != 0) {
@@ -171,7 +173,7 @@ static void put_work(struct spare_job *job)
     }
     put->status = write_entries(put, &crossed);
     if (put->status != 0) {
-        put_forget(front); /* it may be a segment that is given up; the durable base stays where it is */
+        MQ_ASSERT(front->unsettled.segment == NULL); /* the durable base stays where it is */
         return;
     }
     base_keep(&front->unsettled.base, &put->before.base);

@@ -856,6 +856,45 @@ static void crash_at_any_instant_shows_a_log_that_begins_here_or_there(void **st
     free(h);
 }
 
+/* What was put before the one that failed is synced before a later base stands for it. */
+static void put_that_fails_leaves_nothing_unsynced_behind(void **state)
+{
+    struct source *s = *state;
+    struct mem_disk *disk = mem_disk_new(SEGMENT), *after;
+    struct rlog_base base = snapshot_at(s, 47);
+    struct choice nothing = {0};
+    struct log_fixture f;
+    int rc;
+
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_reset(f.log, &base), 0);
+    f.durable_index = 47;
+    copy_up_to(s, &f, 48);
+    for (;;) {
+        mem_disk_set_space(disk, 0, -ENOSPC);
+        do {
+            rc = commitlog_first_index(f.log) != 1 ? fill(s, &f, 1) : 0;
+        } while (rc == 0 && commitlog_first_index(f.log) != 1);
+        if (rc == 0) {
+            break; /* with entry 1 the base is stored */
+        }
+        assert_int_equal(rc, -ENOSPC);
+        mem_disk_set_space(disk, 0, 0);
+        assert_int_equal(fill(s, &f, 1), 0);
+    }
+    after = mem_disk_crash(disk, mem_disk_now(disk), chosen, &nothing);
+    log_fixture_fini(&f);
+    log_fixture_init(&f, &after->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_first_index(f.log), 1);
+    assert_int_equal(commitlog_last_index(f.log), 48);
+    must_agree(s, &f);
+    log_fixture_fini(&f);
+    mem_disk_free(after);
+    mem_disk_free(disk);
+}
+
 /* ---- a failing disk ---- */
 
 struct failure {
@@ -951,6 +990,7 @@ int main(void)
         cmocka_unit_test(put_is_void_when_the_log_begins_elsewhere_meanwhile),
         cmocka_unit_test(segment_that_cannot_be_made_ends_a_put_and_not_the_node),
         cmocka_unit_test(crash_at_any_instant_shows_a_log_that_begins_here_or_there),
+        cmocka_unit_test(put_that_fails_leaves_nothing_unsynced_behind),
         cmocka_unit_test(failing_disk_ends_the_process_or_does_no_harm),
     };
 
