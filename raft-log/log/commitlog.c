@@ -808,8 +808,15 @@ static void set_last(struct commitlog *log, uint64_t index)
 /* When everything behind the base is taken away, what comes next may belong to a segment that was dropped. */
 static void make_room(struct commitlog *log)
 {
-    int rc = front_make_room(&log->handover, log->end_pos);
+    int rc;
 
+    if (log->end_pos >= handover_start(&log->handover)) {
+        return;
+    }
+    handover_rest_spare(&log->handover); /* it renames and removes dropped segments */
+    front_lose_name(&log->front, log->end_pos - log->end_pos % log->handover.segment_bytes);
+    rc = front_make_room(&log->handover, log->end_pos);
+    handover_wake_spare(&log->handover);
     if (rc != 0) {
         rlog_disk_failed("making a segment", log->handover.dir, rc);
     }

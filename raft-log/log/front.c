@@ -13,8 +13,6 @@
 struct trim_job {
     struct spare_job job;
     struct front *front;
-    uint32_t reset;           /* front->resets when it began */
-    struct segment *segments; /* owned, linked by next */
     struct base_kept base;
 };
 
@@ -107,12 +105,31 @@ int front_make_room(struct handover *h, uint64_t end_pos)
     return rc;
 }
 
+void front_lose_name(struct front *front, uint64_t first_pos)
+{
+    struct segment *old = handover_take_old(front->h, first_pos);
+
+    if (old != NULL) {
+        net_ref_release(&old->ref);
+    }
+    for (struct segment **at = &front->dropped; *at != NULL;) {
+        if ((*at)->first_pos == first_pos) {
+            net_ref_release(&segment_pop(at)->ref);
+        } else {
+            at = &(*at)->next;
+        }
+    }
+}
+
 /* ---- trim ---- */
 
 void front_sweep(struct front *front)
 {
     struct segment *waiting = front->dropped;
 
+    if (front->trims != 0) {
+        return; /* a start may still need them */
+    }
     front->dropped = NULL;
     while (waiting != NULL) {
         struct segment *segment = segment_pop(&waiting);
@@ -139,12 +156,7 @@ static void trim_done(struct spare_job *job)
     struct trim_job *trim = container_of(job, struct trim_job, job);
     struct front *front = trim->front;
 
-    if (trim->reset != front->resets) {
-        release_all(&trim->segments); /* their files are gone */
-    }
-    while (trim->segments != NULL) {
-        segment_push(&front->dropped, segment_pop(&trim->segments));
-    }
+    front->trims--;
     front_sweep(front);
     mq_free(trim);
 }
@@ -200,11 +212,11 @@ int front_trim(struct front *front, uint64_t pos, uint64_t durable_pos)
     *trim = (struct trim_job){.job = {NULL, trim_work, trim_done}, .front = front};
     base_before(front, first, &trim->base);
     base_keep(&front->base, &trim->base.base);
-    trim->reset = front->resets;
     front->serial++;
+    front->trims++;
     entry_index_trim(front->index, first);
     while (handover_start(h) < start) {
-        segment_push(&trim->segments, handover_drop_front(h));
+        segment_push(&front->dropped, handover_drop_front(h));
     }
     mq_log_info("log", "begins with entry %" PRIu64 " at position %" PRIu64 " now", first, start);
     handover_put_job(h, &trim->job);

@@ -38,7 +38,8 @@ struct front {
     struct base_kept base; /* what the log begins behind */
     uint64_t serial;       /* of the beginning: raised by trim and reset, so that a put for an older one is void */
     uint32_t resets;
-    struct segment *dropped;   /* owned, linked by next: below a durable base, but somebody may look at them */
+    struct segment *dropped;   /* owned, linked by next: below the base, but somebody may look at them, or ... */
+    uint32_t trims;            /* ... so many jobs have not made their base durable yet */
     struct commitlog_put *put; /* running, or NULL */
     bool closing;
 
@@ -56,6 +57,9 @@ void front_fini(struct front *front);
 /* Makes the segment that holds @end_pos, where the base ends, if the row begins behind it: for a log that is empty
  * behind its base, whose next entry may belong there. Returns 0, MQ_ENOMEM or -errno. */
 int front_make_room(struct handover *h, uint64_t end_pos);
+/* Loop, while the spare rests, before a segment of the log is made at @first_pos: a dropped one of that name must not
+ * take the new file with it when it goes. */
+void front_lose_name(struct front *front, uint64_t first_pos);
 
 /* Drops whole segments below @pos, but never the one that holds the last byte before @durable_pos. Returns 0 or
  * MQ_ENOMEM. */

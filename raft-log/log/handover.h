@@ -181,7 +181,7 @@ struct segment *handover_drop_front(struct handover *h);
 void handover_give_old(struct handover *h, struct segment *segment);
 /* Loop, while the spare rests: lets all old segments go, whose files are gone. */
 void handover_forget_old(struct handover *h);
-/* Spare: the old segment that begins at @pos, given, or NULL. */
+/* Spare, or the loop while it rests: the old segment that begins at @pos, given, or NULL. */
 struct segment *handover_take_old(struct handover *h, uint64_t pos);
 
 /* Any thread: the segment that holds @pos, borrowed, or NULL if it does not exist. */

@@ -109,11 +109,13 @@ static int make_end(struct handover *h, const struct startup_options *options, c
  * memory of this process, go. */
 static void unmap_pages(struct handover *h)
 {
-    for (size_t k = 0; k < handover_count(h); k++) {
-        const struct segment *segment = h->segments[k];
+    uint64_t end = handover_end(h);
 
-        segment_advise(segment, segment->first_pos, segment_end(segment), MADV_DONTNEED);
-        segment_advise(segment, segment->first_pos, segment_end(segment), MADV_NORMAL);
+    for (uint64_t pos = handover_start(h); pos < end; pos += h->segment_bytes) {
+        const struct segment *segment = handover_segment_at(h, pos);
+
+        segment_advise(segment, pos, segment_end(segment), MADV_DONTNEED);
+        segment_advise(segment, pos, segment_end(segment), MADV_NORMAL);
     }
 }
 

@@ -363,6 +363,81 @@ static void truncation_down_to_a_trimmed_beginning_makes_room_again(void **state
     mem_disk_free(disk);
 }
 
+/* The dropped file and the one made in its place have the same name; only one of them may be renamed or removed. */
+static void segment_made_again_outlives_the_dropped_one_of_its_name(void **state)
+{
+    const uint8_t *at;
+    struct net_ref *ref;
+
+    (void)state;
+    for (int how = 0; how < 3; how++) { /* given up; looked at by somebody; its base is still being stored */
+        struct mem_disk *disk = mem_disk_new(SEGMENT);
+        struct log_fixture f;
+
+        log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+        log_fixture_open(&f);
+        assert_int_equal(log_fixture_append(&f, 1, 5000), 0);
+        assert_int_equal(log_fixture_append(&f, 1, 5000), 0); /* the next segment */
+        log_fixture_settle(&f);
+        assert_int_equal(commitlog_view(f.log, 0, 64, &at, &ref), 0);
+        if (how != 1) {
+            net_ref_release(ref);
+        }
+        assert_int_equal(commitlog_trim(f.log, SEGMENT), 0);
+        if (how != 2) {
+            uv_run(&f.loop.uv, UV_RUN_ONCE); /* the base is durable */
+        }
+        commitlog_truncate(f.log, 2);
+        f.durable_index = 1;
+        for (unsigned i = 0; i < 40; i++) { /* many segments: what is old is used up */
+            assert_int_equal(log_fixture_append(&f, 2, 1500), 0);
+            log_fixture_settle(&f);
+            if (how == 1 && i == 20) {
+                net_ref_release(ref);
+            }
+        }
+        log_fixture_close(&f);
+        log_fixture_open(&f);
+        assert_int_equal(commitlog_first_index(f.log), 2);
+        assert_int_equal(commitlog_last_index(f.log), 41);
+        for (uint64_t i = 2; i <= 41; i++) {
+            log_fixture_check(&f, i, 2);
+        }
+        log_fixture_fini(&f);
+        mem_disk_free(disk);
+    }
+}
+
+static void start_that_loses_all_behind_a_trimmed_beginning_makes_room(void **state)
+{
+    struct mem_disk *disk = mem_disk_new(SEGMENT);
+    struct log_fixture f;
+    uint64_t end, size;
+
+    (void)state;
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(log_fixture_append(&f, 1, 5000), 0);
+    end = commitlog_end_pos(f.log);
+    assert_int_equal(log_fixture_append(&f, 1, 5000), 0); /* the next segment */
+    log_fixture_settle(&f);
+    assert_int_equal(commitlog_trim(f.log, SEGMENT), 0);
+    log_fixture_close(&f);
+    mem_disk_file(disk, "/m/log/00000000000000008192", &size)[RLOG_HEADER_BYTES] ^= 1;
+    assert_int_equal(disk->table.unlink(&disk->table, "/m/log/00000000000000008192.index"), 0);
+    assert_int_equal(disk->table.unlink(&disk->table, "/m/log/00000000000000000000"), 0); /* as it would go */
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_first_index(f.log), 2);
+    assert_int_equal(commitlog_last_index(f.log), 1);
+    assert_int_equal(f.claim.index, 2);
+    assert_int_equal(log_fixture_append(&f, 2, 100), 0);
+    f.durable_index = 1;
+    log_fixture_settle(&f);
+    assert_int_equal(commitlog_pos_of(f.log, 2), end);
+    log_fixture_fini(&f);
+    mem_disk_free(disk);
+}
+
 /* ---- reset and back-fill ---- */
 
 static void reset_log_is_empty_behind_the_snapshot_and_goes_on_from_there(void **state)
@@ -982,6 +1057,8 @@ int main(void)
         cmocka_unit_test(dropped_segments_become_the_next_ones),
         cmocka_unit_test(view_taken_before_a_trim_stays_valid),
         cmocka_unit_test(truncation_down_to_a_trimmed_beginning_makes_room_again),
+        cmocka_unit_test(start_that_loses_all_behind_a_trimmed_beginning_makes_room),
+        cmocka_unit_test(segment_made_again_outlives_the_dropped_one_of_its_name),
         cmocka_unit_test(reset_log_is_empty_behind_the_snapshot_and_goes_on_from_there),
         cmocka_unit_test(reset_of_a_log_that_flushes_late_counts_nothing_as_synced_that_is_not),
         cmocka_unit_test(base_that_cannot_be_resets_nothing),
