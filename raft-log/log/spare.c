@@ -36,7 +36,8 @@ static void remove_old(struct handover *h, struct segment *old)
     }
 }
 
-/* Zeros written and not yet synced, all in one segment. */
+/* Zeros written and not yet synced, all in one segment. They are synced before a job is carried out: a segment that
+ * the loop drops goes only after the job that drops it, so what is borrowed here is still there. */
 struct unsynced {
     struct segment *segment;
     uint64_t bytes;
@@ -93,6 +94,9 @@ static void *spare_body(void *data)
             remove_old(h, task.segment);
             break;
         case SPARE_JOB:
+            if (unsynced.segment != NULL) {
+                sync_zeros(&unsynced);
+            }
             task.job->work(task.job);
             handover_job_done(h, task.job);
             break;

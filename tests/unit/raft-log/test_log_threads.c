@@ -4,6 +4,8 @@
 #include "tests/unit/raft-log/mem_disk.h"
 
 #include "raft-log/log/handover.h"
+#include "raft-log/log/spare.h"
+#include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 
 #include <errno.h>
@@ -323,6 +325,63 @@ static void writer_waits_for_zeros_that_are_on_their_way_to_its_place(void **sta
     mem_disk_free(disk);
 }
 
+static ssize_t (*write_at_once)(const struct rlog_disk *disk, int fd, const struct iovec *vec, int n, uint64_t at);
+static atomic_bool hold, held; /* the spare in the middle of a piece */
+
+static ssize_t write_when_let(const struct rlog_disk *disk, int fd, const struct iovec *vec, int n, uint64_t at)
+{
+    atomic_store(&held, true);
+    while (atomic_load(&hold)) {
+        sched_yield();
+    }
+    return write_at_once(disk, fd, vec, n, at);
+}
+
+struct look {
+    struct spare_job job;
+    struct mem_disk *disk;
+    size_t unsynced;
+};
+
+static void look_for_unsynced(struct spare_job *job)
+{
+    struct look *look = container_of(job, struct look, job);
+
+    look->unsynced = mem_disk_unsynced(look->disk, mem_disk_now(look->disk), NULL, 0);
+}
+
+/* A job may be the one after which the segment with the zeros goes. */
+static void zeros_are_synced_before_a_job_is_carried_out(void **state)
+{
+    struct mem_disk *disk = mem_disk_new(4 * HANDOVER_ZERO_PIECE);
+    struct look look = {.job = {.work = look_for_unsynced}, .disk = disk, .unsynced = 99};
+    struct segment *segment;
+    struct handover h;
+    pthread_t spare;
+
+    (void)state;
+    disk->table.space = NULL; /* one task less */
+    assert_int_equal(handover_init(&h, &disk->table, "/m", 4 * HANDOVER_ZERO_PIECE, on_wake, NULL), 0);
+    assert_int_equal(handover_need_segment(&h, 0, &segment), 0);
+    write_at_once = disk->table.pwritev;
+    disk->table.pwritev = write_when_let;
+    atomic_store(&hold, true);
+    assert_int_equal(spare_start(&h, &spare), 0);
+    while (!atomic_load(&held)) {
+        sched_yield();
+    }
+    handover_put_job(&h, &look.job);
+    atomic_store(&hold, false);
+    while (handover_take_job(&h) == NULL) {
+        sched_yield();
+    }
+    assert_int_equal(look.unsynced, 0);
+    handover_stop(&h);
+    pthread_join(spare, NULL);
+    handover_fini(&h);
+    mem_disk_free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +392,7 @@ int main(void)
         cmocka_unit_test(claims_of_the_spare_stay_above_the_tail),
         cmocka_unit_test(zeroing_is_put_off_while_large_writes_stream),
         cmocka_unit_test(writer_waits_for_zeros_that_are_on_their_way_to_its_place),
+        cmocka_unit_test(zeros_are_synced_before_a_job_is_carried_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
