@@ -57,10 +57,11 @@ static void open_work(uv_work_t *work)
     struct snapshot_pull *pull = container_of(work, struct snapshot_pull, work);
     const struct rlog_disk *disk = pull->options.disk;
 
+    pull->measured = 0;
     pull->work_rc = disk->open(disk, pull->path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
     if (pull->work_rc >= 0) {
         pull->fd = pull->work_rc;
-        pull->work_rc = measure(disk, pull->fd, &pull->written);
+        pull->work_rc = measure(disk, pull->fd, &pull->measured);
     }
 }
 
@@ -283,6 +284,7 @@ static void on_opened(uv_work_t *work, int status)
 
     (void)status;
     pull->working = false;
+    pull->written = pull->measured;
     if (pull->work_rc != 0 && pull->state == PULL_OPENING) {
         close_file(pull);
         rest(pull, pull->path, pull->work_rc);

@@ -72,6 +72,7 @@ struct snapshot_pull {
     uint32_t n_writing;           /* parts in it */
     uint64_t write_at;
     int work_rc;
+    uint64_t measured;          /* OPENING: what is there of the file */
     struct snapshot_info *info; /* owned; CHECKING */
     struct mq_buf problem;
     uv_timer_t timer;

@@ -421,7 +421,7 @@ static enum peer_range_status prepare_part(struct serve_job *job)
 
 void serve_tick(struct peer_conn *conn, uint64_t now_ms)
 {
-    if (now_ms - conn->serve.file_ms >= SERVE_SNAPSHOT_MS) {
+    if (conn->serve.job == NULL && now_ms - conn->serve.file_ms >= SERVE_SNAPSHOT_MS) {
         drop_file(conn);
     }
 }
