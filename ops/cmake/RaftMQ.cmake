@@ -77,4 +77,8 @@ function(raftmq_unit_test name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/unit)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
+    if(RAFTMQ_SANITIZE MATCHES thread)
+        # Some tests start hundreds of processes, each of which would wait a second at its end.
+        set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT TSAN_OPTIONS=atexit_sleep_ms=0)
+    endif()
 endfunction()

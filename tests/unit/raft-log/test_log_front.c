@@ -982,9 +982,11 @@ static void move_on_failing_disk(void *data)
 {
     struct failure *failure = data;
     struct history *h = calloc(1, sizeof(*h));
-    struct rlog_base base = snapshot_at(failure->s, 40);
+    struct rlog_base base;
     int rc = 0;
 
+    log_fixture_open(&failure->s->f); /* closed by the parent: threads do not come along */
+    base = snapshot_at(failure->s, 40);
     h->disk = mem_disk_new(SEGMENT);
     log_fixture_init(&h->f, &h->disk->table, "/m", SEGMENT);
     log_fixture_open(&h->f);
@@ -1017,6 +1019,7 @@ static void failing_disk_ends_the_process_or_does_no_harm(void **state)
     unsigned stopped = 0;
     int rc = 0;
 
+    log_fixture_close(&failure.s->f);
     for (; rc != 4 && failure.nth < 400; failure.nth++) {
         struct mq_buf lines = {0};
 
@@ -1030,6 +1033,7 @@ static void failing_disk_ends_the_process_or_does_no_harm(void **state)
         }
         mq_buf_free(&lines);
     }
+    log_fixture_open(&failure.s->f);
     print_message("%u calls, %u of them end the process\n", failure.nth, stopped);
     assert_true(stopped >= 20 && failure.nth < 400);
 }
