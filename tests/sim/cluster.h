@@ -56,22 +56,22 @@ enum wish { WISH_NONE, WISH_REPLACE, WISH_ADD, WISH_ADD_LEARNER, WISH_PROMOTE, W
 struct node {
     uint32_t id; /* 1, 2, ... */
     struct machine *machine;
-    struct process *process;     /* NULL: down */
-    struct member_run *run;      /* NULL unless the log is open */
-    uint64_t instance;           /* counts its processes */
-    bool stays_down;             /* the supervisor leaves it alone */
-    bool damaged;                /* its disk lost something for good: counts for the minority */
-    bool snapshot_flipped;       /* a bit of one of its snapshots was changed */
-    bool meta_flipped;           /* one copy of its term and vote was made bad */
-    uint64_t full_ns;            /* until then its disk may be full */
-    uint64_t excused_ns;         /* until then its process may end by itself: its disk was made to fail */
-    uint32_t refusals;           /* in a row: starts that ended before the log was open */
-    bool lost_end;               /* lost its power while entries were flushed late, and has not caught up since */
-    uint64_t lost_pos;           /* up to here it had held the log then */
-    bool absent;                 /* no member, and not meant to be one: not started */
-    uint64_t incarnation;        /* of its directory, once it was opened */
-    bool wiped;                  /* has an empty disk that is not a voter's yet; operator.c */
-    uint64_t wiped_pos;          /* up to here the disk that is gone had held the log ... */
+    struct process *process; /* NULL: down */
+    struct member_run *run;  /* NULL unless the log is open */
+    uint64_t instance;       /* counts its processes */
+    bool stays_down;         /* the supervisor leaves it alone */
+    bool damaged;            /* its disk lost something for good: counts for the minority */
+    bool snapshot_flipped;   /* a bit of one of its snapshots was changed */
+    bool meta_flipped;       /* one copy of its term and vote was made bad */
+    uint64_t room_ns;        /* since then its disk has room again, which is still to be seen; 0: nothing to see */
+    uint64_t excused_ns;     /* until then its process may end by itself: its disk was made to fail */
+    uint32_t refusals;       /* in a row: starts that ended before the log was open */
+    bool lost_end;           /* lost its power while entries were flushed late, and has not caught up since */
+    uint64_t lost_pos;       /* up to here it had held the log then */
+    bool absent;             /* no member, and not meant to be one: not started */
+    uint64_t incarnation;    /* of its directory, once it was opened */
+    bool wiped;              /* has an empty disk that is not a voter's yet; operator.c */
+    uint64_t wiped_pos;      /* up to here the disk that is gone had held the log ... */
     uint64_t former_incarnation; /* ... in a directory with this one */
     /* operator.c */
     enum wish wish;

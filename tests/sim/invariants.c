@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TERMS_MAX 65536u  /* elections of one run, and more */
+#define TERMS_MAX 65536u /* elections of one run, and more */
+#define ROOM_NS (5 * NS_PER_S)
 #define READ_EVERY 16u    /* turns */
 #define OFFSETS_EVERY 16u /* entries */
 
@@ -498,6 +499,32 @@ static void read_somewhere(struct member_run *run)
     }
 }
 
+/* A disk that does not end its syncs, or hardly, tells nobody that there is room again. */
+static bool is_slow(const struct node *node)
+{
+    const struct disk_manner *manner = disk_manner(machine_disk(node->machine));
+
+    return manner->hung || manner->sync_max_ns > cluster_plan->sync_max_ns || manner->stall_max_ns > NS_PER_S;
+}
+
+static void look_at_room(struct member_run *run)
+{
+    struct node *node = run->node;
+
+    if (node->room_ns == 0) {
+        return;
+    }
+    if (is_slow(node) || run->log->driver.core == NULL) {
+        node->room_ns = world_now();
+    } else if (rlog_space_level(run->log) == RLOG_SPACE_ENOUGH && run->log->commitlog != NULL) {
+        node->room_ns = 0;
+        mark(MARK_ROOM_AGAIN);
+    } else if (world_now() - node->room_ns > ROOM_NS) {
+        world_fail("room: member %u still refuses %d s after its disk had room again", node->id,
+                   (int)(ROOM_NS / NS_PER_S));
+    }
+}
+
 static void note_resends(const struct member_run *run)
 {
     const struct peers *peers = run->log->peers;
@@ -526,6 +553,7 @@ void invariants_look(struct member_run *run)
     if (++node->seen.turns % READ_EVERY == 0) {
         read_at_end(run);
         read_somewhere(run);
+        look_at_room(run);
         note_resends(run);
     }
 }
@@ -546,6 +574,7 @@ void invariants_opened(struct member_run *run)
     }
     seen->commit = seen->applied = seen->leading_term = seen->loose_pos = 0;
     node->incarnation = meta->incarnation;
+    node->room_ns = node->room_ns != 0 ? world_now() : 0;
     if (meta->claim.index != 0) {
         mark(MARK_CLAIM);
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define UNDER_WAY_MAX 8
+#define RESERVE_BYTES (UINT64_C(64) << 20) /* what a log keeps free */
 
 /* A fault that goes on. */
 struct fault {
@@ -153,6 +154,7 @@ static void pause_end(struct fault *fault)
 {
     if (fault->node->process != NULL && process_alive(fault->node->process) && process_paused(fault->node->process)) {
         process_resume(fault->node->process);
+        fault->node->room_ns = fault->node->room_ns != 0 ? world_now() : 0;
     }
 }
 
@@ -459,22 +461,42 @@ static bool write_fails_begin(struct fault *fault)
     return true;
 }
 
+static void fill_disk(struct node *node)
+{
+    struct disk *disk = machine_disk(node->machine);
+    uint64_t most = rng_below(&rng, 2) == 0 ? 2 * plan->segment_bytes : RESERVE_BYTES + 4 * plan->segment_bytes;
+
+    cluster_excuse(node, UINT64_MAX); /* the writer may find that there is none left at all */
+    disk_set_capacity(disk, disk_used(disk) + rng_below(&rng, most));
+    node->room_ns = 0;
+}
+
+/* One disk, or all of them; the room that is left may shrink and grow on the way. */
 static bool full_begin(struct fault *fault)
 {
-    struct disk *disk;
-
     fault->node = any_node();
-    disk = machine_disk(fault->node->machine);
-    cluster_excuse(fault->node, UINT64_MAX);
-    disk_set_capacity(disk, disk_used(disk) + rng_below(&rng, 2 * plan->segment_bytes));
-    fault->node->full_ns = UINT64_MAX;
+    fault->other = rng_below(&rng, 3) == 0;
     return true;
+}
+
+static uint64_t full_step(struct fault *fault)
+{
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (fault->other != 0 || &nodes[i] == fault->node) {
+            fill_disk(&nodes[i]);
+        }
+    }
+    return rng_between(&rng, 500 * NS_PER_MS, 4 * NS_PER_S);
 }
 
 static void full_end(struct fault *fault)
 {
-    disk_set_capacity(machine_disk(fault->node->machine), 0);
-    fault->node->full_ns = world_now() + NS_PER_S;
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (fault->other != 0 || &nodes[i] == fault->node) {
+            disk_set_capacity(machine_disk(nodes[i].machine), 0);
+            nodes[i].room_ns = world_now();
+        }
+    }
 }
 
 static bool meta_flip_begin(struct fault *fault)
@@ -678,7 +700,7 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_DISK_HUNG] = {"disk-hung", MARK_DISK_HUNG, 100, 9000, hung_begin, NULL, hung_end},
     [FAULT_DISK_SLOW] = {"disk-slow", MARK_DISK_SLOW, 500, 9000, slow_disk_begin, NULL, disk_good_end},
     [FAULT_WRITE_FAILS] = {"write-fails", MARK_WRITE_FAILED, 0, 0, write_fails_begin},
-    [FAULT_DISK_FULL] = {"disk-full", MARK_DISK_FULL, 500, 9000, full_begin, NULL, full_end},
+    [FAULT_DISK_FULL] = {"disk-full", MARK_DISK_FULL, 500, 9000, full_begin, full_step, full_end},
     [FAULT_META_FLIP] = {"meta-flip", MARK_META_FLIPPED, 0, 0, meta_flip_begin},
     [FAULT_LOG_FLIP] = {"log-flip", MARK_LOG_FLIPPED, 0, 0, log_flip_begin},
     [FAULT_SNAPSHOT_FLIP] = {"snapshot-flip", MARK_SNAPSHOT_FLIPPED, 0, 0, snapshot_flip_begin},

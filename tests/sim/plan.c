@@ -43,8 +43,8 @@ static void draw_flush(struct plan *plan, struct rng *rng)
     if (rng_below(rng, 4) != 0) {
         return;
     }
-    plan->flush_ms = (uint32_t)rng_between(rng, 1, rng_below(rng, 2) == 0 ? 20 : 400);
-    plan->lost_last = rng_below(rng, 2) == 0 ? (uint32_t)rng_between(rng, 2, plan->nodes) : 0;
+    plan->flush_ms = (uint32_t)rng_between(rng, 1, rng_below(rng, 3) == 0 ? 20 : 400);
+    plan->lost_last = rng_below(rng, 4) == 0 ? 0 : rng_below(rng, 3) != 0 ? NODES_MAX : 2;
     for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
         plan->faults[kind] = plan->faults[kind] && goes_with_late_flush(kind);
     }

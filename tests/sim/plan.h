@@ -16,8 +16,9 @@ struct plan {
     uint32_t inflight_entries_max;
     uint64_t snapshot_bytes, snapshot_ms; /* 0: as the log has it, which is seldom */
     uint64_t inflight_bytes_max;
-    uint32_t flush_ms;  /* 0: entries count when they are synced */
-    uint32_t lost_last; /* so many members lose their power at once in the end: only where entries are flushed late */
+    uint32_t flush_ms;        /* 0: entries count when they are synced */
+    uint32_t lost_last;       /* so many members, or all, lose their power at once in the end: only where entries are
+                                 flushed late */
     uint64_t log_bytes_max;   /* above it segments go; 0: none */
     uint32_t retention_s;     /* how often that is looked at */
     uint32_t retention_batch; /* segments that go at once, at most */

@@ -113,7 +113,7 @@ void workload_answered(struct op *op)
         end_unknown(op);
         break;
     default:
-        mark(MARK_REFUSED_ROLE);
+        mark(op->status == MQ_EFULL ? MARK_REFUSED_SPACE : MARK_REFUSED_ROLE);
         op->outcome = OP_REFUSED;
         if (op->parts_committed != 0) {
             world_fail("refused-but-committed: operation %" PRIu64 " in entry %" PRIu64 " was refused with %s",

@@ -95,7 +95,6 @@ void scenario_disks_full(void)
         struct disk *disk = machine_disk(nodes[i].machine);
 
         cluster_excuse(&nodes[i], UINT64_MAX);
-        nodes[i].full_ns = UINT64_MAX;
         disk_set_capacity(disk, disk_used(disk) + 64u * 1024 * i);
     }
     if (!run_for(20 * NS_PER_S)) {
@@ -103,9 +102,9 @@ void scenario_disks_full(void)
     }
     for (uint32_t i = 0; i < cluster_size(); i++) {
         disk_set_capacity(machine_disk(nodes[i].machine), 0);
-        nodes[i].full_ns = world_now();
+        nodes[i].room_ns = world_now();
     }
-    if (run_until_committed(15 * NS_PER_S)) {
+    if (run_until_committed(5 * NS_PER_S) && run_for(6 * NS_PER_S)) {
         workload_stop();
         script_end();
     }
