@@ -2,6 +2,7 @@
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -107,7 +108,9 @@ static void on_settled(struct commitlog_settle *settle)
 static void fill(struct catchup *c)
 {
     if (c->lacks && backfill_is_complete(&c->fill)) {
-        if (!c->settling && !c->closing) {
+        if (RAFTMQ_DEFECT(BACKFILL_MARK_EARLY)) {
+            drop_marker(c);
+        } else if (!c->settling && !c->closing) {
             c->settling = true;
             commitlog_settle_front(c->options.log, &c->settle, on_settled);
         }

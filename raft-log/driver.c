@@ -822,7 +822,9 @@ static void replace_log(struct driver *driver, const struct rlog_base *base, voi
     }
     driver->durable_index = 0; /* nothing of the former log is reported any more */
     note_change(driver, base->change_index, base->change, base->change_bytes);
-    load(data);
+    if (!RAFTMQ_DEFECT(INSTALL_WITHOUT_STATE)) {
+        load(data);
+    }
     driver->applied = base->index;
     driver->applied_pos = base->end_pos;
     rc = core_installed(driver->core, now_of(driver), &update);

@@ -3,6 +3,7 @@
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
@@ -269,7 +270,8 @@ static void join(struct founding *founding, struct peer *peer, const struct peer
     uint64_t incarnation = founding->log->meta.incarnation;
 
     if (said->membership.n > 0 && strcmp(said->membership.group, o->group) == 0 &&
-        membership_has(&said->membership, o->self, incarnation) && !founding->log->meta.joining) {
+        (membership_has(&said->membership, o->self, incarnation) || RAFTMQ_DEFECT(WIPED_TAKES_PART)) &&
+        !founding->log->meta.joining) {
         mq_log_info("founding", "group %s was founded with this directory, says member %" PRIu32, o->group, peer->id);
         write_founding(founding, &said->membership);
         return;

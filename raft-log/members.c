@@ -3,6 +3,7 @@
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
@@ -264,7 +265,8 @@ static struct lag lag_of(const struct members *members, uint32_t id)
     lag.ms = match > 0 && commitlog_get(log, match, &entry) == 0
                  ? commitlog_last_store_ms(log) - entry.header.store_ms
                  : INT64_MAX;
-    lag.level = lag.answers && match >= driver->current_index && (lag.entries <= LEVEL_ENTRIES || lag.ms <= LEVEL_MS);
+    lag.level = RAFTMQ_DEFECT(PROMOTED_EARLY) || (lag.answers && match >= driver->current_index &&
+                                                  (lag.entries <= LEVEL_ENTRIES || lag.ms <= LEVEL_MS));
     return lag;
 }
 

@@ -3,6 +3,7 @@
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
@@ -74,7 +75,8 @@ static void trim(struct rlog *log)
     if (oldest == NULL || pos == 0) {
         return;
     }
-    rc = driver_trim(&log->driver, pos < oldest->end_pos ? pos : oldest->end_pos);
+    rc = driver_trim(&log->driver,
+                     pos < oldest->end_pos || RAFTMQ_DEFECT(TRIM_ABOVE_SNAPSHOT) ? pos : oldest->end_pos);
     if (rc != 0) {
         mq_log_warn("snapshot", "the log still begins at %" PRIu64 ": %s", commitlog_start_pos(log->commitlog),
                     mq_strerror(rc)); /* the next snapshot tries again */
@@ -399,7 +401,7 @@ void rlog_state_checkpoint(struct rlog_env *env, uint64_t index)
         own.sections[i].version = sections[i].version;
         own.sections[i].hash = sections[i].hash;
     }
-    if (state_hash_own(&log->state.hashes, &own, &difference) && !log->state.parted) {
+    if (state_hash_own(&log->state.hashes, &own, &difference) && !log->state.parted && !RAFTMQ_DEFECT(HASH_IGNORED)) {
         say_difference(log, &difference);
     }
     for (uint32_t i = 0; log->started && i < log->peers->n; i++) {
@@ -414,7 +416,7 @@ void rlog_state_heard(struct rlog *log, uint32_t id, const struct state_hashes *
     struct state_difference difference;
 
     if (state_hash_heard(&log->state.hashes, id, hashes, &difference) && !log->state.parted &&
-        log->fsm->sections != NULL) {
+        !RAFTMQ_DEFECT(HASH_IGNORED) && log->fsm->sections != NULL) {
         say_difference(log, &difference);
     }
 }
@@ -487,7 +489,7 @@ int rlog_segment_end(const struct rlog *log, uint64_t pos, uint64_t *end_pos, in
 void rlog_trim(struct rlog *log, uint64_t pos)
 {
     if (pos > log->state.trim_pos && !log->closing) {
-        log->state.trim_pos = pos;
+        log->state.trim_pos = pos + (RAFTMQ_DEFECT(TRIM_TOO_FAR) ? log->options.segment_bytes : 0);
         if (log->driver.core != NULL) {
             trim(log);
         }

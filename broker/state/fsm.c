@@ -339,7 +339,7 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry)
         struct topic_queues *queues;
         int rc;
 
-        if (entry->pos + blocks[n].at < state->log_start_pos) {
+        if (entry->pos + blocks[n].at < state->log_start_pos && !RAFTMQ_DEFECT(PUT_BELOW_BEGINNING)) {
             continue; /* the log's beginning has moved meanwhile, and the queues' with it */
         }
         rc = find_queues(state, &blocks[n], &queues);

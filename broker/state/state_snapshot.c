@@ -7,6 +7,7 @@
 #include "broker/state/fingerprint.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
@@ -189,7 +190,7 @@ static bool groups_step(struct state *state)
 
 static bool offsets_step(struct state *state)
 {
-    return offset_table_copy_step(&state->offsets);
+    return !RAFTMQ_DEFECT(SNAPSHOT_WITHOUT_OFFSETS) && offset_table_copy_step(&state->offsets);
 }
 
 static bool locks_step(struct state *state)

@@ -4,6 +4,7 @@
 #include "raft-log/log/put.h"
 #include "raft-log/log/segment_dir.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -148,7 +149,9 @@ static void trim_work(struct spare_job *job)
     struct trim_job *trim = container_of(job, struct trim_job, job);
 
     put_forget(trim->front);
-    front_store(trim->front, &trim->base.base, false);
+    if (!RAFTMQ_DEFECT(BASE_NOT_STORED)) {
+        front_store(trim->front, &trim->base.base, false);
+    }
 }
 
 static void trim_done(struct spare_job *job)

@@ -414,7 +414,7 @@ static bool wants_segment(const struct handover *h)
     uint64_t end = segments_end(h);
 
     return !h->making && end - min_u64(end, h->tail) < h->make_ahead && handover_count(h) < HANDOVER_SEGMENTS_MAX &&
-           (h->make_at_ms == 0 || mq_clock_mono_ms() >= h->make_at_ms);
+           (h->make_at_ms == 0 || (mq_clock_mono_ms() >= h->make_at_ms && !RAFTMQ_DEFECT(ROOM_NEVER_AGAIN)));
 }
 
 static bool wants_zeros(const struct handover *h)

@@ -3,6 +3,7 @@
 #include "raft-log/log/little.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #include <fcntl.h>
@@ -130,7 +131,7 @@ int snapshot_writer_finish(struct snapshot_writer *writer, uint64_t *bytes)
     int close_rc;
 
     if (rc == 0) {
-        rc = writer->disk->fdatasync(writer->disk, writer->fd);
+        rc = RAFTMQ_DEFECT(SNAPSHOT_NOT_SYNCED) ? 0 : writer->disk->fdatasync(writer->disk, writer->fd);
     }
     close_rc = writer->disk->close(writer->disk, writer->fd);
     writer->fd = -1;

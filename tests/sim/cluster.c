@@ -155,6 +155,7 @@ static const struct {
     {"cut a torn tail", MARK_TORN_CUT},
     {"a write has not ended", MARK_SILENT},
     {"%s is no member of group", MARK_OUTSIDE},
+    {"group %s exists, and %s, which is empty", MARK_EMPTY_OUTSIDE},
     {"has again all that it may", MARK_CLAIM_FULFILLED},
     {"no member holds more than entry", MARK_CLAIM_LOWERED},
     {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},

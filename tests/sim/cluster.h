@@ -68,6 +68,8 @@ struct node {
     uint32_t refusals;       /* in a row: starts that ended before the log was open */
     bool lost_end;           /* lost its power while entries were flushed late, and has not caught up since */
     uint64_t lost_pos;       /* up to here it had held the log then */
+    bool pulling, filling;   /* fetches a snapshot, or older entries */
+    bool fill_interrupted;   /* it ended while it was about older entries */
     bool absent;             /* no member, and not meant to be one: not started */
     uint64_t incarnation;    /* of its directory, once it was opened */
     bool wiped;              /* has an empty disk that is not a voter's yet; operator.c */

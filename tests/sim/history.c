@@ -30,6 +30,7 @@ static struct {
     uint64_t *record_pos[TOPICS][QUEUES]; /* by offset */
     uint64_t log_start;
     struct membership membership;
+    uint64_t membership_index;
     int64_t offsets[GROUPS][TOPICS][QUEUES];
     struct known *known;
     uint64_t known_n, known_cap;
@@ -133,6 +134,11 @@ uint64_t history_queue_end(uint32_t topic, uint32_t queue)
 const struct membership *history_membership(void)
 {
     return &h.membership;
+}
+
+uint64_t history_membership_index(void)
+{
+    return h.membership_index;
 }
 
 uint64_t history_log_start(void)
@@ -352,6 +358,7 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     if (header->type == RLOG_CHANGE && membership_decode(payload, header->payload_bytes, &h.membership) != 0) {
         rc = -1;
     }
+    h.membership_index = header->type == RLOG_CHANGE ? header->index : h.membership_index;
     if (header->type == RLOG_COMMAND) {
         h.commands++;
         while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {

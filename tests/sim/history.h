@@ -71,7 +71,8 @@ const struct committed *history_at(uint64_t index);
 uint64_t history_commands(void); /* committed entries that are no barriers or changes */
 uint64_t history_records(void);
 const struct membership *history_membership(void); /* as committed last; none before the founding */
-uint64_t history_log_start(void);                  /* position below which the group has dropped everything */
+uint64_t history_membership_index(void);
+uint64_t history_log_start(void); /* position below which the group has dropped everything */
 /* Where the record with offset @qoff of the queue lies, and how many records the queue has. */
 uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff);
 uint64_t history_queue_end(uint32_t topic, uint32_t queue);

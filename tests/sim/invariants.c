@@ -366,6 +366,35 @@ static void look_at_log(struct node *node, const struct commitlog *log, const st
 
 /* ---- commit and leadership ---- */
 
+/* @before: the members, whose last change was entry @index, until now. */
+static void check_promoted(const struct membership *before, uint64_t index)
+{
+    const struct membership *members = history_membership();
+
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct member *member = &members->members[i];
+        const struct member *was = membership_find(before, member->id);
+        const struct node *node = &nodes[member->id - 1];
+
+        if (member->role == MEMBER_VOTER && was != NULL && was->role != MEMBER_VOTER &&
+            was->incarnation == member->incarnation && node->incarnation == member->incarnation &&
+            node->seen.last < index) {
+            world_fail("promoted: member %u has a vote and its log ends with entry %" PRIu64
+                       ", it was taken in with entry %" PRIu64,
+                       member->id, node->seen.last, index);
+        }
+    }
+}
+
+static void commit_change(const struct commitlog_entry *entry, uint64_t term)
+{
+    struct membership before = *history_membership();
+    uint64_t index = history_membership_index();
+
+    history_commit(&entry->header, entry->bytes + RLOG_HEADER_BYTES, term);
+    check_promoted(&before, index);
+}
+
 static void look_at_commit(struct member_run *run)
 {
     const struct driver *driver = &run->log->driver;
@@ -395,7 +424,11 @@ static void look_at_commit(struct member_run *run)
             if (commitlog_get(run->log->commitlog, i, &entry) != 0) {
                 world_fail("committed: member %u cannot read the committed entry %" PRIu64, node->id, i);
             }
-            history_commit(&entry.header, entry.bytes + RLOG_HEADER_BYTES, term);
+            if (entry.header.type == RLOG_CHANGE) {
+                commit_change(&entry, term);
+            } else {
+                history_commit(&entry.header, entry.bytes + RLOG_HEADER_BYTES, term);
+            }
         }
         seen->commit = i;
     }
@@ -525,6 +558,16 @@ static void look_at_room(struct member_run *run)
     }
 }
 
+static void note_catchup(struct node *node, const struct catchup *catchup)
+{
+    node->pulling = catchup->pull.state != PULL_IDLE;
+    if (node->filling && !catchup->lacks && node->fill_interrupted) {
+        node->fill_interrupted = false;
+        mark(MARK_BACKFILL_RESUMED);
+    }
+    node->filling = catchup->lacks;
+}
+
 static void note_resends(const struct member_run *run)
 {
     const struct peers *peers = run->log->peers;
@@ -546,6 +589,7 @@ void invariants_look(struct member_run *run)
     look_at_log(node, run->log->commitlog, NULL);
     look_at_commit(run);
     look_at_leadership(run);
+    note_catchup(node, &run->log->catchup);
     if (node->lost_end && run->log->driver.core != NULL && run->log->meta.claim.index == 0) {
         node->lost_end = false;
         mark(MARK_LOST_END_FILLED);
@@ -860,6 +904,11 @@ void invariants_ended(struct node *node, enum process_end how, int code)
 {
     bool excused = node->damaged || node->excused_ns >= world_now();
 
+    if (node->pulling) {
+        mark(MARK_INSTALL_INTERRUPTED);
+    }
+    node->fill_interrupted |= node->filling;
+    node->pulling = false;
     if (how == PROCESS_KILLED || how == PROCESS_LOST || (how == PROCESS_RETURNED && code == 0)) {
         return;
     }

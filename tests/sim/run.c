@@ -142,15 +142,17 @@ static bool has_commits(void *data)
 /* ---- power of several at once, with late flush: what is promised then is that the best of what is left counts ----
  */
 
-/* How far a machine still has what was committed. */
+/* How far a machine still has what was committed, without a gap. */
 static uint64_t end_of(const struct node *node)
 {
-    uint64_t index = history_last();
+    uint64_t end = history_last();
 
-    while (index > 0 && !invariants_holds(node, index)) {
-        index--;
+    for (uint64_t index = end; index > node->seen.base; index--) {
+        if (!invariants_holds(node, index)) {
+            end = index - 1;
+        }
     }
-    return index;
+    return end;
 }
 
 static bool all_agree(void *data)

@@ -3,6 +3,7 @@
 #include "tests/sim/scenarios/script.h"
 
 #include "tests/sim/history.h"
+#include "tests/sim/operator.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -136,5 +137,60 @@ void scenario_failed_vote_sync(void)
             return;
         }
     }
+    script_end();
+}
+
+/* Takes the member down; its disk lies on @copy's machine from then on, and it has an empty one. */
+static void lose_disk(struct node *node, struct node *copy)
+{
+    node->stays_down = true;
+    process_kill(node->process);
+    disk_copy(machine_disk(copy->machine), machine_disk(node->machine));
+    operator_empty_disk(node);
+    node->stays_down = false;
+    cluster_start(node);
+}
+
+static bool stands_still(const struct node *a, const struct node *b, uint64_t last)
+{
+    if (history_last() != last || cluster_leader() != NULL) {
+        world_fail("majority: the group goes on without two of its three directories");
+        return false;
+    }
+    if (!cluster_is_up(a) || !cluster_is_up(b) || commitlog_last_index(a->run->log->commitlog) != 0 ||
+        commitlog_last_index(b->run->log->commitlog) != 0) {
+        world_fail("founding: an empty directory took part in a group that exists");
+        return false;
+    }
+    return true;
+}
+
+/* Two of three members lose their disks at once. Nobody can lead, and the empty ones found nothing among themselves,
+ * until one of the old directories is back; then the other member is replaced. */
+void scenario_two_wiped(void)
+{
+    uint64_t last;
+    struct node *a = &nodes[0], *b = &nodes[1];
+
+    workload_open(cluster_plan);
+    if (!run_for(3 * NS_PER_S)) {
+        return;
+    }
+    workload_stop();
+    if (!run_until_committed(5 * NS_PER_S) || !run_until_level(10 * NS_PER_S)) {
+        return;
+    }
+    last = history_last();
+    lose_disk(a, &nodes[3]);
+    lose_disk(b, &nodes[4]);
+    if (!run_for(30 * NS_PER_S) || !stands_still(a, b, last)) {
+        return;
+    }
+    a->stays_down = true;
+    process_kill(a->process);
+    disk_copy(machine_disk(a->machine), machine_disk(nodes[3].machine));
+    a->stays_down = false;
+    cluster_start(a);
+    operator_replace_disk(b);
     script_end();
 }

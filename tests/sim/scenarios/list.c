@@ -29,6 +29,12 @@ static void five_members(struct plan *plan)
     plan->nodes = 5;
 }
 
+/* Their disks keep copies. */
+static void two_spares(struct plan *plan)
+{
+    plan->spares = 2;
+}
+
 /* Snapshots on demand; segments go soon. */
 static void small_snapshots(struct plan *plan)
 {
@@ -60,6 +66,10 @@ const struct scenario scenarios[] = {
     {"failed-transfer", "a hand-over that does not come about stops nothing", scenario_failed_transfer, 0, NULL},
     {"stop-in-snapshot", "a member stops in order while a snapshot is being written", scenario_stop_in_snapshot, 0,
      small_snapshots},
+    {"state-parted", "a member whose state has parted from the others' ends", scenario_state_parted, 0,
+     many_in_flight},
+    {"two-wiped", "two of three disks are lost: nothing goes on, and nothing is founded anew", scenario_two_wiped, 0,
+     two_spares},
     {NULL, NULL, NULL, 0, NULL},
 };
 
