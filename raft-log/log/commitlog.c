@@ -503,30 +503,39 @@ uint64_t commitlog_pos_of(const struct commitlog *log, uint64_t index)
     return entry_index_pos(&log->index, index);
 }
 
-int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out)
+int commitlog_read(const struct commitlog *log, uint64_t index, struct commitlog_entry *out)
 {
-    const struct segment *segment = NULL; /* NULL: still in memory */
     struct commitlog_entry entry;
+    bool in_memory;
 
     if (!is_held(log, index)) {
         return MQ_ENOTFOUND;
     }
-    if (index > log->durable_index) {
+    in_memory = index > log->durable_index;
+    if (in_memory) {
         entry.bytes = pending_at(log, index)->bytes;
     } else {
         uint64_t pos = entry_index_pos(&log->index, index);
 
-        segment = handover_segment_at(&log->handover, pos);
-        entry.bytes = segment_at(segment, pos);
+        entry.bytes = segment_at(handover_segment_at(&log->handover, pos), pos);
     }
     if (rlog_header_decode(entry.bytes, RLOG_HEADER_BYTES, &entry.header) != 0 || entry.header.index != index) {
-        /* It was good when it came in or when the log was opened. */
-        MQ_ASSERT(segment != NULL);
-        index_source_failed(&log->handover, segment);
+        MQ_ASSERT(!in_memory);
+        return MQ_ECORRUPT;
     }
     entry.n = rlog_entry_bytes(entry.header.payload_bytes);
     *out = entry;
     return 0;
+}
+
+int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out)
+{
+    int rc = commitlog_read(log, index, out);
+
+    if (rc == MQ_ECORRUPT) {
+        index_source_failed(&log->handover, handover_segment_at(&log->handover, entry_index_pos(&log->index, index)));
+    }
+    return rc;
 }
 
 struct net_ref *commitlog_hold(struct commitlog *log, uint64_t index)
@@ -591,6 +600,74 @@ bool commitlog_is_cold(struct commitlog *log, uint64_t pos, uint32_t bytes)
         at += pages * page;
     }
     return false;
+}
+
+/* --- scrubbing ---------------------------------------------------------------------------------------------- */
+
+uint64_t commitlog_sealed_before(const struct commitlog *log, uint64_t index)
+{
+    uint64_t pos;
+
+    if (!is_held(log, index)) {
+        return log->front.base.base.index;
+    }
+    pos = entry_index_pos(&log->index, index);
+    return entry_index_from_pos(&log->index, pos - pos % log->handover.segment_bytes) - 1;
+}
+
+int commitlog_scrub(const struct commitlog *log, struct scrub_job *job, uint64_t first, uint64_t last, bool look)
+{
+    uint64_t next;
+    int rc;
+
+    if (!is_held(log, first) || last < first || last > commitlog_synced_index(log)) {
+        return MQ_ENOTFOUND;
+    }
+    rc = scrub_prepare(job, &log->handover, &log->index, first, last);
+    if (rc != 0 || !look) {
+        return rc;
+    }
+    next = job->last + 1;
+    job->look_behind = true;
+    if (job->last == log->last_index) {
+        job->next_crc = log->last_crc;
+    } else if (next > log->durable_index) {
+        struct commitlog_entry entry;
+
+        (void)commitlog_read(log, next, &entry); /* it is in memory */
+        job->next_crc = entry.header.prev_crc;
+    } else {
+        job->next_pos = entry_index_pos(&log->index, next);
+        job->next_term = entry_index_term(&log->index, next);
+        job->next_segment = handover_segment_at(&log->handover, job->next_pos);
+        net_ref_acquire(&job->next_segment->ref);
+    }
+    return 0;
+}
+
+int commitlog_rewrite(struct commitlog *log, struct commitlog_rewrite *rewrite, uint64_t first, uint32_t crc,
+                      const uint8_t *bytes, uint32_t n, struct net_ref *ref, commitlog_rewrite_cb cb)
+{
+    if (!is_held(log, first) || first > commitlog_synced_index(log)) {
+        return MQ_ENOTFOUND;
+    }
+    return rewrite_start(rewrite, &log->handover, &log->index, first, crc, bytes, n, ref, cb);
+}
+
+int commitlog_rewrite_rest(struct commitlog *log, struct commitlog_rewrite *rewrite, uint64_t index,
+                           commitlog_rewrite_cb cb)
+{
+    struct commitlog_entry entry;
+    int rc;
+
+    if (!is_held(log, index) || commitlog_sealed_before(log, index + 1) != index) {
+        return MQ_ENOTFOUND;
+    }
+    rc = commitlog_read(log, index, &entry);
+    if (rc != 0 || (entry.header.pos + entry.n) % log->handover.segment_bytes == 0) {
+        return rc != 0 ? rc : MQ_ENOTFOUND;
+    }
+    return rewrite_rest(rewrite, &log->handover, entry.header.pos + entry.n, cb);
 }
 
 void commitlog_stats_get(const struct commitlog *log, struct commitlog_stats *out)

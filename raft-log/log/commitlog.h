@@ -15,6 +15,8 @@
 #include "raft-log/log/claim.h"
 #include "raft-log/log/entry_codec.h"
 #include "raft-log/log/put.h"
+#include "raft-log/log/rewrite.h"
+#include "raft-log/log/scrub.h"
 
 struct commitlog;
 struct rlog_disk;
@@ -81,7 +83,10 @@ int64_t commitlog_last_store_ms(const struct commitlog *log);
 uint64_t commitlog_proven_commit(const struct commitlog *log);
 bool commitlog_writing(const struct commitlog *log);
 
-/* Header of an entry, from memory or from the map. Returns 0 or MQ_ENOTFOUND. */
+/* Header of an entry, from memory or from the map. Returns 0, MQ_ENOTFOUND, or MQ_ECORRUPT: it was good when it came
+ * in or when the log was opened, and its header is not any more. */
+int commitlog_read(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
+/* The same for those who cannot go on without it: a bad header ends the process. */
 int commitlog_get(const struct commitlog *log, uint64_t index, struct commitlog_entry *out);
 uint64_t commitlog_term_of(const struct commitlog *log, uint64_t index); /* the base's too; 0 if not known */
 /* The last entry of those that follow entry @index, which is held, in the same term. */
@@ -147,6 +152,24 @@ int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const
  * until @cb, which comes later on the loop, also while the log is closed. */
 void commitlog_settle_front(struct commitlog *log, struct commitlog_settle *settle,
                             void (*cb)(struct commitlog_settle *settle));
+/* The last entry of the segments before the one that holds entry @index; that of the base if there is none. */
+uint64_t commitlog_sealed_before(const struct commitlog *log, uint64_t index);
+
+/* Prepares reading entries @first to at most @last, all synced, from the disk (scrub.h); job->chained and rest are
+ * the caller's to set. @look: what the entry behind them says of the last one is found out, too. Returns 0,
+ * MQ_ENOTFOUND (not held, or not synced yet) or MQ_ENOMEM. */
+int commitlog_scrub(const struct commitlog *log, struct scrub_job *job, uint64_t first, uint64_t last, bool look);
+
+/* Puts the @n bytes at @bytes, inside @ref's memory (one reference acquired until @cb), in the place of the entries
+ * that they are: @first and those behind it, synced and committed, in one segment. @crc: the header checksum that the
+ * last of them must have, as the entry behind it says. Returns 0; MQ_ENOTFOUND (not held, or not synced yet) or
+ * MQ_ECORRUPT (these do not belong there) with nothing done. @cb: rewrite.h has the codes. */
+int commitlog_rewrite(struct commitlog *log, struct commitlog_rewrite *rewrite, uint64_t first, uint32_t crc,
+                      const uint8_t *bytes, uint32_t n, struct net_ref *ref, commitlog_rewrite_cb cb);
+/* Zeroes what lies behind entry @index, the last one of its segment, as the one behind it is committed. Returns 0,
+ * MQ_ENOTFOUND, or MQ_ECORRUPT (its header is bad). */
+int commitlog_rewrite_rest(struct commitlog *log, struct commitlog_rewrite *rewrite, uint64_t index,
+                           commitlog_rewrite_cb cb);
 
 /* How much room there is to grow. A change of the level is a line in the log. */
 enum rlog_space_level commitlog_space_level(struct commitlog *log);
