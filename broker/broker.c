@@ -321,6 +321,7 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
         .election_ms = (uint32_t)config->election_ms,
         .heartbeat_ms = (uint32_t)config->heartbeat_ms,
         .backfill_bytes_per_s = (uint64_t)config->backfill_bytes_per_s,
+        .scrub_bytes_per_s = config->scrub_bytes_per_s < 0 ? RLOG_SCRUB_AUTO : (uint64_t)config->scrub_bytes_per_s,
         .inflight_entries_max = 256,
         .inflight_bytes_max = (uint64_t)config->inflight_bytes_max,
         .unsynced_bytes_max = (uint64_t)config->unsynced_bytes_max,

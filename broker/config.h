@@ -47,6 +47,7 @@ struct broker_config {
     int flush;                         /* flushDiskType: 0 SYNC_FLUSH, 1 ASYNC_FLUSH */
     int64_t election_ms, heartbeat_ms; /* raftElectionTimeoutMs 300, raftHeartbeatMs 50 (ours) */
     int64_t far_bytes;                 /* raftFarBehindBytes (ours), 256 MiB */
+    int64_t scrub_bytes_per_s;         /* raftmqScrubBytesPerSecond, -1: all in a week; 0: off (ours) */
     int64_t backfill_bytes_per_s;      /* raftBackfillBytesPerSecond, 0: as it goes (ours) */
     int64_t reserved_hours;            /* fileReservedTime, 72 */
     char *delete_when;                 /* deleteWhen, "04" */

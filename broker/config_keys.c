@@ -69,6 +69,7 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("raftHeartbeatMs", heartbeat_ms, 5, 10000, "50"),
     NUMBER("raftFarBehindBytes", far_bytes, 1 << 20, INT64_MAX, "268435456"),
     NUMBER("raftBackfillBytesPerSecond", backfill_bytes_per_s, 0, (int64_t)100 << 30, "0"),
+    NUMBER("raftmqScrubBytesPerSecond", scrub_bytes_per_s, -1, (int64_t)100 << 30, "-1"),
     NUMBER("fileReservedTime", reserved_hours, 0, 24 * 365 * 10, "72"),
     TEXT("deleteWhen", delete_when, "04"),
     NUMBER("diskMaxUsedSpaceRatio", disk_max_percent, 10, 95, "75"),

@@ -282,16 +282,31 @@ static void apply_change(struct driver *driver, uint64_t index, const uint8_t *p
     driver->members_due = true;
 }
 
-static void apply_one(struct driver *driver)
+/* Reads the entry that is applied next. Returns whether it is there: if its header is bad, it can be brought again
+ * once the core runs. */
+static bool read_next(struct driver *driver, struct commitlog_entry *out)
+{
+    struct rlog_env *env = driver->options.env;
+    uint64_t index = driver->applied + 1;
+    int rc = commitlog_read(driver->options.log, index, out);
+
+    if (rc == MQ_ECORRUPT && driver->core != NULL && env->damaged != NULL) {
+        env->damaged(env, index);
+        return false;
+    }
+    rc = rc != 0 ? commitlog_get(driver->options.log, index, out) : 0;
+    MQ_ASSERT(rc == 0);
+    return true;
+}
+
+static void apply_one(struct driver *driver, const struct commitlog_entry *read)
 {
     uint64_t index = driver->applied + 1;
-    struct commitlog_entry entry;
+    struct commitlog_entry entry = *read;
     struct net_ref *ref;
-    int rc = commitlog_get(driver->options.log, index, &entry);
     const struct rlog_header *header = &entry.header;
     const uint8_t *payload;
 
-    MQ_ASSERT(rc == 0);
     ref =
         commitlog_hold(driver->options.log, index); /* the owner may call into the log while it looks at the bytes */
     MQ_ASSERT(ref != NULL);
@@ -331,7 +346,12 @@ static void apply_slice(struct driver *driver)
     }
     start = now_of(driver);
     while (!driver->closing && driver->applied < driver_apply_limit(driver)) {
-        apply_one(driver);
+        struct commitlog_entry entry;
+
+        if (!read_next(driver, &entry)) {
+            return;
+        }
+        apply_one(driver, &entry);
         if (now_of(driver) - start >= APPLY_SLICE_MS) {
             driver->slice_used = true; /* a turn may bring hundreds of messages: each is no reason for a slice */
             driver->options.env->soon(driver->options.env);
@@ -347,7 +367,11 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
 
     driver->commit = last > driver->applied ? last : driver->applied;
     while (driver->applied < last) {
-        apply_one(driver);
+        struct commitlog_entry entry;
+        bool there = read_next(driver, &entry);
+
+        MQ_ASSERT(there); /* without a core it ends the process if not */
+        apply_one(driver, &entry);
         if ((driver->applied & 63) == 0 && now_of(driver) - told_ms >= PROGRESS_MS) {
             told_ms = now_of(driver);
             progress(data, driver->applied, last);

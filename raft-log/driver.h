@@ -33,6 +33,9 @@ struct rlog_env {
     /* @leader, in @term, says that what comes next is none of its entries any more: a snapshot that stands for at
      * least @index is to be fetched, for driver_install. Said again while that is so. May call driver_install. */
     void (*need_snapshot)(struct rlog_env *env, uint32_t leader, uint64_t term, uint64_t index);
+    /* Entry @index, which is committed and durable here, is bad: applying waits for driver_continue, when it was
+     * repaired. May be NULL: then the process ends. Never calls the driver. */
+    void (*damaged)(struct rlog_env *env, uint64_t index);
 };
 
 struct driver_options {

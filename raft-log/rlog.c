@@ -238,6 +238,33 @@ static uint64_t committed(void *data)
     return ((const struct rlog *)data)->driver.commit;
 }
 
+/* Somebody who needs entry @index found it bad. */
+static void on_damaged(void *data, uint64_t index)
+{
+    struct rlog *log = data;
+
+    if (log->catchup_open && !log->closing) {
+        (void)mender_suspect(&log->mender, index, index); /* no place: it is found again */
+    }
+}
+
+static void env_damaged(struct rlog_env *env, uint64_t index)
+{
+    on_damaged(container_of(env, struct rlog, env), index);
+}
+
+static void on_mended(void *data)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        peers_mended(log->peers);
+        env_soon(&log->env);
+    }
+}
+
+static const struct mender_ops mender_ops = {.committed = committed, .mended = on_mended};
+
 static const struct peers_ops peers_ops = {
     .message = on_message,
     .founding = on_founding,
@@ -247,6 +274,7 @@ static const struct peers_ops peers_ops = {
     .claim = on_claim,
     .state_hash = on_state_hash,
     .is_far = is_far,
+    .damaged = on_damaged,
 };
 
 /* ---- open ---- */
@@ -373,6 +401,7 @@ static void init_driver(struct rlog *log)
         .members = env_members,
         .checkpoint = rlog_state_checkpoint,
         .need_snapshot = env_need_snapshot,
+        .damaged = env_damaged,
     };
     driver_init(&log->driver, &options);
 }
@@ -545,6 +574,31 @@ void rlog_take_part(struct rlog *log)
     rlog_state_members(log);
     rlog_state_start(log);
     catchup_start(&log->catchup);
+    scrubber_start(&log->scrubber);
+}
+
+static void init_scrub(struct rlog *log)
+{
+    struct mender_options mender = {
+        .loop = &log->loop->uv,
+        .log = log->commitlog,
+        .peers = log->peers,
+        .dir = log->options.dir,
+        .ops = &mender_ops,
+        .data = log,
+    };
+    struct scrubber_options scrubber = {
+        .loop = &log->loop->uv,
+        .log = log->commitlog,
+        .mender = &log->mender,
+        .bytes_per_s = log->options.scrub_bytes_per_s,
+        .committed = committed,
+        .data = log,
+        .seed = random_seed(),
+    };
+
+    mender_init(&log->mender, &mender);
+    scrubber_init(&log->scrubber, &scrubber);
 }
 
 int rlog_start(struct rlog *log, struct mq_buf *problem)
@@ -582,6 +636,7 @@ int rlog_start(struct rlog *log, struct mq_buf *problem)
         mq_buf_printf(problem, "%s: %s", log->options.dir, mq_strerror(rc));
         return rc;
     }
+    init_scrub(log);
     log->started = true;
     if (log->founding.state == FOUNDING_DONE) {
         rlog_take_part(log);
@@ -646,13 +701,27 @@ static void on_catchup_closed(void *data)
     rlog_state_close(log, on_state_closed, log);
 }
 
+static void on_mender_closed(void *data)
+{
+    struct rlog *log = data;
+
+    catchup_close(&log->catchup, on_catchup_closed, log);
+}
+
+static void on_scrubber_closed(void *data)
+{
+    struct rlog *log = data;
+
+    mender_close(&log->mender, on_mender_closed, log);
+}
+
 /* Nobody holds, sends or brings entries any more. */
 static void on_peers_closed(void *data)
 {
     struct rlog *log = data;
 
     if (log->catchup_open) {
-        catchup_close(&log->catchup, on_catchup_closed, log);
+        scrubber_close(&log->scrubber, on_scrubber_closed, log);
     } else {
         on_catchup_closed(log);
     }
@@ -778,6 +847,7 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
     commitlog_space(log->commitlog, &out->space);
     if (log->catchup_open) {
         catchup_status_get(&log->catchup, &out->catchup);
+        scrubber_status_get(&log->scrubber, &out->scrub);
     }
     if (log->peers == NULL) {
         return;

@@ -11,9 +11,11 @@
 #include "raft-log/log/flush_state.h"
 #include "raft-log/log/meta.h"
 #include "raft-log/members.h"
+#include "raft-log/mender.h"
 #include "raft-log/peer/peers.h"
 #include "raft-log/repair.h"
 #include "raft-log/rlog_state.h"
+#include "raft-log/scrubber.h"
 
 struct rlog {
     struct net_loop *loop;
@@ -32,7 +34,9 @@ struct rlog {
     struct rlog_state state;
     struct peers *peers; /* NULL until rlog_start */
     struct catchup catchup;
-    bool catchup_open;
+    struct mender mender;
+    struct scrubber scrubber;
+    bool catchup_open; /* and the two above */
     struct rlog_env env;
     /* The core's time-out is handled only after the loop has looked for input once more (check, with idle so that it
      * does not wait): after a stall, what has arrived meanwhile counts before the clock does. */

@@ -172,6 +172,16 @@ static int put_catchup(struct mq_buf *body, const struct rlog_catchup_status *ca
         catchup->snapshots_installed, catchup->cause != NULL ? catchup->cause : "nothing");
 }
 
+static int put_scrub(struct mq_buf *body, const struct rlog_scrub_status *scrub)
+{
+    return mq_buf_printf(body,
+                         ",\"scrubBytesPerSecond\":%" PRIu64 ",\"scrubPos\":%" PRIu64 ",\"scrubPassStarted\":%" PRId64
+                         ",\"scrubPasses\":%" PRIu64 ",\"scrubBytes\":%" PRIu64 ",\"scrubBad\":%" PRIu64
+                         ",\"scrubRepaired\":%" PRIu64 ",\"scrubOpen\":%" PRIu32,
+                         scrub->bytes_per_s, scrub->pos, scrub->pass_started_ms, scrub->passes, scrub->bytes,
+                         scrub->bad, scrub->repaired, scrub->open);
+}
+
 static int put_refusals(struct mq_buf *body, const struct rlog_refusals *r)
 {
     return mq_buf_printf(body,
@@ -212,6 +222,7 @@ static int put_status(struct mq_buf *body, const struct context *ctx, const stru
                                  ctx->store->messages, pull_hold_count(ctx->pull_hold), resident, anon,
                                  status->mapped_bytes)
                  : rc;
+    rc = rc == 0 ? put_scrub(body, &status->scrub) : rc;
     rc = rc == 0 ? put_membership(body, status) : rc;
     rc = rc == 0 ? put_catchup(body, &status->catchup) : rc;
     rc = rc == 0 ? put_refusals(body, &status->refusals) : rc;

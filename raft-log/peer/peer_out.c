@@ -135,18 +135,25 @@ static void write_heartbeat(struct peer *peer, const struct leadership *l, const
 
 /* ---- entries ---- */
 
-/* How many entries from @first on make one frame. @bytes: theirs. */
+/* Reads an entry that is held. Returns whether it is good, as far as there is a reason to look. */
+static bool read_good(const struct peer *peer, uint64_t index, struct commitlog_entry *out)
+{
+    int rc = commitlog_read(peer->peers->options.log, index, out);
+
+    MQ_ASSERT(rc == 0 || rc == MQ_ECORRUPT);
+    return rc == 0 && (index > peer->sent.doubted || rlog_entry_is_sound(&out->header, out->bytes));
+}
+
+/* How many entries from @first on make one frame; 0: the first one is bad. @bytes: theirs. */
 static uint32_t measure(const struct peer *peer, uint64_t first, uint64_t last, uint32_t *bytes)
 {
     struct commitlog_entry entry;
     uint32_t n = 0;
     uint32_t total = 0;
 
-    for (uint64_t i = first; i <= last && n < PEER_FRAME_ENTRIES_MAX; i++) {
-        int rc = commitlog_get(peer->peers->options.log, i, &entry);
+    for (uint64_t i = first; i <= last && n < PEER_FRAME_ENTRIES_MAX && read_good(peer, i, &entry); i++) {
         bool change = entry.header.type == RLOG_CHANGE;
 
-        MQ_ASSERT(rc == 0);
         if (n > 0 && (change || total + entry.n > PEER_FRAME_RAW_BYTES)) {
             break;
         }
@@ -205,6 +212,11 @@ static bool write_append(struct peer *peer, const struct leadership *l, uint64_t
     uint32_t n = measure(peer, sent->next, sent->wanted, &bytes);
     uint64_t last = sent->next + n - 1;
 
+    if (n == 0) {
+        sent->damaged = sent->next;
+        peer->peers->options.ops->damaged(peer->peers->options.data, sent->next);
+        return false;
+    }
     message.append.prev_index = sent->next - 1;
     message.append.prev_term = term_of(peer, sent->next - 1);
     message.append.commit = least(l->commit, last);
@@ -219,11 +231,13 @@ static bool write_append(struct peer *peer, const struct leadership *l, uint64_t
     return true;
 }
 
+/* 0: not held any more. */
 static uint64_t pos_of(const struct peer *peer, uint64_t index)
 {
-    struct commitlog_entry entry;
+    const struct commitlog *log = peer->peers->options.log;
 
-    return commitlog_get(peer->peers->options.log, index, &entry) == 0 ? entry.header.pos : 0;
+    return index >= commitlog_first_index(log) && index <= commitlog_last_index(log) ? commitlog_pos_of(log, index)
+                                                                                     : 0;
 }
 
 /* Bytes that are on their way: written, not acknowledged. */
@@ -241,7 +255,7 @@ void peer_out_pump(struct peer *peer)
     struct leadership l;
     uint64_t now;
 
-    if (sent->next == 0 || sent->next > sent->wanted || !lead(peer, sent->term, &l)) {
+    if (sent->next == 0 || sent->next > sent->wanted || sent->damaged != 0 || !lead(peer, sent->term, &l)) {
         return;
     }
     now = mq_clock_mono_ms();
@@ -355,8 +369,26 @@ void peer_out_send(struct peer *peer, const struct core_message *message)
     }
 }
 
+/* What was written on a connection that is lost now may have been refused. */
+static void doubt_unacked(struct peer_out *sent)
+{
+    uint64_t last = sent->next != 0 ? sent->next - 1 : 0;
+
+    sent->doubted = last > sent->doubted ? last : sent->doubted;
+}
+
+void peer_out_mended(struct peer *peer)
+{
+    if (peer->sent.damaged != 0) {
+        peer->sent.damaged = 0;
+        peer_out_pump(peer);
+    }
+}
+
 void peer_out_reset(struct peer *peer)
 {
+    doubt_unacked(&peer->sent);
+    peer->sent.damaged = 0;
     peer->sent.first = peer->sent.next = 0;
     peer->sent.wanted = 0;
     peer->sent.bulk_ms = 0;

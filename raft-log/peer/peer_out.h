@@ -21,6 +21,10 @@ struct peer_out {
     uint64_t bulk_ms, control_ms; /* when the last append was written there; 0: never */
     uint64_t install_ms;          /* when it was last told to fetch a snapshot; 0: never */
     uint64_t resends;             /* how often entries were written again: for tests and status */
+    /* Up to here entries were written on a connection that was lost before they were acknowledged. Perhaps the peer
+     * closed it because they are bad here: they are checked before they are written again. */
+    uint64_t doubted;
+    uint64_t damaged; /* this one is bad, and nothing is written until it was mended; 0: none */
 };
 
 /* A message of the core to this peer. */
@@ -31,6 +35,9 @@ void peer_out_pump(struct peer *peer);
 
 /* The bulk connection was lost: nothing of what is unacknowledged may be taken for delivered. */
 void peer_out_reset(struct peer *peer);
+
+/* What was bad in this log is good now. */
+void peer_out_mended(struct peer *peer);
 
 /* The peer rejected an append of the term we lead in; called before the core hears of it. */
 void peer_out_rejected(struct peer *peer, uint64_t term, uint64_t index);

@@ -485,6 +485,15 @@ void peers_bad_frame(struct peers *peers, struct peer_conn *conn, int rc)
     }
 }
 
+void peers_mended(struct peers *peers)
+{
+    for (uint32_t i = 0; i < peers->n; i++) {
+        if (peers->list[i].id != 0) {
+            peer_out_mended(&peers->list[i]);
+        }
+    }
+}
+
 void peers_send_founding(struct peer *peer, const struct peer_founding *founding)
 {
     struct peer_conn *conn = &peer->out[PEER_CONTROL];

@@ -42,6 +42,8 @@ struct peers_ops {
     /* Whether a peer that lacks entry @first and all behind is better off with a snapshot, whose end is given then.
      */
     bool (*is_far)(void *data, uint64_t first, uint64_t *index, uint64_t *term);
+    /* Entry @index of this log, which another member is to get, is bad: not again before peers_mended. */
+    void (*damaged)(void *data, uint64_t index);
 };
 
 struct peers_options {
@@ -119,6 +121,9 @@ bool peer_is_up(const struct peer *peer, enum peer_lane lane);
 uint32_t peers_up(const struct peers *peers, enum peer_lane lane);
 /* One of them: the next behind @after, itself if there is no other. Returns its id, or 0: there is none. */
 uint32_t peers_next_up(const struct peers *peers, enum peer_lane lane, uint32_t after);
+
+/* Entries that were bad are good now: those who could not be sent them are. */
+void peers_mended(struct peers *peers);
 
 /* Sends on the control connection, or drops. */
 void peers_send_founding(struct peer *peer, const struct peer_founding *founding);

@@ -249,6 +249,7 @@ static void say_damaged(const struct peer_conn *conn, const struct serve_job *jo
         mq_log_limited(limit, MQ_LOG_ERROR, "peer",
                        "entry %" PRIu64 ", which member %" PRIu32 " asked for, is damaged in this log",
                        job->bad_index, conn->peer->id);
+        conn->peers->options.ops->damaged(conn->peers->options.data, job->bad_index);
     } else {
         mq_log_limited(limit, MQ_LOG_ERROR, "peer", "reading %s for member %" PRIu32 ": %s", job->file.path,
                        conn->peer->id, mq_strerror(job->rc));

@@ -187,6 +187,35 @@ directories_exchanged() {
         refuses_to_start "$WORK/three-1.conf" "belongs to member 1" "this node is member 2"
 }
 
+# --- disks that lose something while the nodes run ---
+
+start_scrubbed() {
+    triple_write scrubbed "$NAMESRV" raftmqScrubBytesPerSecond=104857600 || return 1
+    for i in $GROUP_NODES; do
+        node_start scrubbed "$i" || return 1
+    done
+    ms_until 10 "one leads" leader_of scrubbed && leader=$(leader_of scrubbed) && node_ask scrubbed "$leader" topic $TOPIC 1 &&
+        PROBE_BODY_BYTES=65536 node_ask scrubbed "$leader" send $TOPIC 0 0 600 && wait_for 10 "level nodes" is_level scrubbed
+}
+
+# scrubbed_all N: the three nodes together have repaired N entries, and nothing is open.
+scrubbed_all() {
+    group_status "$NAMESRV" | sed -n 's/^scrubbed .*scrubBad=\([0-9]*\) scrubRepaired=\([0-9]*\) scrubOpen=\([0-9]*\).*/\1 \2 \3/p' |
+        awk -v want="$1" '{ bad += $1; repaired += $2; open += $3 } END { exit !(bad == want && repaired == want && open == 0) }'
+}
+
+# The page cache has what the test writes, and the disk soon: to the scrub it is what the disk says.
+running_nodes_repair_what_flips() {
+    leader=$(leader_of scrubbed)
+    follower=$(((leader + 1) % 3))
+    flip "$WORK/scrubbed-$follower/$FIRST" 300000 && flip "$WORK/scrubbed-$follower/$FIRST" 3000000 &&
+        flip "$WORK/scrubbed-$follower/raftlog/log/00000000000016777216" 5000000 &&
+        flip "$WORK/scrubbed-$leader/$FIRST" 9000000 && flip "$WORK/scrubbed-$follower/$FIRST" 16777215 &&
+        ms_until 20 "all is repaired" scrubbed_all 4 && grep "repaired entries" "$LOGS/scrubbed-$follower.log" &&
+        grep "repaired entries" "$LOGS/scrubbed-$leader.log" && [ "$(leader_of scrubbed)" = "$leader" ] &&
+        ms_until 10 "equal files" group_logs_equal scrubbed && holds scrubbed "$follower" $TOPIC 0 600
+}
+
 work_begin damage
 NAMESRV=127.0.0.1:$(free_ports 1)
 check "a name server starts" namesrv_start ns "${NAMESRV#*:}"
@@ -208,4 +237,6 @@ check "a wiped follower stays outside and says so; the group goes on" follower_w
 check "a wiped follower does not vote" wiped_node_does_not_vote
 check "with its directory back it takes part again" wiped_node_gets_its_directory_back
 check "exchanged directories are refused on both sides" directories_exchanged
+check "a group of three with full segments" start_scrubbed
+check "what flips on running nodes is repaired by scrubbing" running_nodes_repair_what_flips
 case_end damage

@@ -22,6 +22,8 @@ struct rlog_disk;
 #define RLOG_GATHER_BYTES                                                                                            \
     (256u << 10) /* proposers stop gathering here: peers begin to receive while the rest is gathered */
 
+#define RLOG_SCRUB_AUTO UINT64_MAX
+
 struct rlog_member {
     uint32_t id;         /* 1 to 2^31; the number in dLegerSelfId + 1 */
     const char *address; /* "host:port" where its peers reach it */
@@ -53,6 +55,9 @@ struct rlog_options {
      * milliseconds: nothing that was acknowledged is lost when any one member loses its power, as that member's vote
      * is held back until it has caught up; nor when processes die. */
     uint32_t flush_ms;
+    /* Bytes a second of sealed segments that are read again and checked, so that what the disk loses is found and
+     * repaired from another member. 0: none. RLOG_SCRUB_AUTO: all in about a week, at least 1 MiB. */
+    uint64_t scrub_bytes_per_s;
 };
 
 /* Opens the directory, checks that it belongs to this member of this group and that no other process has it, and
@@ -261,6 +266,17 @@ struct rlog_catchup_status {
     const char *cause; /* what it does or waits for; static */
 };
 
+/* Reading sealed segments again. Bad entries are also found by those who need them. */
+struct rlog_scrub_status {
+    uint64_t bytes_per_s;    /* the rate; 0: off */
+    uint64_t pos;            /* what is read next; 0: between two passes */
+    int64_t pass_started_ms; /* wall clock, of this pass or the last one; 0: there was none */
+    uint64_t passes;         /* that came to the end, since the start, like all below */
+    uint64_t bytes;          /* read */
+    uint64_t bad, repaired;  /* entries */
+    uint32_t open;           /* stretches that are suspected or known to be bad */
+};
+
 /* Connections of peers that were refused or closed, by cause. */
 struct rlog_refusals {
     uint64_t version;       /* another version of the protocol */
@@ -299,6 +315,7 @@ struct rlog_status {
     uint64_t change_index;          /* of the entry that made the membership what it is; 0: none yet */
     const char *change_running;     /* what a running change does, or NULL */
     struct rlog_catchup_status catchup;
+    struct rlog_scrub_status scrub;
     struct rlog_refusals refusals;
 };
 

@@ -67,6 +67,14 @@ static bool is_far(void *data, uint64_t first, uint64_t *index, uint64_t *term)
     return false;
 }
 
+static void on_damaged(void *data, uint64_t index)
+{
+    struct end *end = data;
+
+    end->damaged = index;
+    end->damages++;
+}
+
 static const struct peers_ops ops = {
     .message = on_message,
     .founding = on_founding,
@@ -74,6 +82,7 @@ static const struct peers_ops ops = {
     .leads = leads,
     .committed = committed,
     .is_far = is_far,
+    .damaged = on_damaged,
 };
 
 static void on_durable(void *data, uint64_t index, uint64_t term)

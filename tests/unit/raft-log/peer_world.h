@@ -28,6 +28,8 @@ struct end {
     uint64_t commit, match; /* of the leadership it claims */
     uint64_t term;          /* 0: it leads nothing */
     bool gone;
+    uint64_t damaged; /* entry that it was told to be bad */
+    unsigned damages;
     bool marked; /* a message with the term MARK arrived */
 };
 

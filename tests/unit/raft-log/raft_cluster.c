@@ -240,6 +240,7 @@ int cluster_try_start(struct cluster *c, uint32_t i, struct mq_buf *problem)
         .disk = c->disk,
         .backfill_bytes_per_s = c->backfill_bytes_per_s,
         .far_bytes = c->far_bytes,
+        .scrub_bytes_per_s = c->scrub_bytes_per_s,
     };
     int rc;
 

@@ -52,6 +52,7 @@ struct cluster {
     uint64_t segment_bytes;
     uint64_t far_bytes;
     uint64_t backfill_bytes_per_s;
+    uint64_t scrub_bytes_per_s;
     bool with_state;        /* their numbers are state: snapshots can be taken of them */
     uint64_t *acknowledged; /* numbers */
     size_t n_acknowledged, acknowledged_cap;

@@ -8,12 +8,14 @@
 #include "remoting/base/file.h"
 #include "remoting/base/log.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -33,6 +35,8 @@ struct world {
     uint32_t need_leader;
     uint64_t need_term, need_index;
     unsigned loads;
+    unsigned damages; /* and of which entry the last time */
+    uint64_t damaged;
     struct core_message sent[SENT_MAX];
     uint64_t meta_term_at_send; /* what was durable when the last message went out */
     unsigned n_sent;
@@ -107,6 +111,14 @@ static void env_need_snapshot(struct rlog_env *env, uint32_t leader, uint64_t te
     w->need_leader = leader;
     w->need_term = term;
     w->need_index = index;
+}
+
+static void env_damaged(struct rlog_env *env, uint64_t index)
+{
+    struct world *w = world_of(env);
+
+    w->damages++;
+    w->damaged = index;
 }
 
 static void on_apply(struct rlog_fsm *fsm, const struct rlog_entry *entry)
@@ -201,6 +213,7 @@ static void world_init(struct world *w, uint32_t n_members)
         .send = env_send,
         .members = env_members,
         .need_snapshot = env_need_snapshot,
+        .damaged = env_damaged,
     };
     w->fsm = (struct rlog_fsm){w, on_apply, on_role, on_room};
     options = (struct driver_options){&w->env, w->log.commitlog, &w->log.meta, &w->log.blobs, &w->fsm, 1, 7, 300, 50,
@@ -488,6 +501,46 @@ static void a_new_leaders_entries_replace_what_was_not_committed(void **state)
     assert_int_equal(w.n_applied, 1);
     net_ref_release(&old->ref);
     net_ref_release(&new->ref);
+    world_fini(&w);
+}
+
+static void flip(const struct world *w, uint64_t at)
+{
+    char path[128];
+    uint8_t byte;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/log/%020d", w->dir, 0);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+static void applying_waits_for_an_entry_that_is_bad(void **state)
+{
+    struct commitlog_entry entries[ENTRIES_MAX];
+    struct buffer *buffer;
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    buffer = make_entries(&w, 3, 6, 100, entries);
+    assert_int_equal(receive(&w, 3, 1, 1, 1, entries, 6, buffer), 0);
+    settle_disk(&w);
+    flip(&w, entries[2].header.pos + 30);
+    assert_int_equal(receive(&w, 3, 7, 3, 7, NULL, 0, NULL), 0); /* all are committed */
+    assert_int_equal(w.n_applied, 2);
+    assert_true(w.damages > 0);
+    assert_int_equal(w.damaged, 4);
+    driver_continue(&w.log.driver);
+    assert_int_equal(w.n_applied, 2);
+    flip(&w, entries[2].header.pos + 30);
+    driver_continue(&w.log.driver);
+    assert_int_equal(w.n_applied, 6);
+    net_ref_release(&buffer->ref);
     world_fini(&w);
 }
 
@@ -937,6 +990,7 @@ int main(void)
         cmocka_unit_test(an_entry_that_is_here_with_other_bytes_is_not_built_upon),
         cmocka_unit_test(everything_behind_a_replaced_entry_is_checked),
         cmocka_unit_test(a_new_leaders_entries_replace_what_was_not_committed),
+        cmocka_unit_test(applying_waits_for_an_entry_that_is_bad),
         cmocka_unit_test(a_long_catch_up_gives_the_loop_back),
         cmocka_unit_test(many_messages_in_one_turn_do_not_apply_more_than_one),
         cmocka_unit_test(a_leader_is_writable_after_its_own_barrier),

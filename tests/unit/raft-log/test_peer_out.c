@@ -2,7 +2,10 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/log.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The core's wish: entries prev+1 ... prev+n. */
 static void want(struct world *w, uint64_t prev, uint32_t n)
@@ -351,6 +354,84 @@ static void only_the_founding_directory_is_listened_to(void **state)
     world_fini(&w);
 }
 
+/* A byte of the log's first segment, on the disk. */
+static void flip(struct world *w, uint64_t at)
+{
+    char path[128];
+    uint8_t byte;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/log/%020d", w->dir, 0);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+static void lose_bulk(struct world *w)
+{
+    peer_conn_close(&far(w)->out[PEER_BULK], 0);
+    RUN_UNTIL(w, !peer_is_up(far(w), PEER_BULK));
+    RUN_UNTIL(w, peer_is_up(far(w), PEER_BULK));
+}
+
+static void what_was_not_acknowledged_is_checked_before_it_is_sent_again(void **state)
+{
+    struct world w;
+    unsigned n_got;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_COMMAND, 10, 1000);
+    RUN_UNTIL(&w, commitlog_durable_index(w.log) == 10);
+    flip(&w, commitlog_pos_of(w.log, 6) + 500);
+    want(&w, 0, 10);
+    flush(&w);
+    expect(&w, 0, 0, 10, 0); /* nobody has looked at payloads */
+    assert_int_equal(w.ends[0].damages, 0);
+    lose_bulk(&w);
+    n_got = w.ends[1].n_got;
+    want(&w, 0, 10);
+    flush(&w);
+    expect(&w, n_got, 0, 5, 0);
+    assert_int_equal(w.ends[1].n_got, n_got + 1);
+    assert_int_equal(w.ends[0].damaged, 6);
+    want(&w, 0, 10);
+    peer_out_pump(far(&w));
+    flush(&w);
+    assert_int_equal(w.ends[0].damages, 1); /* once, until it was mended */
+    flip(&w, commitlog_pos_of(w.log, 6) + 500);
+    peers_mended(w.ends[0].peers);
+    flush(&w);
+    expect(&w, n_got + 1, 5, 5, 0);
+    assert_int_equal(w.ends[0].damages, 1);
+    world_fini(&w);
+}
+
+static void a_bad_header_is_never_sent(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w, NEVER_MS);
+    be_settled(&w);
+    put(&w, RLOG_COMMAND, 10, 1000);
+    RUN_UNTIL(&w, commitlog_durable_index(w.log) == 10);
+    flip(&w, commitlog_pos_of(w.log, 1) + 30);
+    want(&w, 0, 10);
+    flush(&w);
+    assert_int_equal(w.ends[1].n_got, 0);
+    assert_int_equal(w.ends[0].damaged, 1);
+    flip(&w, commitlog_pos_of(w.log, 1) + 30);
+    peers_mended(w.ends[0].peers);
+    flush(&w);
+    expect(&w, 0, 0, 10, 0);
+    world_fini(&w);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -367,6 +448,8 @@ int main(void)
         cmocka_unit_test(a_rejection_makes_entries_go_again),
         cmocka_unit_test(after_a_lost_connection_the_peer_is_asked_what_it_has),
         cmocka_unit_test(only_the_founding_directory_is_listened_to),
+        cmocka_unit_test(what_was_not_acknowledged_is_checked_before_it_is_sent_again),
+        cmocka_unit_test(a_bad_header_is_never_sent),
     };
 
     mq_log_set_level(MQ_LOG_ERROR);
