@@ -63,5 +63,5 @@ void scenario_state_parted(void)
     invariants_forgive();
     cluster_excuse(n.f, UINT64_MAX);
     (void)process_call(n.f->process, spoil_state, n.f);
-    (void)run_until(has_ended, n.f, 60 * NS_PER_S, "the end of a member whose state has parted");
+    (void)run_until(has_ended, n.f, 10 * NS_PER_S, "the end of a member whose state has parted");
 }
