@@ -97,13 +97,30 @@ static void fail(struct context *ctx, const struct reply_to *to, int rc)
     reply_failed(to, rc);
 }
 
-/* Room for records in the next entry, as long as the disk has enough for what comes of them. */
-static int reserve(struct context *ctx, uint32_t bytes, uint8_t **at)
+/* Room for @records records of @queue in the next entry and in the queue, as long as the disk has enough for what
+ * comes of them. Returns whether there is; if not, @to is answered. */
+static bool reserve(struct context *ctx, const struct reply_to *to, struct queue *queue, uint32_t records,
+                    uint32_t bytes, uint8_t **at)
 {
+    int rc = 0;
+
     if (ctx->store->log != NULL && rlog_space_level(ctx->store->log) != RLOG_SPACE_ENOUGH) {
-        return MQ_EFULL;
+        rc = MQ_EFULL;
     }
-    return sequencer_reserve(ctx->sequencer, bytes, at);
+    if (rc == 0) {
+        rc = sequencer_reserve(ctx->sequencer, bytes, at);
+    }
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return false;
+    }
+    rc = consume_queue_reserve(&queue->cq, queue->next + records);
+    if (rc != 0) {
+        ctx->stats.put_failed++;
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "%s cannot grow: %s; nothing was stored", queue->cq.dir,
+                    mq_strerror(rc));
+    }
+    return rc == 0;
 }
 
 static void on_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
@@ -310,15 +327,12 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
     char uniq_key[32];
     uint8_t *at;
     int32_t bytes;
-    int rc;
 
     if (proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY).at == NULL) {
         proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
         source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
     }
-    rc = reserve(ctx, record_build_bound(source), &at);
-    if (rc != 0) {
-        fail(ctx, to, rc);
+    if (!reserve(ctx, to, queue, 1, record_build_bound(source), &at)) {
         return;
     }
     source->store_ms = sequencer_store_ms(ctx->sequencer);
@@ -389,15 +403,13 @@ static void add_batch(struct context *ctx, const struct reply_to *to, struct que
     struct mq_str rest = body;
     uint32_t bound = 0, used = 0;
     uint8_t *at;
-    int count, rc;
+    int count;
 
     count = measure_batch(ctx, to, source, body, &bound);
     if (count < 0) {
         return;
     }
-    rc = reserve(ctx, bound, &at);
-    if (rc != 0) {
-        fail(ctx, to, rc);
+    if (!reserve(ctx, to, queue, (uint32_t)count, bound, &at)) {
         return;
     }
     source->store_ms = sequencer_store_ms(ctx->sequencer);

@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 int state_init(struct state *state, struct store *store)
 {
@@ -257,9 +258,25 @@ _Noreturn static void stop(const struct rlog_entry *entry, uint32_t at, const ch
     abort();
 }
 
-/* @block describes what was applied; @rc why it could not be. */
-_Noreturn static void stop_at(const struct rlog_entry *entry, const struct command_block *block, int rc)
+/* The system lacks something: not what the entry says is at fault, and the node can go on from here another time. */
+static bool is_lack(int rc)
 {
+    return rc >= MQ_ENOMEM; /* the codes of the system lie above ours */
+}
+
+/* @block describes what was applied; @rc why it could not be. */
+_Noreturn static void stop_at(const struct state *state, const struct rlog_entry *entry,
+                              const struct command_block *block, int rc)
+{
+    if (is_lack(rc)) {
+        mq_log_error("state",
+                     "entry index=%" PRIu64
+                     ": %s%s: %s; the node stops, and goes on with this entry when it is started "
+                     "again",
+                     entry->index, block->is_record ? "a queue below " : "an item",
+                     block->is_record ? state->store->queue_dir : "", mq_strerror(rc));
+        _exit(1);
+    }
     if (block->is_record) {
         stop(entry, block->at, "record", rc);
     }
@@ -290,7 +307,7 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
             items++;
         }
         if (rc != 0) {
-            stop_at(entry, &block, rc);
+            stop_at(state, entry, &block, rc);
         }
     }
     if (rc != 0) {
@@ -348,7 +365,7 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry)
                                     entry->pos + blocks[n].at);
         }
         if (rc != 0) {
-            stop_at(entry, &blocks[n], rc);
+            stop_at(state, entry, &blocks[n], rc);
         }
     }
     mq_free(blocks);

@@ -225,15 +225,35 @@ static void write_unit(struct consume_queue *cq, uint64_t qoff, const struct con
     mq_be64_store(at + 12, (uint64_t)unit->tags_code);
 }
 
-int consume_queue_append(struct consume_queue *cq, const struct consume_unit *unit)
+/* Whether unit @qoff, not below max, can be written as things are. */
+static bool has_place(const struct consume_queue *cq, uint64_t qoff)
 {
-    uint64_t number = cq->max / CONSUME_QUEUE_FILE_UNITS;
+    uint64_t number = qoff / CONSUME_QUEUE_FILE_UNITS;
+
+    return number < cq->n_files && cq->files[number] != NULL &&
+           (number + 1 < cq->n_files || place_of(qoff) + CONSUME_QUEUE_UNIT_BYTES <= cq->tail_bytes);
+}
+
+int consume_queue_reserve(struct consume_queue *cq, uint64_t end)
+{
+    uint64_t next = cq->max;
     int rc = 0;
 
-    if (number == cq->n_files || cq->files[number] == NULL ||
-        place_of(cq->max) + CONSUME_QUEUE_UNIT_BYTES > cq->tail_bytes) {
-        rc = make_place(cq, cq->max);
+    if (end <= next || has_place(cq, end - 1)) {
+        return 0;
     }
+    while (rc == 0 && next < end) { /* file by file: each is whole before the next is made */
+        next = (next / CONSUME_QUEUE_FILE_UNITS + 1) * CONSUME_QUEUE_FILE_UNITS;
+        next = next < end ? next : end;
+        rc = has_place(cq, next - 1) ? 0 : make_place(cq, next - 1);
+    }
+    return rc;
+}
+
+int consume_queue_append(struct consume_queue *cq, const struct consume_unit *unit)
+{
+    int rc = has_place(cq, cq->max) ? 0 : make_place(cq, cq->max);
+
     if (rc == 0) {
         write_unit(cq, cq->max, unit);
         cq->max++;
@@ -265,7 +285,7 @@ static const uint8_t *map_again(const struct consume_queue *cq, uint32_t number)
     if (rc != 0) {
         mq_log_error("store", "%s: file %" PRIu32 " cannot be mapped: %s; the node stops", cq->dir, number,
                      mq_strerror(rc));
-        abort();
+        _exit(1);
     }
     return cq->files[number];
 }

@@ -34,6 +34,10 @@ struct consume_queue {
 int consume_queue_init(struct consume_queue *cq, const char *dir);
 void consume_queue_fini(struct consume_queue *cq);
 
+/* Takes the disk that units up to @end - 1 need, so that appending them takes none. Units that are there already
+ * stay. Returns 0; MQ_ENOMEM or -errno: it may be tried again. */
+int consume_queue_reserve(struct consume_queue *cq, uint64_t end);
+
 /* Appends unit number max. Returns 0, MQ_ENOMEM or -errno (no space for the next file: the caller stops the process).
  */
 int consume_queue_append(struct consume_queue *cq, const struct consume_unit *unit);

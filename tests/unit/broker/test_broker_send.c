@@ -96,6 +96,28 @@ static void a_send_is_answered_with_its_place_and_can_be_pulled(void **state)
     answer_free(&pulled);
 }
 
+static void a_send_to_a_queue_that_cannot_grow_is_refused_with_its_path(void **state)
+{
+    struct answer answer = {0};
+    char blocker[256];
+    FILE *file;
+
+    (void)state;
+    assert_int_equal(rig_topic(&peer, "Blocked", "4"), RESP_SUCCESS);
+    snprintf(blocker, sizeof(blocker), "%s/consumequeue/Blocked", rig.dir);
+    file = fopen(blocker, "w"); /* where the topic's directory is to be */
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(rig_send(&peer, "Blocked", "1", "no", "", &answer), RESP_SERVICE_NOT_AVAILABLE);
+    assert_non_null(strstr(answer_remark(&answer), blocker));
+    assert_non_null(strstr(answer_remark(&answer), "nothing was stored"));
+    assert_int_equal(rig_send(&peer, "Orders", "3", "yes", "", &answer), RESP_SUCCESS);
+    assert_int_equal(remove(blocker), 0);
+    assert_int_equal(rig_send(&peer, "Blocked", "1", "yes", "", &answer), RESP_SUCCESS);
+    assert_int_equal(answer_number(&answer, "queueOffset"), 0);
+    answer_free(&answer);
+}
+
 static void a_message_is_found_by_the_position_in_its_id(void **state)
 {
     struct answer answer = {0};
@@ -355,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_send_is_answered_with_its_place_and_can_be_pulled),
+        cmocka_unit_test(a_send_to_a_queue_that_cannot_grow_is_refused_with_its_path),
         cmocka_unit_test(a_message_is_found_by_the_position_in_its_id),
         cmocka_unit_test(a_batch_gets_consecutive_offsets_and_an_id_for_each_message),
         cmocka_unit_test(a_batch_with_one_bad_message_is_refused_as_a_whole),

@@ -2,13 +2,17 @@
 
 #include "broker/state/command.pb-c.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/err.h"
 #include "remoting/base/file.h"
 #include "tests/unit/broker/fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -221,21 +225,62 @@ static void the_state_hash_is_equal_where_the_state_is(void **state)
     fixture_close(&two);
 }
 
-/* Whether applying @p ends the process by SIGABRT with one line on stderr. */
-static bool stops(struct fixture *f, const struct payload *p)
+/* How applying @p ends a process; its stderr goes to @log. */
+static int end_of(struct fixture *f, const struct payload *p, const char *log)
 {
     int status;
     pid_t pid = fork();
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (freopen("/dev/null", "w", stderr) != NULL) {
+        if (freopen(log, "w", stderr) != NULL) {
             append(f, p, 1);
         }
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* Whether applying @p ends the process by SIGABRT. */
+static bool stops(struct fixture *f, const struct payload *p)
+{
+    int status = end_of(f, p, "/dev/null");
+
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* A disk that is full is no fault of the entry: the next start applies it. */
+static void a_queue_that_cannot_grow_ends_the_process_with_its_path(void **state)
+{
+    struct payload p = {0};
+    struct mq_buf said = {0};
+    char blocker[256], log[256];
+    struct fixture f;
+    FILE *file;
+    int status;
+
+    (void)state;
+    fixture_open(&f, 1 << 20);
+    put_record(&p, &f, &(struct fixture_message){.queue_id = 1});
+    snprintf(log, sizeof(log), "%s/stderr", f.dir);
+    snprintf(blocker, sizeof(blocker), "%s/Orders", f.store.queue_dir);
+    (void)mkdir(f.store.queue_dir, 0755);
+    file = fopen(blocker, "w"); /* where the topic's directory is to be */
+    assert_non_null(file);
+    fclose(file);
+    status = end_of(&f, &p, log);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(mq_file_read(log, 4096, &said), 0);
+    assert_int_equal(mq_buf_put_u8(&said, 0), 0);
+    assert_non_null(strstr((const char *)said.base, f.store.queue_dir));
+    assert_non_null(strstr((const char *)said.base, mq_strerror(-ENOTDIR)));
+    assert_int_equal(unlink(blocker), 0);
+    assert_false(stops(&f, &p));
+    append(&f, &p, 1);
+    mq_buf_free(&said);
+    fixture_close(&f);
 }
 
 static void what_cannot_be_stops_the_member(void **state)
@@ -339,6 +384,7 @@ int main(void)
         cmocka_unit_test(records_of_several_topics_find_their_own_queues),
         cmocka_unit_test(names_longer_than_any_client_may_use_change_nothing),
         cmocka_unit_test(the_state_hash_is_equal_where_the_state_is),
+        cmocka_unit_test(a_queue_that_cannot_grow_ends_the_process_with_its_path),
         cmocka_unit_test(what_cannot_be_stops_the_member),
         cmocka_unit_test(a_field_of_a_later_version_stops_the_member),
     };

@@ -154,6 +154,62 @@ static void a_step_that_finds_no_space_is_an_error_and_appends_nothing(void **st
     close_queue(dir, &cq);
 }
 
+static void what_was_reserved_needs_no_more_space(void **state)
+{
+    static const struct {
+        uint64_t max, end;
+    } cases[] = {{0, 1},           {0, 3276},        {0, 3277},        {0, 300001},
+                 {3000, 40000},    {3000, 3001},     {290000, 300000}, {290000, 300001},
+                 {300000, 300001}, {299999, 900001}, {400000, 400001}};
+    struct rlimit old, none;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    none = (struct rlimit){0, old.rlim_max};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct consume_queue cq;
+        struct consume_unit got;
+        char dir[64], path[96];
+
+        open_queue(dir, path, &cq);
+        append_up_to(&cq, cases[i].max);
+        assert_int_equal(consume_queue_reserve(&cq, cases[i].end), 0);
+        assert_int_equal(cq.max, cases[i].max);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+        append_up_to(&cq, cases[i].end);
+        assert_int_equal(consume_queue_reserve(&cq, cq.max), 0);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        for (uint64_t k = 0; k < cq.max; k += 1 + cq.max / 1000) {
+            consume_queue_get(&cq, k, &got);
+            assert_int_equal(got.pos, unit_of(k).pos);
+        }
+        close_queue(dir, &cq);
+    }
+}
+
+static void a_reserve_that_finds_no_space_can_be_tried_again(void **state)
+{
+    struct rlimit old, small;
+    struct consume_queue cq;
+    char dir[64], path[96];
+
+    (void)state;
+    open_queue(dir, path, &cq);
+    append_up_to(&cq, 3276);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){200000, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_int_equal(consume_queue_reserve(&cq, 300001), -EFBIG);
+    assert_int_equal(consume_queue_reserve(&cq, 5000), 0);
+    append_up_to(&cq, 5000);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(consume_queue_reserve(&cq, 300001), 0);
+    append_up_to(&cq, 300001);
+    close_queue(dir, &cq);
+}
+
 static void every_failing_allocation_is_an_error_and_can_be_tried_again(void **state)
 {
     struct consume_unit unit = unit_of(0);
@@ -186,6 +242,8 @@ int main(void)
         cmocka_unit_test(the_first_file_grows_by_doubling_up_to_its_full_length),
         cmocka_unit_test(a_unit_is_20_big_endian_bytes_and_the_rest_of_the_file_is_zero),
         cmocka_unit_test(a_step_that_finds_no_space_is_an_error_and_appends_nothing),
+        cmocka_unit_test(what_was_reserved_needs_no_more_space),
+        cmocka_unit_test(a_reserve_that_finds_no_space_can_be_tried_again),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_can_be_tried_again),
     };
 
