@@ -73,7 +73,8 @@ struct mender {
 };
 
 void mender_init(struct mender *mender, const struct mender_options *options);
-/* After the peers are closed and before the log is. @closed comes later on the loop. */
+/* In the callback of the closed peers, which are not asked again; before the log is. Suspicions go nowhere from then
+ * on. @closed comes later on the loop. */
 void mender_close(struct mender *mender, void (*closed)(void *data), void *data);
 
 /* Entries @first to @last, held and in one segment, may be bad. Nothing happens if that is known. Returns 0 or

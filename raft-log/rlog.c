@@ -701,18 +701,18 @@ static void on_catchup_closed(void *data)
     rlog_state_close(log, on_state_closed, log);
 }
 
-static void on_mender_closed(void *data)
+static void on_scrubber_closed(void *data)
 {
     struct rlog *log = data;
 
     catchup_close(&log->catchup, on_catchup_closed, log);
 }
 
-static void on_scrubber_closed(void *data)
+static void on_mender_closed(void *data)
 {
     struct rlog *log = data;
 
-    mender_close(&log->mender, on_mender_closed, log);
+    scrubber_close(&log->scrubber, on_scrubber_closed, log);
 }
 
 /* Nobody holds, sends or brings entries any more. */
@@ -721,7 +721,7 @@ static void on_peers_closed(void *data)
     struct rlog *log = data;
 
     if (log->catchup_open) {
-        scrubber_close(&log->scrubber, on_scrubber_closed, log);
+        mender_close(&log->mender, on_mender_closed, log); /* at once: it asks peers */
     } else {
         on_catchup_closed(log);
     }

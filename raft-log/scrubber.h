@@ -46,7 +46,7 @@ struct scrubber {
 };
 
 void scrubber_init(struct scrubber *scrubber, const struct scrubber_options *options);
-/* Before the mender and the log are. @closed comes later on the loop. */
+/* Before the log is; after the mender, which takes no more then. @closed comes later on the loop. */
 void scrubber_close(struct scrubber *scrubber, void (*closed)(void *data), void *data);
 
 /* This node takes part now. */
