@@ -129,7 +129,9 @@ static int restore_queues(struct state *state, const ProtobufCMessage *message)
         struct topic_queues *topic;
         struct queue *queue;
 
-        if (row->queue_id > QUEUE_ID_MAX || row->end == 0 || row->held > row->end) {
+        /* Each message of a queue has a position of its own in the log, so there are no more of them than that. */
+        if (row->queue_id > QUEUE_ID_MAX || row->end == 0 || row->held > row->end ||
+            row->end > state->store->restore_end_pos) {
             return MQ_EBADMSG;
         }
         topic = queue_table_topic(table, mq_str_of(row->topic));

@@ -300,6 +300,8 @@ static void rows_that_cannot_be_are_refused(void **state)
          MQ_EBADMSG},
         {"a queue that ends at 0", 5, "\x0A\x03\x0A\x01t", 5, false, MQ_EBADMSG},
         {"a queue held from behind its end", 5, "\x0A\x07\x0A\x01t\x18\x01\x20\x02", 9, false, MQ_EBADMSG},
+        {"a queue with more messages than the log has bytes", 5,
+         "\x0A\x0D\x0A\x01t\x18\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 15, false, MQ_EBADMSG},
         {"a queue id too large", 5, "\x0A\x09\x0A\x01t\x10\xFF\xFF\x03\x18\x01", 11, false, MQ_EBADMSG},
         {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
         {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},
