@@ -275,6 +275,7 @@ static void look(struct mender *mender)
         return;
     }
     mender->job.rest = mender->now.rest;
+    mender->job.sync = true;
     rc = uv_queue_work(mender->options.loop, &mender->work, look_work, on_looked);
     MQ_ASSERT(rc == 0); /* it fails only without a function */
     mender->state = MENDER_LOOKING;

@@ -51,6 +51,7 @@ static void begin_pass(struct scrubber *scrubber, uint64_t sealed)
     scrubber->pass_ms = scrubber->due_ms = mq_clock_mono_ms();
     scrubber->pass_wall_ms = mq_clock_wall_ms();
     scrubber->chained = false;
+    scrubber->synced_pos = UINT64_MAX;
     scrubber->next = scrubber->begun ? first : first + scrubber->options.seed % (sealed - first + 1);
     scrubber->begun = true;
 }
@@ -151,6 +152,8 @@ static void read_piece(struct scrubber *scrubber, uint64_t sealed)
     commitlog_base_get(log, &base);
     job->chained = scrubber->chained || scrubber->next == base.index + 1;
     job->prev_crc = scrubber->chained ? scrubber->prev_crc : base.crc;
+    job->sync = job->segment->first_pos != scrubber->synced_pos;
+    scrubber->synced_pos = job->segment->first_pos;
     job->rest = commitlog_sealed_before(log, job->last + 1) == job->last;
     scrubber->reading = true;
     if (uv_queue_work(scrubber->options.loop, &scrubber->work, read_work, on_read) != 0) {

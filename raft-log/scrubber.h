@@ -35,6 +35,7 @@ struct scrubber {
     uint64_t next;                /* entry to go on with */
     bool chained;                 /* the one before is good and has: */
     uint32_t prev_crc;
+    uint64_t synced_pos;  /* of the segment that was synced last in this pass; UINT64_MAX: none */
     uint64_t due_ms;      /* monotonic: when the next piece may be read */
     uint64_t pass_ms;     /* when this pass, or the last one, began; monotonic */
     int64_t pass_wall_ms; /* the same for people; 0: never */

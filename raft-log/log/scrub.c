@@ -204,7 +204,11 @@ void scrub_read(struct scrub_job *job)
 {
     struct rlog_header header;
     uint64_t end = 0;
+    int rc = job->sync ? segment_sync(job->segment) : 0;
 
+    if (rc < 0) {
+        rlog_disk_failed("fdatasync", job->segment->name, rc);
+    }
     for (uint64_t i = 0; job->first + i <= job->last; i++) {
         uint64_t index = job->first + i;
         bool good = entry_is_good(job, i, &header);

@@ -39,6 +39,7 @@ struct scrub_job {
     /* By the caller. */
     bool chained; /* the entry before the first one is good and has the header checksum prev_crc */
     uint32_t prev_crc;
+    bool sync; /* the segment first, so that nothing of it is in memory alone: a repair that a crash interrupted */
     bool rest; /* what lies behind the last one in its segment should be zeros */
     /* What the entry behind the last one says of it: read from this segment, or known already if there is none. */
     bool look_behind;
