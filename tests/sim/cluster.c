@@ -159,6 +159,7 @@ static const struct {
     {"has again all that it may", MARK_CLAIM_FULFILLED},
     {"no member holds more than entry", MARK_CLAIM_LOWERED},
     {"%s/%s is bad or missing and is written anew", MARK_META_COPY_BAD},
+    {"%s: what was behind entry", MARK_SCRUB_ZEROED},
     {"%.*s: set aside as .bad", MARK_SNAPSHOT_BAD},
     {"%s: the power was lost while entries were flushed late: this", MARK_LOST_END},
 };

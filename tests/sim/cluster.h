@@ -45,7 +45,8 @@ struct seen {
     uint64_t on_platter; /* entries up to here were seen on its platter */
     uint64_t promised_term, vote_term;
     uint32_t vote;
-    uint64_t commit, applied; /* of this process */
+    uint64_t commit, applied; /* of this process, like */
+    uint64_t repaired;        /* entries that a scrub put right */
     uint64_t leading_term;
     uint64_t turns;
 };

@@ -254,6 +254,30 @@ static void note_resends(const struct member_run *run)
     }
 }
 
+static void look_at_scrub(struct member_run *run)
+{
+    const struct mender *mender = &run->log->mender;
+    struct node *node = run->node;
+
+    if (!run->log->catchup_open) {
+        return;
+    }
+    if (mender->bad > 0 && !node->damaged) {
+        world_fail("scrub: member %u calls %" PRIu64 " entries bad, its disk lost nothing", node->id, mender->bad);
+    }
+    if (mender->repaired == node->seen.repaired) {
+        return;
+    }
+    node->seen.repaired = mender->repaired;
+    mark(MARK_SCRUB_REPAIRED);
+    for (uint64_t i = mender->repaired_first; i <= mender->repaired_last; i++) {
+        if (i > history_last() || !invariants_holds(node, i)) {
+            world_fail("scrub: member %u repaired entry %" PRIu64 " with other bytes than were committed", node->id,
+                       i);
+        }
+    }
+}
+
 void invariants_look(struct member_run *run)
 {
     struct node *node = run->node;
@@ -264,6 +288,7 @@ void invariants_look(struct member_run *run)
     look_at_log(node, run->log->commitlog, NULL);
     look_at_commit(run);
     look_at_leadership(run);
+    look_at_scrub(run);
     note_catchup(node, &run->log->catchup);
     if (node->lost_end && run->log->driver.core != NULL && run->log->meta.claim.index == 0) {
         node->lost_end = false;
@@ -291,7 +316,7 @@ void invariants_opened(struct member_run *run)
                    ", voted for %u in term %" PRIu64,
                    node->id, meta->term, meta->vote, seen->promised_term, seen->vote, seen->vote_term);
     }
-    seen->commit = seen->applied = seen->leading_term = seen->loose_pos = 0;
+    seen->commit = seen->applied = seen->leading_term = seen->loose_pos = seen->repaired = 0;
     node->incarnation = meta->incarnation;
     node->room_ns = node->room_ns != 0 ? world_now() : 0;
     if (meta->claim.index != 0) {

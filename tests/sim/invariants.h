@@ -12,11 +12,14 @@
  * vote              no member votes twice in a term, or goes back behind a term it has spoken in
  * state             equal states at equal indexes (I6), also of what was loaded from a snapshot
  * queues            consume queues find the committed records, all that the log holds and no others
- * begin             a log begins behind a committed entry that snapshots on its disk stand for, and not above what
- * the group has dropped read              what a member holds and has applied can be read, what it does not hold is
- * refused offsets           the state says what the committed entries say lost, I7, qoff, exactly-once, order, batch,
- * refused-but-committed: history.c ended             a process ended that had no reason to identical         all
- * members have the same bytes in the end liveness          a leader, and a committed proposal, in bounded time */
+ * scrub             what a scrub calls bad was spoilt, and what it repaired is what was committed
+ * begin             a log begins behind a committed entry that snapshots stand for, and not above the group's start
+ * read              what is held and applied can be read, what is not held is refused
+ * offsets           the state says what the committed entries say
+ * ended             a process ended that had no reason to
+ * identical         all members have the same bytes in the end
+ * liveness          a leader, and a committed proposal, in bounded time
+ * lost, I7, qoff, exactly-once, order, batch, refused-but-committed: history.c */
 #ifndef SIM_INVARIANTS_H
 #define SIM_INVARIANTS_H
 

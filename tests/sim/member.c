@@ -209,6 +209,7 @@ static int open_log(struct member_run *run, struct mq_buf *problem)
         .heartbeat_ms = cluster_plan->heartbeat_ms,
         .inflight_entries_max = cluster_plan->inflight_entries_max,
         .inflight_bytes_max = cluster_plan->inflight_bytes_max,
+        .scrub_bytes_per_s = cluster_plan->scrub_bytes_per_s,
         .disk = disk_table(machine_disk(run->node->machine)),
         .far_bytes = cluster_plan->snapshot_bytes,
         .snapshot_bytes = cluster_plan->snapshot_bytes,

@@ -589,6 +589,50 @@ static bool misdirect_begin(struct fault *fault)
     return true;
 }
 
+/* Somewhere in the segments that are full, the zeros behind their last entries included. Sometimes what the others
+ * send to help comes garbled for a while. */
+static bool sealed_flip_begin(struct fault *fault)
+{
+    struct node *node = victim();
+    struct seen *seen = &node->seen;
+    uint64_t known = seen->last < history_last() ? seen->last : history_last();
+    uint64_t first, end, pos;
+    char path[64];
+
+    if (node->wiped || node->stays_down || known <= seen->base + 1) {
+        return false;
+    }
+    first = seen->poss[seen->base + 1];
+    end = seen->poss[known] - seen->poss[known] % plan->segment_bytes;
+    if (first >= end) {
+        return false;
+    }
+    fault->node = node;
+    pos = rng_between(&rng, first, end - 1);
+    snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, pos - pos % plan->segment_bytes);
+    if (disk_flip(machine_disk(node->machine), path, pos % plan->segment_bytes,
+                  (uint8_t)(1u << rng_below(&rng, 8))) != 0) {
+        return false; /* its log begins later */
+    }
+    node->damaged = true;
+    fault->other = rng_below(&rng, 3) == 0;
+    for (uint32_t i = 0; fault->other && i < cluster_size(); i++) {
+        if (&nodes[i] != node) {
+            link_of(&nodes[i], node)->corrupt_ppm = (uint32_t)rng_between(&rng, 100000, 500000);
+        }
+    }
+    return true;
+}
+
+static void sealed_flip_end(struct fault *fault)
+{
+    for (uint32_t i = 0; fault->other && i < cluster_size(); i++) {
+        if (&nodes[i] != fault->node) {
+            link_of(&nodes[i], fault->node)->corrupt_ppm = 0;
+        }
+    }
+}
+
 /* ---- clocks ---- */
 
 static bool jump_begin(struct fault *fault)
@@ -714,6 +758,7 @@ static const struct kind kinds[FAULT_KINDS] = {
     [FAULT_ADD] = {"add", MARK_ADD, 0, 0, add_begin},
     [FAULT_REMOVE] = {"remove", MARK_REMOVE, 0, 0, remove_begin},
     [FAULT_WIPE] = {"wipe", MARK_WIPED, 0, 0, wipe_begin},
+    [FAULT_SEALED_FLIP] = {"sealed-flip", MARK_SEALED_FLIPPED, 500, 5000, sealed_flip_begin, NULL, sealed_flip_end},
 };
 
 bool fault_is_offered(enum fault_kind kind)

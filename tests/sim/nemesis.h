@@ -38,6 +38,7 @@ enum fault_kind {
     FAULT_WIPE,
     FAULT_ADD,
     FAULT_REMOVE,
+    FAULT_SEALED_FLIP,
     FAULT_KINDS
 };
 

@@ -77,6 +77,17 @@ static void draw_clients(struct plan *plan, struct rng *rng)
     plan->batch_max = (uint32_t)rng_between(rng, 2, 6);
 }
 
+/* From a generator of its own, so that older seeds stay what they were. */
+static void draw_scrub(struct plan *plan)
+{
+    struct rng rng;
+
+    rng_seed(&rng, plan->seed, 8);
+    if (rng_below(&rng, 4) != 0) {
+        plan->scrub_bytes_per_s = rng_between(&rng, 64u << 10, 1u << 20);
+    }
+}
+
 static void draw_faults(struct plan *plan, struct rng *rng)
 {
     uint32_t share = (uint32_t)rng_between(rng, 10, 60);
@@ -110,6 +121,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
     draw_clients(plan, &rng);
     draw_faults(plan, &rng);
     draw_flush(plan, &rng);
+    draw_scrub(plan);
 }
 
 void plan_print(const struct plan *plan)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 static bool other_leads(void *data)
 {
@@ -192,5 +193,88 @@ void scenario_two_wiped(void)
     a->stays_down = false;
     cluster_start(a);
     operator_replace_disk(b);
+    script_end();
+}
+
+static bool flip(struct node *node, uint64_t pos)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, pos - pos % cluster_plan->segment_bytes);
+    node->damaged = true;
+    return disk_flip(machine_disk(node->machine), path, pos % cluster_plan->segment_bytes, 0x10) == 0;
+}
+
+static uint64_t repaired_want;
+
+static bool has_repaired(void *data)
+{
+    const struct node *node = data;
+
+    return node->run != NULL && node->run->log->mender.repaired >= repaired_want && node->run->log->mender.n == 0;
+}
+
+/* A header, the ends of payloads, two neighbours, and the zeros behind the last entry of a segment. No process ends.
+ */
+void scenario_scrub(void)
+{
+    struct three n;
+    uint64_t instance;
+    struct seen *seen;
+
+    workload_open(cluster_plan);
+    if (!run_for(20 * NS_PER_S) || !run_until_leader(5 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    seen = &n.f->seen;
+    instance = n.f->instance;
+    if (seen->last < 200 || !flip(n.f, seen->poss[20] + 20) || !flip(n.f, seen->poss[31] - 9) ||
+        !flip(n.f, seen->poss[50] - 9) || !flip(n.f, seen->poss[50] + 70) ||
+        !flip(n.f, cluster_plan->segment_bytes - 1)) {
+        world_fail("scenario: nothing to flip");
+        return;
+    }
+    repaired_want = 4;
+    if (!run_until(has_repaired, n.f, 20 * NS_PER_S, "all that was flipped is right again")) {
+        return;
+    }
+    if (n.f->instance != instance) {
+        world_fail("scrub: the member was started again");
+        return;
+    }
+    workload_stop();
+    script_end();
+}
+
+/* F is away while entries come; then one of them goes bad in the leader's copy. F refuses what it is sent, and the
+ * leader has it from G. */
+void scenario_rotten_leader(void)
+{
+    struct three n;
+    uint64_t before, instance;
+
+    if (!run_until_leader(5 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    script_isolate(n.f);
+    before = n.l->seen.last;
+    instance = n.l->instance;
+    if (!script_send(n.l, 100, NS_PER_MS) || !run_for(NS_PER_S)) {
+        return;
+    }
+    if (n.l->seen.last < before + 60 || !flip(n.l, n.l->seen.poss[before + 40] - 9) ||
+        !flip(n.l, n.l->seen.poss[before + 50] + 20)) {
+        world_fail("scenario: nothing to flip");
+        return;
+    }
+    script_heal_all();
+    repaired_want = 2;
+    if (!run_until(has_repaired, n.l, 20 * NS_PER_S, "the leader has repaired its copy")) {
+        return;
+    }
+    if (n.l->instance != instance) {
+        world_fail("scrub: the leader was started again");
+        return;
+    }
     script_end();
 }

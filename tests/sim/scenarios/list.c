@@ -44,6 +44,12 @@ static void small_snapshots(struct plan *plan)
     plan->retention_batch = 10;
 }
 
+static void small_segments(struct plan *plan)
+{
+    plan->segment_bytes = 64u << 10;
+    plan->scrub_bytes_per_s = 1u << 20;
+}
+
 const struct scenario scenarios[] = {
     {"figure-8", "an entry of an earlier term is not committed by counting its replicas", scenario_figure_8, 0,
      many_old_entries},
@@ -70,6 +76,9 @@ const struct scenario scenarios[] = {
      many_in_flight},
     {"two-wiped", "two of three disks are lost: nothing goes on, and nothing is founded anew", scenario_two_wiped, 0,
      two_spares},
+    {"scrub", "bits that flip in full segments are put right from another member", scenario_scrub, 0, small_segments},
+    {"rotten-leader", "a leader whose copy is bad repairs it before a follower gets it", scenario_rotten_leader, 0,
+     NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 

@@ -28,6 +28,8 @@ void scenario_restarts(void);
 void scenario_disks_full(void);
 void scenario_failed_vote_sync(void);
 void scenario_failed_transfer(void);
+void scenario_scrub(void);
+void scenario_rotten_leader(void);
 void scenario_stop_in_snapshot(void);
 void scenario_state_parted(void);
 void scenario_two_wiped(void);
