@@ -336,8 +336,10 @@ static void insert(struct index_blocks *blocks, size_t k, const struct index_blo
 /* Takes out blocks [@from, @to). */
 static void take_out(struct index_blocks *blocks, size_t from, size_t to)
 {
-    memmove(&blocks->list[from], &blocks->list[to], (blocks->n - to) * sizeof(blocks->list[0]));
-    blocks->n -= to - from;
+    if (from != to) {
+        memmove(&blocks->list[from], &blocks->list[to], (blocks->n - to) * sizeof(blocks->list[0]));
+        blocks->n -= to - from;
+    }
 }
 
 void index_blocks_append(struct index_blocks *blocks, const struct index_block *block)
