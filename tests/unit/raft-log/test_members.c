@@ -121,6 +121,20 @@ static int change(struct cluster *c, enum what what, uint32_t i)
     return rc;
 }
 
+/* Removes a member of a group in which all are well. On a slow machine a leader may have heard of too few just now:
+ * it is asked again. A leader that is refused its own removal is a member still, whatever the code. */
+static int remove_among_well(struct cluster *c, uint32_t i)
+{
+    int rc = change(c, REMOVE, i);
+
+    while (rc == MQ_EINVAL || rc == MQ_ETIMEDOUT || (rc == MQ_ENOTFOUND && cluster_writable(c) == &c->nodes[i])) {
+        load(c);
+        (void)uv_run(&c->loop.uv, UV_RUN_ONCE);
+        rc = change(c, REMOVE, i);
+    }
+    return rc;
+}
+
 static uint32_t voters_seen(struct cluster *c, const struct cluster_node *node)
 {
     struct rlog_status s;
@@ -183,10 +197,10 @@ static void a_group_grows_from_one_to_five_and_shrinks_to_three_under_load(void 
     }
     end_load(&c);
     cluster_check(&c);
-    assert_int_equal(change(&c, REMOVE, 0), 0);
+    assert_int_equal(remove_among_well(&c, 0), 0);
     run_until(&c, is_outside, 0);
     cluster_stop(&c, 0);
-    assert_int_equal(change(&c, REMOVE, 1), 0);
+    assert_int_equal(remove_among_well(&c, 1), 0);
     run_until(&c, is_outside, 1);
     cluster_stop(&c, 1);
     run_until(&c, has_voters, 3);
@@ -235,7 +249,7 @@ static void a_member_that_slept_finds_a_group_whose_leader_it_never_heard_of(voi
         assert_int_equal(change(&c, ADD, i), 0);
         run_until(&c, has_voters, i + 1);
     }
-    assert_int_equal(change(&c, REMOVE, 1), 0); /* only 3, 4 and 5 know more than node 1 */
+    assert_int_equal(remove_among_well(&c, 1), 0); /* only 3, 4 and 5 know more than node 1 */
     cluster_stop(&c, 1);
     run_until(&c, has_voters, 4);
     while (slot(cluster_await_writable(&c)) < 3) {
