@@ -33,6 +33,7 @@
 
 #include "raft-log/log/segment.h"
 #include "raft-log/log/space.h"
+#include "remoting/base/log.h"
 #include "remoting/net/conn.h"
 
 #include <pthread.h>
@@ -104,6 +105,7 @@ struct handover {
     uint64_t origin;                 /* number of the segment in slot 0, set by handover_begin */
     atomic_uint_fast64_t first, end; /* numbers; end is raised under the mutex, either after the slot is set */
 
+    struct mq_log_limit index_limit; /* loop: of lines about index files */
     struct space space;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t to_writer, to_spare, to_loop;

@@ -5,7 +5,9 @@
 #include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
+#include "remoting/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 
@@ -329,19 +331,26 @@ static int read_file(const char *dir, const struct segment *segment, struct mq_b
     uint64_t most = 4 * block_bytes(segment->bytes / RLOG_HEADER_BYTES, 0, 0) + (1u << 20);
     const struct rlog_disk *disk = segment->disk;
     int fd = open_file(disk, dir, segment->first_pos, O_RDONLY);
+    ssize_t got = 1;
     int rc = 0;
 
-    if (fd < 0) {
+    if (fd == MQ_ENOMEM || fd == -ENOENT) {
         return fd == MQ_ENOMEM ? fd : 0;
     }
-    for (ssize_t got = 1; rc == 0 && got > 0 && out->len < most;) {
+    while (fd >= 0 && rc == 0 && got > 0 && out->len < most) {
         rc = mq_buf_reserve(out, 256u << 10);
         if (rc == 0) {
             got = disk->pread(disk, fd, out->base + out->len, 256u << 10, out->len);
             out->len += got > 0 ? (size_t)got : 0;
         }
     }
-    disk->close(disk, fd);
+    if (fd >= 0) {
+        disk->close(disk, fd);
+    }
+    if (fd < 0 || got < 0) {
+        mq_log_warn("log", "the index of %s in %s cannot be read: %s; the segment is", segment->name, dir,
+                    mq_strerror(fd < 0 ? fd : (int)got));
+    }
     return rc;
 }
 

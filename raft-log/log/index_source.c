@@ -3,6 +3,7 @@
 #include "raft-log/log/entry_codec.h"
 #include "raft-log/log/index_file.h"
 #include "remoting/base/err.h"
+#include "remoting/base/log.h"
 
 void index_source_failed(const struct handover *h, const struct segment *segment)
 {
@@ -12,9 +13,15 @@ void index_source_failed(const struct handover *h, const struct segment *segment
 
 static int32_t load(void *data, const struct index_block *block, uint32_t *offsets, struct index_run *runs)
 {
-    const struct handover *h = data;
+    struct handover *h = data;
+    const struct segment *segment = handover_segment_at(h, block->first_pos);
+    int32_t n_runs = index_file_read(h->dir, segment, block, offsets, runs);
 
-    return index_file_read(h->dir, handover_segment_at(h, block->first_pos), block, offsets, runs);
+    if (n_runs < 0) {
+        mq_log_limited(&h->index_limit, MQ_LOG_WARN, "log",
+                       "the index of %s in %s cannot be read: the entries themselves are", segment->name, h->dir);
+    }
+    return n_runs;
 }
 
 static void entry(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes)
