@@ -277,7 +277,8 @@ static void give_before(struct rlog *log, uint64_t index)
 static void derive_before(struct rlog *log)
 {
     uint64_t first = commitlog_first_index(log->commitlog);
-    uint64_t index = log->fsm->apply_before != NULL ? log->fsm->held_from(log->fsm) : first;
+    uint64_t index =
+        log->fsm->apply_before != NULL && !RAFTMQ_DEFECT(QUEUES_NOT_DERIVED) ? log->fsm->held_from(log->fsm) : first;
     uint64_t told_ms = mq_clock_mono_ms();
 
     while (index > first) {

@@ -12,7 +12,6 @@
 
 #include "broker/store/store.h"
 #include "remoting/base/assert.h"
-#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -160,8 +159,7 @@ int store_checkpoint_work(struct store *store, uint64_t index, uint32_t crc)
     if (store->syncing == NULL) {
         return MQ_ENOMEM; /* the begin has failed */
     }
-    rc = RAFTMQ_DEFECT(QUEUES_NOT_SYNCED) ? 0
-                                          : checkpoint_sync_work(store->syncing, store->n_syncing, store->queue_dir);
+    rc = checkpoint_sync_work(store->syncing, store->n_syncing, store->queue_dir);
     if (rc == -ENOENT) {
         rc = 0; /* no queue has ever held anything */
     }

@@ -115,8 +115,9 @@ static void call_change(void *data)
     struct node *leader = node->asked;
     struct change_call *call;
 
-    if (leader == NULL || leader->run == NULL || leader->run->log == NULL || leader->run->stopping) {
-        return;
+    if (leader == NULL || leader->process != process_current() || leader->run == NULL || leader->run->log == NULL ||
+        leader->run->stopping) {
+        return; /* it comes late, and another one was asked meanwhile */
     }
     call = mq_calloc(1, sizeof(*call));
     if (call == NULL) {
