@@ -216,7 +216,16 @@ static bool lose_many(const struct plan *plan)
         mark(MARK_LOST_ENTRIES);
     }
     for (uint32_t i = 0; i < cluster_size(); i++) {
-        cluster_power_on(&nodes[i]);
+        struct node *node = &nodes[i];
+
+        /* A learner that kept more than any voter stops as soon as the voters go on without it, and rightly so. */
+        node->stays_down = node->stays_down || (operator_is_member(node) && !operator_is_voter(node) && best < last &&
+                                                end_of(node) > best);
+        if (node->stays_down) {
+            machine_power_off(node->machine);
+        } else {
+            cluster_power_on(node);
+        }
     }
     if (!run_until(all_agree, &best, LEVEL_NS, "all members agree behind a loss of power")) {
         return false;
