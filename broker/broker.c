@@ -15,7 +15,7 @@
 #include "broker/include/broker/broker.h"
 
 #include "broker/dispatch.h"
-#include "broker/flow/retention.h"
+#include "broker/flow/flows.h"
 #include "broker/inside.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
@@ -51,14 +51,14 @@ struct broker {
     struct rlog_fsm fsm;
     struct store store;
     struct state state;
-    struct retention retention;
+    struct flows flows;
     struct net_server server;
     struct registrar *registrar;
     struct net_turn turn;
     uv_timer_t second; /* while closing it looks whether all is answered */
     uint32_t seconds;
     uint64_t drain_until_ms; /* monotonic */
-    bool config_open, store_open, state_open, server_open, timer_open;
+    bool config_open, store_open, state_open, flows_open, server_open, timer_open;
     bool closing;
     bool handing_over; /* leadership, before the rest closes */
     struct rlog_transfer transfer;
@@ -152,8 +152,8 @@ static int on_restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
 {
     int rc = state_restore_end(&broker_of(fsm)->state, problem);
 
-    if (rc == 0 && broker_of(fsm)->ctx.sequencer != NULL) {
-        retention_moved(&broker_of(fsm)->retention, broker_of(fsm)->state.log_start_pos);
+    if (rc == 0 && broker_of(fsm)->flows_open) {
+        flows_log_start_moved(&broker_of(fsm)->flows, broker_of(fsm)->state.log_start_pos);
     }
     return rc;
 }
@@ -182,7 +182,7 @@ static void on_topic_changed(void *data, struct topic *topic)
 
 static void on_log_start_moved(void *data, uint64_t pos)
 {
-    retention_moved(&((struct broker *)data)->retention, pos);
+    flows_log_start_moved(&((struct broker *)data)->flows, pos);
 }
 
 /* --- clients --- */
@@ -229,7 +229,7 @@ static void on_turn(struct net_turn *turn)
     struct broker *broker = turn->data;
 
     consumer_table_tell(broker->ctx.consumers, broker->loop->now_ms);
-    retention_turn(&broker->retention);
+    flows_turn(&broker->flows);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -246,9 +246,7 @@ static void on_second(uv_timer_t *timer)
 
         consumer_table_expire(broker->ctx.consumers, now_ms, expired_ms);
         producer_table_expire(broker->ctx.producers, now_ms, expired_ms);
-        if (context_writable(&broker->ctx)) {
-            retention_tick(&broker->retention);
-        }
+        flows_look_at_retention(&broker->flows);
     }
 }
 
@@ -356,21 +354,24 @@ static int open_log(struct broker *broker, struct mq_buf *problem)
     return rc;
 }
 
-static void init_retention(struct broker *broker)
+static int init_flows(struct broker *broker)
 {
     const struct broker_config *config = &broker->config;
-    const struct retention_rules rules = {
-        .reserved_ms = config->reserved_hours * HOUR_MS,
-        .bytes_max = (uint64_t)config->log_bytes_max,
-        .hours = config->delete_hours,
-        .max_percent = (int)config->disk_max_percent,
-        .forced_percent = (int)config->disk_forced_percent,
-        .forced = config->clean_forcibly,
-        .segments_max = (uint32_t)config->delete_batch,
+    const struct flow_rules rules = {
+        .retention = {.reserved_ms = config->reserved_hours * HOUR_MS,
+                      .bytes_max = (uint64_t)config->log_bytes_max,
+                      .hours = config->delete_hours,
+                      .max_percent = (int)config->disk_max_percent,
+                      .forced_percent = (int)config->disk_forced_percent,
+                      .forced = config->clean_forcibly,
+                      .segments_max = (uint32_t)config->delete_batch},
+        .dir = config->store_dir,
     };
+    int rc = flows_init(&broker->flows, broker->loop, &broker->state, broker->ctx.sequencer, &rules);
 
-    retention_init(&broker->retention, &rules, &broker->state, config->store_dir);
-    broker->retention.sequencer = broker->ctx.sequencer;
+    broker->flows_open = rc == 0;
+    broker->ctx.flows = rc == 0 ? &broker->flows : NULL;
+    return rc;
 }
 
 static int open_flows(struct broker *broker)
@@ -391,8 +392,10 @@ static int open_flows(struct broker *broker)
         rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
     }
     if (rc == 0) {
+        rc = init_flows(broker);
+    }
+    if (rc == 0) {
         cold_reads_init(&ctx->cold_reads, &broker->store);
-        init_retention(broker);
         broker->turn.data = broker;
         net_turn_add(broker->loop, &broker->turn, NET_PHASE_WORK, on_turn);
         uv_timer_init(&broker->loop->uv, &broker->second);
@@ -457,7 +460,7 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
         rc = rlog_start(ctx->log, problem);
     }
     if (rc == 0) {
-        retention_moved(&broker->retention, broker->state.log_start_pos);
+        flows_log_start_moved(&broker->flows, broker->state.log_start_pos);
     }
     if (rc == 0) {
         rc = registrar_new(ctx, broker->server.port, &broker->registrar, problem);
@@ -523,7 +526,7 @@ struct context *broker_context(struct broker *broker)
 
 struct retention *broker_retention(struct broker *broker)
 {
-    return &broker->retention;
+    return &broker->flows.retention;
 }
 
 void broker_register_now(struct broker *broker)
@@ -619,12 +622,26 @@ static void close_server(struct broker *broker)
     }
 }
 
+static void on_flows_closed(void *data)
+{
+    close_server(data);
+}
+
+static void close_flows(struct broker *broker)
+{
+    if (broker->flows_open) {
+        flows_close(&broker->flows, on_flows_closed, broker);
+    } else {
+        close_server(broker);
+    }
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct broker *broker = handle->data;
 
     net_turn_remove(&broker->turn);
-    close_server(broker);
+    close_flows(broker);
 }
 
 /* Answers that this turn produced leave with the orderly close of their connections. */
@@ -652,9 +669,10 @@ static void on_registrar_closed(void *data)
     struct broker *broker = data;
 
     if (!broker->timer_open) {
-        close_server(broker);
+        close_flows(broker);
         return;
     }
+    flows_rest(&broker->flows);
     sequencer_set_writable(broker->ctx.sequencer, false);
     broker->transfer.data = broker;
     broker->handing_over = rlog_transfer(broker->ctx.log, 0, HAND_OVER_MS, &broker->transfer, on_handed_over) == 0;

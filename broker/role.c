@@ -4,6 +4,7 @@
  * members. */
 #include "broker/role.h"
 
+#include "broker/flow/flows.h"
 #include "broker/processor/processors.h"
 #include "remoting/base/clock.h"
 
@@ -20,10 +21,12 @@ static void become_writable(struct context *ctx)
     lock_table_restart_leases(&ctx->state->locks, mq_clock_mono_ms());
     sequencer_set_writable(ctx->sequencer, true);
     propose_system_topics(ctx);
+    flows_lead(ctx->flows);
 }
 
 static void stop_writing(struct context *ctx)
 {
+    flows_rest(ctx->flows);
     sequencer_set_writable(ctx->sequencer, false);
     forget_proposed(ctx);
 }
@@ -35,7 +38,7 @@ bool role_take(struct context *ctx, const struct rlog_role *role)
     bool same = was == is && (!is || ctx->role.term == role->term);
 
     ctx->role = *role;
-    if (same || ctx->sequencer == NULL) {
+    if (same || ctx->flows == NULL) {
         return !same;
     }
     if (was) {

@@ -19,6 +19,7 @@
 struct pull_hold;
 struct producer_table;
 struct consumer_table;
+struct flows;
 
 struct context {
     struct net_loop *loop;
@@ -30,6 +31,7 @@ struct context {
     struct sequencer *sequencer;
     struct pull_hold *pull_hold;
     struct cold_reads cold_reads;
+    struct flows *flows; /* NULL until they are open */
     struct producer_table *producers;
     struct consumer_table *consumers;
     struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */

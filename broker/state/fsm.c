@@ -39,7 +39,7 @@ void state_fini(struct state *state)
 
 /* --- items --- */
 
-static int on_topic_put(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_topic_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__TopicConfigItem *config = ((const Raftmq__TopicPut *)message)->config;
     int rc;
@@ -47,17 +47,17 @@ static int on_topic_put(struct state *state, const ProtobufCMessage *message, in
     if (config == NULL) {
         return MQ_EBADMSG;
     }
-    rc = topic_table_put(&state->topics, config, store_ms);
+    rc = topic_table_put(&state->topics, config, scope->entry->store_ms);
     if (rc == 0 && state->news.topic_changed != NULL) {
         state->news.topic_changed(state->news.data, topic_table_find(&state->topics, mq_str_of(config->name)));
     }
     return rc;
 }
 
-static int on_group_put(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_group_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__GroupPut *item = (const Raftmq__GroupPut *)message;
-    int rc = group_table_put(&state->groups, item, store_ms);
+    int rc = group_table_put(&state->groups, item, scope->entry->store_ms);
 
     if (rc == 0 && state->news.group_changed != NULL) {
         state->news.group_changed(state->news.data, group_table_find(&state->groups, mq_str_of(item->name)));
@@ -65,7 +65,7 @@ static int on_group_put(struct state *state, const ProtobufCMessage *message, in
     return rc;
 }
 
-static int on_offset_commit(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_offset_commit(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__OffsetCommit *item = (const Raftmq__OffsetCommit *)message;
     int rc;
@@ -81,28 +81,28 @@ static int on_offset_commit(struct state *state, const ProtobufCMessage *message
     rc = offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id,
                           item->offset);
 
-    (void)store_ms;
+    (void)scope;
     return rc == MQ_ETOOBIG ? 0 : rc;
 }
 
-static int on_lock_grant(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_lock_grant(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
-    (void)store_ms;
+    (void)scope;
     return lock_table_grant(&state->locks, (const Raftmq__LockGrant *)message);
 }
 
-static int on_lock_release(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_lock_release(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
-    (void)store_ms;
+    (void)scope;
     lock_table_release(&state->locks, (const Raftmq__LockRelease *)message);
     return 0;
 }
 
-static int on_log_start(struct state *state, const ProtobufCMessage *message, int64_t store_ms)
+static int on_log_start(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     uint64_t pos = ((const Raftmq__LogStart *)message)->pos;
 
-    (void)store_ms;
+    (void)scope;
     if (pos > state->log_start_pos) {
         state->log_start_pos = pos;
         if (state->news.log_start_moved != NULL) {
@@ -115,7 +115,7 @@ static int on_log_start(struct state *state, const ProtobufCMessage *message, in
 /* Items by type. */
 static const struct item_kind {
     const ProtobufCMessageDescriptor *descriptor;
-    int (*apply)(struct state *state, const ProtobufCMessage *message, int64_t store_ms);
+    apply_item_fn apply;
 } item_kinds[] = {
     [COMMAND_TOPIC_PUT] = {&raftmq__topic_put__descriptor, on_topic_put},
     [COMMAND_GROUP_PUT] = {&raftmq__group_put__descriptor, on_group_put},
@@ -176,7 +176,7 @@ bool state_has_unknown_fields(const ProtobufCMessage *message)
     return false;
 }
 
-static int apply_item(struct state *state, const struct command_block *block, int64_t store_ms)
+static int apply_item(struct state *state, const struct command_block *block, const struct apply_scope *scope)
 {
     const struct item_kind *kind = &item_kinds[0];
     ProtobufCMessage *message;
@@ -192,7 +192,7 @@ static int apply_item(struct state *state, const struct command_block *block, in
     if (message == NULL) {
         return MQ_EBADMSG;
     }
-    rc = state_has_unknown_fields(message) ? MQ_EUNSUPPORTED : kind->apply(state, message, store_ms);
+    rc = state_has_unknown_fields(message) ? MQ_EUNSUPPORTED : kind->apply(state, message, scope);
     protobuf_c_message_free_unpacked(message, &heap_allocator);
     return rc;
 }
@@ -219,12 +219,21 @@ static int find_queues(struct state *state, const struct command_block *block, s
     return 0;
 }
 
-static int apply_record(struct state *state, const struct command_block *block, uint64_t entry_pos)
+/* @out: for the items behind it. */
+static int apply_record(struct state *state, const struct command_block *block, uint64_t entry_pos,
+                        struct applied_record *out)
 {
     struct topic_queues *queues;
     int rc = find_queues(state, block, &queues);
 
-    return rc != 0 ? rc : store_index(state->store, queues, block->body, block->body_bytes, entry_pos + block->at);
+    if (rc != 0) {
+        return rc;
+    }
+    out->at = block->body;
+    out->bytes = block->body_bytes;
+    out->pos = entry_pos + block->at;
+    out->queues = queues;
+    return store_index(state->store, queues, block->body, block->body_bytes, out->pos);
 }
 
 /* --- entries --- */
@@ -290,6 +299,8 @@ _Noreturn static void stop_at(const struct state *state, const struct rlog_entry
 
 void state_apply(struct state *state, const struct rlog_entry *entry)
 {
+    struct applied_record record;
+    struct apply_scope scope = {.entry = entry};
     struct command_block block;
     uint32_t offset = 0, records = 0, items = 0;
     int rc;
@@ -300,10 +311,11 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
     while ((rc = command_next(entry->payload, entry->payload_bytes, &offset, &block)) == 1) {
         prefetch_next(entry, offset);
         if (block.is_record) {
-            rc = apply_record(state, &block, entry->pos);
+            rc = apply_record(state, &block, entry->pos, &record);
+            scope.record = &record;
             records++;
         } else {
-            rc = apply_item(state, &block, entry->store_ms);
+            rc = apply_item(state, &block, &scope);
             items++;
         }
         if (rc != 0) {
@@ -370,35 +382,4 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry)
     }
     mq_free(blocks);
     state->store->held_index = entry->index;
-}
-
-static uint64_t join_hashes(const struct state *state, const uint64_t parts[5])
-{
-    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
-
-    for (unsigned i = 0; i < 5; i++) {
-        h = fingerprint_u64(h, parts[i]);
-    }
-    if (state->log_start_pos != 0) {
-        h = fingerprint_u64(h, state->log_start_pos);
-    }
-    return fingerprint_end(h);
-}
-
-uint64_t state_hash(struct state *state)
-{
-    const uint64_t parts[5] = {topic_table_hash(&state->topics), group_table_hash(&state->groups),
-                               offset_table_hash(&state->offsets), lock_table_hash(&state->locks),
-                               state_ends_hash(state)};
-
-    return join_hashes(state, parts);
-}
-
-uint64_t state_recount(const struct state *state)
-{
-    const uint64_t parts[5] = {topic_table_recount(&state->topics), group_table_recount(&state->groups),
-                               offset_table_recount(&state->offsets), lock_table_recount(&state->locks),
-                               state_ends_recount(state)};
-
-    return join_hashes(state, parts);
 }

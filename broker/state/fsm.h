@@ -4,14 +4,13 @@
 #ifndef BROKER_STATE_FSM_H
 #define BROKER_STATE_FSM_H
 
+#include "broker/state/apply.h"
 #include "broker/state/group_table.h"
 #include "broker/state/lock_table.h"
 #include "broker/state/offset_table.h"
 #include "broker/state/topic_table.h"
 #include "broker/store/store.h"
 #include "raft-log/include/raftlog/fsm.h"
-
-#define STATE_SECTIONS 6u
 
 /* News for the layers above, set at assembly; any may be NULL. Loop thread. */
 struct state_news {
@@ -58,17 +57,19 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry);
  * O(queues changed since the last time). */
 uint64_t state_hash(struct state *state);
 /* The same, counted anew from every row. */
-uint64_t state_recount(const struct state *state);
+uint64_t state_recount(struct state *state);
 
 /* --- snapshots: what fsm.h asks for, under the same names; state_snapshot.c --- */
 
+/* How many there are. */
+uint32_t state_section_count(void);
 uint32_t state_sections(struct state *state, struct rlog_section out[RLOG_SECTIONS_MAX]);
 void state_snapshot_begin(struct state *state, struct rlog_sink *sink);
 int state_snapshot_more(struct state *state);
 void state_snapshot_end(struct state *state);
 int state_restore_begin(struct state *state, const struct rlog_entry *entry, uint32_t crc,
-                        const struct rlog_section *sections, uint32_t n, struct mq_buf *problem);
-int state_restore_rows(struct state *state, uint16_t section, const uint8_t *rows, size_t n, struct mq_buf *problem);
+                        const struct rlog_section *held, uint32_t n, struct mq_buf *problem);
+int state_restore_rows(struct state *state, uint16_t id, const uint8_t *rows, size_t n, struct mq_buf *problem);
 int state_restore_end(struct state *state, struct mq_buf *problem);
 
 /* queue_table's changing: @data is the state. */

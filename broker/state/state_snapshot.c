@@ -5,6 +5,7 @@
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/section.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/defect.h"
@@ -91,12 +92,34 @@ void state_queue_changing(void *data, struct queue *queue)
     }
 }
 
-static void queues_begin(struct state *state, struct rlog_sink *sink)
+static void queues_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
 {
     const Raftmq__QueueRows head = RAFTMQ__QUEUE_ROWS__INIT;
 
-    table_copy_begin(&state->queue_copy, SECTION_QUEUES, sink, &head.base, state->store->queues.by_topic);
+    table_copy_begin(&state->queue_copy, section, sink, &head.base, state->store->queues.by_topic);
     state->queue_next = 0;
+    state->store->queues.epoch++; /* the first change of each queue is to be told */
+}
+
+static void queues_end(struct state *state)
+{
+    table_copy_end(&state->queue_copy);
+}
+
+static void forget_end(void *data, struct queue *queue)
+{
+    (void)data;
+    queue->changed = false;
+    queue->hashed_end = 0;
+}
+
+static void queues_clear(struct state *state)
+{
+    queue_table_walk(&state->store->queues, forget_end, NULL);
+    state->changed = NULL;
+    state->ends_sum = 0;
+    state->store->queues.epoch++;
+    state->last_topic = NULL;
 }
 
 static bool queues_step(struct state *state)
@@ -149,7 +172,7 @@ static int restore_queues(struct state *state, const ProtobufCMessage *message)
 
 /* --- where the log begins --- */
 
-static void put_log(struct rlog_sink *sink, const struct state *state)
+static void log_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
 {
     Raftmq__LogRows rows = RAFTMQ__LOG_ROWS__INIT;
     uint8_t bytes[64];
@@ -159,7 +182,24 @@ static void put_log(struct rlog_sink *sink, const struct state *state)
     rows.first_store_ms = state->first_store_ms;
     MQ_ASSERT(raftmq__log_rows__get_packed_size(&rows) <= sizeof(bytes));
     n = raftmq__log_rows__pack(&rows, bytes);
-    (void)rlog_sink_put(sink, SECTION_LOG, bytes, n);
+    (void)rlog_sink_put(sink, section, bytes, n);
+}
+
+static bool nothing_left(struct state *state)
+{
+    (void)state;
+    return false;
+}
+
+static void nothing_to_end(struct state *state)
+{
+    (void)state;
+}
+
+static void log_clear(struct state *state)
+{
+    state->log_start_pos = 0;
+    state->first_store_ms = 0;
 }
 
 static int restore_log(struct state *state, const ProtobufCMessage *message)
@@ -171,7 +211,7 @@ static int restore_log(struct state *state, const ProtobufCMessage *message)
     return 0;
 }
 
-static uint64_t log_hash(const struct state *state)
+static uint64_t log_hash(struct state *state)
 {
     uint64_t h = fingerprint_u64(FINGERPRINT_START, state->log_start_pos);
 
@@ -180,9 +220,44 @@ static uint64_t log_hash(const struct state *state)
 
 /* --- the tables --- */
 
+static void topics_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
+{
+    topic_table_copy_begin(&state->topics, section, sink);
+}
+
 static bool topics_step(struct state *state)
 {
     return topic_table_copy_step(&state->topics);
+}
+
+static void topics_end(struct state *state)
+{
+    table_copy_end(&state->topics.copy);
+}
+
+static void topics_clear(struct state *state)
+{
+    topic_table_clear(&state->topics);
+}
+
+static int topics_restore(struct state *state, const ProtobufCMessage *rows)
+{
+    return topic_table_restore(&state->topics, (const Raftmq__TopicRows *)rows);
+}
+
+static uint64_t topics_hash(struct state *state)
+{
+    return topic_table_hash(&state->topics);
+}
+
+static uint64_t topics_recount(const struct state *state)
+{
+    return topic_table_recount(&state->topics);
+}
+
+static void groups_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
+{
+    group_table_copy_begin(&state->groups, section, sink);
 }
 
 static bool groups_step(struct state *state)
@@ -190,9 +265,69 @@ static bool groups_step(struct state *state)
     return group_table_copy_step(&state->groups);
 }
 
+static void groups_end(struct state *state)
+{
+    table_copy_end(&state->groups.copy);
+}
+
+static void groups_clear(struct state *state)
+{
+    group_table_clear(&state->groups);
+}
+
+static int groups_restore(struct state *state, const ProtobufCMessage *rows)
+{
+    return group_table_restore(&state->groups, (const Raftmq__GroupRows *)rows);
+}
+
+static uint64_t groups_hash(struct state *state)
+{
+    return group_table_hash(&state->groups);
+}
+
+static uint64_t groups_recount(const struct state *state)
+{
+    return group_table_recount(&state->groups);
+}
+
+static void offsets_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
+{
+    offset_table_copy_begin(&state->offsets, section, sink);
+}
+
 static bool offsets_step(struct state *state)
 {
     return !RAFTMQ_DEFECT(SNAPSHOT_WITHOUT_OFFSETS) && offset_table_copy_step(&state->offsets);
+}
+
+static void offsets_end(struct state *state)
+{
+    table_copy_end(&state->offsets.copy);
+}
+
+static void offsets_clear(struct state *state)
+{
+    offset_table_clear(&state->offsets);
+}
+
+static int offsets_restore(struct state *state, const ProtobufCMessage *rows)
+{
+    return offset_table_restore(&state->offsets, (const Raftmq__OffsetRows *)rows);
+}
+
+static uint64_t offsets_hash(struct state *state)
+{
+    return offset_table_hash(&state->offsets);
+}
+
+static uint64_t offsets_recount(const struct state *state)
+{
+    return offset_table_recount(&state->offsets);
+}
+
+static void locks_begin(struct state *state, uint16_t section, struct rlog_sink *sink)
+{
+    lock_table_copy_begin(&state->locks, section, sink);
 }
 
 static bool locks_step(struct state *state)
@@ -200,138 +335,222 @@ static bool locks_step(struct state *state)
     return lock_table_copy_step(&state->locks);
 }
 
-static bool nothing_left(struct state *state)
+static void locks_end(struct state *state)
 {
-    (void)state;
-    return false;
+    table_copy_end(&state->locks.copy);
 }
 
-static int restore_topics(struct state *state, const ProtobufCMessage *rows)
+static void locks_clear(struct state *state)
 {
-    return topic_table_restore(&state->topics, (const Raftmq__TopicRows *)rows);
+    lock_table_clear(&state->locks);
 }
 
-static int restore_groups(struct state *state, const ProtobufCMessage *rows)
-{
-    return group_table_restore(&state->groups, (const Raftmq__GroupRows *)rows);
-}
-
-static int restore_offsets(struct state *state, const ProtobufCMessage *rows)
-{
-    return offset_table_restore(&state->offsets, (const Raftmq__OffsetRows *)rows);
-}
-
-static int restore_locks(struct state *state, const ProtobufCMessage *rows)
+static int locks_restore(struct state *state, const ProtobufCMessage *rows)
 {
     return lock_table_restore(&state->locks, (const Raftmq__LockRows *)rows);
 }
 
-static const struct section_kind {
-    uint16_t id, version;
-    uint32_t level;
-    const char *name;
-    const ProtobufCMessageDescriptor *rows;
-    bool (*step)(struct state *state);
-    int (*restore)(struct state *state, const ProtobufCMessage *rows);
-} kinds[STATE_SECTIONS] = {
-    {SECTION_TOPICS, 1, 1, "topics", &raftmq__topic_rows__descriptor, topics_step, restore_topics},
-    {SECTION_GROUPS, 1, 1, "groups", &raftmq__group_rows__descriptor, groups_step, restore_groups},
-    {SECTION_OFFSETS, 1, 1, "offsets", &raftmq__offset_rows__descriptor, offsets_step, restore_offsets},
-    {SECTION_LOCKS, 1, 1, "locks", &raftmq__lock_rows__descriptor, locks_step, restore_locks},
-    {SECTION_QUEUES, 1, 1, "queues", &raftmq__queue_rows__descriptor, queues_step, restore_queues},
-    {SECTION_LOG, 1, 1, "log", &raftmq__log_rows__descriptor, nothing_left, restore_log},
+static uint64_t locks_hash(struct state *state)
+{
+    return lock_table_hash(&state->locks);
+}
+
+static uint64_t locks_recount(const struct state *state)
+{
+    return lock_table_recount(&state->locks);
+}
+
+static const struct state_section topics_section = {
+    .id = SECTION_TOPICS,
+    .version = 1,
+    .level = 1,
+    .name = "topics",
+    .rows = &raftmq__topic_rows__descriptor,
+    .copy_begin = topics_begin,
+    .copy_step = topics_step,
+    .copy_end = topics_end,
+    .clear = topics_clear,
+    .restore = topics_restore,
+    .hash = topics_hash,
+    .recount = topics_recount,
 };
+
+static const struct state_section groups_section = {
+    .id = SECTION_GROUPS,
+    .version = 1,
+    .level = 1,
+    .name = "groups",
+    .rows = &raftmq__group_rows__descriptor,
+    .copy_begin = groups_begin,
+    .copy_step = groups_step,
+    .copy_end = groups_end,
+    .clear = groups_clear,
+    .restore = groups_restore,
+    .hash = groups_hash,
+    .recount = groups_recount,
+};
+
+static const struct state_section offsets_section = {
+    .id = SECTION_OFFSETS,
+    .version = 1,
+    .level = 1,
+    .name = "offsets",
+    .rows = &raftmq__offset_rows__descriptor,
+    .copy_begin = offsets_begin,
+    .copy_step = offsets_step,
+    .copy_end = offsets_end,
+    .clear = offsets_clear,
+    .restore = offsets_restore,
+    .hash = offsets_hash,
+    .recount = offsets_recount,
+};
+
+static const struct state_section locks_section = {
+    .id = SECTION_LOCKS,
+    .version = 1,
+    .level = 1,
+    .name = "locks",
+    .rows = &raftmq__lock_rows__descriptor,
+    .copy_begin = locks_begin,
+    .copy_step = locks_step,
+    .copy_end = locks_end,
+    .clear = locks_clear,
+    .restore = locks_restore,
+    .hash = locks_hash,
+    .recount = locks_recount,
+};
+
+static const struct state_section queues_section = {
+    .id = SECTION_QUEUES,
+    .version = 1,
+    .level = 1,
+    .name = "queues",
+    .rows = &raftmq__queue_rows__descriptor,
+    .copy_begin = queues_begin,
+    .copy_step = queues_step,
+    .copy_end = queues_end,
+    .clear = queues_clear,
+    .restore = restore_queues,
+    .hash = state_ends_hash,
+    .recount = state_ends_recount,
+};
+
+static const struct state_section log_section = {
+    .id = SECTION_LOG,
+    .version = 1,
+    .level = 1,
+    .name = "log",
+    .rows = &raftmq__log_rows__descriptor,
+    .copy_begin = log_begin,
+    .copy_step = nothing_left,
+    .copy_end = nothing_to_end,
+    .clear = log_clear,
+    .restore = restore_log,
+    .hash = log_hash,
+};
+
+/* In the order in which they are put and counted: ascending by id. */
+static const struct state_section *const sections[] = {
+    &topics_section, &groups_section, &offsets_section, &locks_section, &queues_section, &log_section,
+};
+
+#define SECTIONS (sizeof(sections) / sizeof(sections[0]))
+_Static_assert(SECTIONS <= RLOG_SECTIONS_MAX, "a snapshot has no room for so many sections");
+
+uint32_t state_section_count(void)
+{
+    return SECTIONS;
+}
 
 uint32_t state_sections(struct state *state, struct rlog_section out[RLOG_SECTIONS_MAX])
 {
-    const uint64_t hashes[STATE_SECTIONS] = {
-        topic_table_hash(&state->topics), group_table_hash(&state->groups), offset_table_hash(&state->offsets),
-        lock_table_hash(&state->locks),   state_ends_hash(state),           log_hash(state)};
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        const struct state_section *s = sections[i];
 
-    for (uint32_t i = 0; i < STATE_SECTIONS; i++) {
-        out[i] = (struct rlog_section){kinds[i].id, kinds[i].version, kinds[i].level, hashes[i], kinds[i].name};
+        out[i] = (struct rlog_section){s->id, s->version, s->level, s->hash(state), s->name};
     }
-    return STATE_SECTIONS;
+    return SECTIONS;
+}
+
+uint64_t state_hash(struct state *state)
+{
+    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
+
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        h = fingerprint_u64(h, sections[i]->hash(state));
+    }
+    return fingerprint_end(h);
+}
+
+uint64_t state_recount(struct state *state)
+{
+    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
+
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        const struct state_section *s = sections[i];
+
+        h = fingerprint_u64(h, s->recount != NULL ? s->recount(state) : s->hash(state));
+    }
+    return fingerprint_end(h);
 }
 
 /* --- taking one --- */
 
 void state_snapshot_begin(struct state *state, struct rlog_sink *sink)
 {
-    topic_table_copy_begin(&state->topics, SECTION_TOPICS, sink);
-    group_table_copy_begin(&state->groups, SECTION_GROUPS, sink);
-    offset_table_copy_begin(&state->offsets, SECTION_OFFSETS, sink);
-    lock_table_copy_begin(&state->locks, SECTION_LOCKS, sink);
-    queues_begin(state, sink);
-    put_log(sink, state);
-    state->store->queues.epoch++; /* the first change of each queue is to be told */
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        sections[i]->copy_begin(state, sections[i]->id, sink);
+    }
     state->copying = 0;
 }
 
 int state_snapshot_more(struct state *state)
 {
-    if (!kinds[state->copying].step(state)) {
+    if (!sections[state->copying]->copy_step(state)) {
         state->copying++;
     }
-    return state->copying < STATE_SECTIONS;
+    return state->copying < SECTIONS;
 }
 
 void state_snapshot_end(struct state *state)
 {
-    table_copy_end(&state->topics.copy);
-    table_copy_end(&state->groups.copy);
-    table_copy_end(&state->offsets.copy);
-    table_copy_end(&state->locks.copy);
-    table_copy_end(&state->queue_copy);
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        sections[i]->copy_end(state);
+    }
 }
 
 /* --- loading one --- */
 
-static const struct section_kind *find_kind(uint16_t id)
+static const struct state_section *find_section(uint16_t id)
 {
-    for (uint32_t i = 0; i < STATE_SECTIONS; i++) {
-        if (kinds[i].id == id) {
-            return &kinds[i];
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        if (sections[i]->id == id) {
+            return sections[i];
         }
     }
     return NULL;
 }
 
-static void forget_end(void *data, struct queue *queue)
-{
-    (void)data;
-    queue->changed = false;
-    queue->hashed_end = 0;
-}
-
 static void clear(struct state *state)
 {
     state_snapshot_end(state);
-    topic_table_clear(&state->topics);
-    group_table_clear(&state->groups);
-    offset_table_clear(&state->offsets);
-    lock_table_clear(&state->locks);
-    queue_table_walk(&state->store->queues, forget_end, NULL);
-    state->changed = NULL;
-    state->ends_sum = 0;
-    state->store->queues.epoch++;
-    state->log_start_pos = 0;
-    state->first_store_ms = 0;
-    state->last_topic = NULL;
+    for (uint32_t i = 0; i < SECTIONS; i++) {
+        sections[i]->clear(state);
+    }
 }
 
 int state_restore_begin(struct state *state, const struct rlog_entry *entry, uint32_t crc,
-                        const struct rlog_section *sections, uint32_t n, struct mq_buf *problem)
+                        const struct rlog_section *held, uint32_t n, struct mq_buf *problem)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const struct section_kind *kind = find_kind(sections[i].id);
+        const struct state_section *section = find_section(held[i].id);
 
-        if (kind == NULL || sections[i].version > kind->version) {
+        if (section == NULL || held[i].version > section->version) {
             (void)mq_buf_printf(problem,
                                 "the snapshot of entry %" PRIu64 " has section %u in version %u, which needs feature "
                                 "level %" PRIu32 "; this program has level %u",
-                                entry->index, (unsigned)sections[i].id, (unsigned)sections[i].version,
-                                sections[i].level, FEATURE_LEVEL);
+                                entry->index, (unsigned)held[i].id, (unsigned)held[i].version, held[i].level,
+                                FEATURE_LEVEL);
             return MQ_EVERSION;
         }
     }
@@ -391,26 +610,26 @@ static void arena_fini(struct arena *arena)
     }
 }
 
-int state_restore_rows(struct state *state, uint16_t section, const uint8_t *rows, size_t n, struct mq_buf *problem)
+int state_restore_rows(struct state *state, uint16_t id, const uint8_t *rows, size_t n, struct mq_buf *problem)
 {
-    const struct section_kind *kind = find_kind(section);
+    const struct state_section *section = find_section(id);
     struct arena arena = {.allocator = {arena_alloc, arena_free, &arena}};
     ProtobufCMessage *message;
     int rc;
 
-    MQ_ASSERT(kind != NULL); /* begin has looked */
-    message = protobuf_c_message_unpack(kind->rows, &arena.allocator, n, rows);
+    MQ_ASSERT(section != NULL); /* begin has looked */
+    message = protobuf_c_message_unpack(section->rows, &arena.allocator, n, rows);
     if (message == NULL) {
         rc = MQ_EBADMSG;
     } else if (state_has_unknown_fields(message)) {
         rc = MQ_EVERSION;
     } else {
-        rc = kind->restore(state, message);
+        rc = section->restore(state, message);
     }
     arena_fini(&arena);
     if (rc != 0) {
         (void)mq_buf_printf(problem, "the snapshot of entry %" PRIu64 ", section %s: %s", state->restored_index,
-                            kind->name, mq_strerror(rc));
+                            section->name, mq_strerror(rc));
     }
     return rc;
 }

@@ -8,7 +8,7 @@
  *
  * Whether pages are in memory costs a system call, so the answer is kept for a second for stretches of WINDOW_BYTES;
  * near the end nobody asks. Statuses and limits: RocketMQ's DefaultMessageStore.getMessage. */
-#include "broker/store/restart.h"
+#include "broker/store/inside.h"
 #include "broker/store/store.h"
 
 #include "remoting/base/assert.h"
@@ -105,7 +105,7 @@ static struct store_warm_slot *warm_slot(struct store *store, uint64_t window)
     return &store->warm[window % STORE_WARM_SLOTS];
 }
 
-static void remember_warm(struct store *store, uint64_t pos, uint32_t bytes, uint64_t now_ms)
+void store_remember_warm(struct store *store, uint64_t pos, uint32_t bytes, uint64_t now_ms)
 {
     for (uint64_t w = pos / WINDOW_BYTES; w <= (pos + bytes - 1) / WINDOW_BYTES; w++) {
         *warm_slot(store, w) = (struct store_warm_slot){w + 1, now_ms + WARM_MS};
@@ -122,19 +122,19 @@ static bool is_window_warm(struct store *store, uint64_t window, uint64_t now_ms
     if (rlog_is_cold(store->log, window * WINDOW_BYTES, WINDOW_BYTES)) {
         return false;
     }
-    remember_warm(store, window * WINDOW_BYTES, WINDOW_BYTES, now_ms);
+    store_remember_warm(store, window * WINDOW_BYTES, WINDOW_BYTES, now_ms);
     return true;
 }
 
-static bool is_warm(struct store *store, const struct run *run, uint64_t now_ms)
+bool store_is_warm(struct store *store, uint64_t pos, uint32_t bytes, uint64_t now_ms)
 {
-    if (run->pos + HOT_BYTES >= store->end_pos) {
+    if (pos + HOT_BYTES >= store->end_pos) {
         return true;
     }
-    for (uint64_t w = run->pos / WINDOW_BYTES; w <= (run->pos + run->bytes - 1) / WINDOW_BYTES; w++) {
+    for (uint64_t w = pos / WINDOW_BYTES; w <= (pos + bytes - 1) / WINDOW_BYTES; w++) {
         if (!is_window_warm(store, w, now_ms)) {
-            /* Something in the window is cold; this run may still not be. */
-            return !rlog_is_cold(store->log, run->pos, run->bytes);
+            /* Something in the window is cold; this stretch may still not be. */
+            return !rlog_is_cold(store->log, pos, bytes);
         }
     }
     return true;
@@ -151,7 +151,7 @@ static int take_run(struct store *store, const struct run *run, uint64_t now_ms,
     if (rlog_view(store->log, run->pos, run->bytes, &view->at, &view->ref) != 0) {
         return 0; /* removed from the log meanwhile: passed over */
     }
-    if (!is_warm(store, run, now_ms)) {
+    if (!store_is_warm(store, run->pos, run->bytes, now_ms)) {
         net_ref_release(view->ref);
         return MQ_EAGAIN;
     }
@@ -173,7 +173,6 @@ static void drop_views(struct reader_result *out)
 static int judge_record(struct store *store, const struct reader_request *request, const struct consume_unit *unit,
                         uint64_t now_ms)
 {
-    const struct run run = {unit->pos, unit->bytes, 1};
     const uint8_t *at;
     struct net_ref *ref;
     int rc = MQ_EAGAIN;
@@ -181,7 +180,7 @@ static int judge_record(struct store *store, const struct reader_request *reques
     if (rlog_view(store->log, unit->pos, unit->bytes, &at, &ref) != 0) {
         return 0; /* removed from the log meanwhile: passed over */
     }
-    if (is_warm(store, &run, now_ms)) {
+    if (store_is_warm(store, unit->pos, unit->bytes, now_ms)) {
         rc = message_filter_passes_record(request->filter, at, unit->bytes);
     }
     net_ref_release(ref);
@@ -328,7 +327,7 @@ static void warm_done(uv_work_t *work, int status)
 
     (void)status;
     for (uint32_t i = 0; i < job->n; i++) {
-        remember_warm(store, job->ranges[i].pos, job->ranges[i].bytes, now_ms);
+        store_remember_warm(store, job->ranges[i].pos, job->ranges[i].bytes, now_ms);
     }
     release_ranges(job);
     job->cb(job->data);

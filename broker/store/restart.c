@@ -8,7 +8,7 @@
  * behind is written again, with the same bytes). No stamp, or one file that is not as it should be -> all are moved
  * aside, queues begin empty at their ends, and the owner walks the log backwards from the snapshot
  * (store_index_before). */
-#include "broker/store/restart.h"
+#include "broker/store/inside.h"
 
 #include "broker/store/store.h"
 #include "remoting/base/assert.h"

@@ -4,7 +4,7 @@
  * thousand files of them. They are renamed into <dir>/consumequeue.old, which a thread removes while the node starts;
  * a crash meanwhile leaves the rest to the next start. */
 #include "broker/store/store.h"
-#include "broker/store/restart.h"
+#include "broker/store/inside.h"
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"

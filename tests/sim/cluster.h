@@ -3,7 +3,7 @@
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
-#include "broker/flow/retention.h"
+#include "broker/flow/flows.h"
 #include "broker/state/fsm.h"
 #include "broker/store/sequencer.h"
 #include "raft-log/rlog.h"
@@ -27,7 +27,7 @@ struct member_run {
     struct rlog_role role;
     struct net_turn turn;
     void (*send)(struct rlog_env *env, const struct core_message *message); /* the log's own */
-    struct retention retention;
+    struct flows flows;
     uv_timer_t second;
     uint32_t seconds;
     bool stopping, handing_over; /* leadership, before the rest closes */

@@ -45,12 +45,14 @@ static void on_role(struct rlog_fsm *fsm, const struct rlog_role *role)
         return;
     }
     if (was) {
+        flows_rest(&run->flows);
         sequencer_set_writable(run->sequencer, false);
         topic_table_drop_pending(&run->state.topics);
     }
     if (is) {
         lock_table_restart_leases(&run->state.locks, mq_clock_mono_ms());
         sequencer_set_writable(run->sequencer, true);
+        flows_lead(&run->flows);
     }
     invariants_look(run);
 }
@@ -126,7 +128,7 @@ static int on_restore_end(struct rlog_fsm *fsm, struct mq_buf *problem)
         mark(run->sequencer == NULL ? MARK_SNAPSHOT_LOADED : MARK_SNAPSHOT_INSTALLED);
     }
     if (rc == 0 && run->sequencer != NULL) {
-        retention_moved(&run->retention, run->state.log_start_pos);
+        flows_log_start_moved(&run->flows, run->state.log_start_pos);
     }
     return rc;
 }
@@ -144,7 +146,7 @@ static uint64_t on_held_from(struct rlog_fsm *fsm)
 
 static void on_log_start_moved(void *data, uint64_t pos)
 {
-    retention_moved(&((struct member_run *)data)->retention, pos);
+    flows_log_start_moved(&((struct member_run *)data)->flows, pos);
 }
 
 /* ---- the loop's ---- */
@@ -153,7 +155,7 @@ static void on_turn(struct net_turn *turn)
 {
     struct member_run *run = turn->data;
 
-    retention_turn(&run->retention);
+    flows_turn(&run->flows);
     invariants_look(run);
 }
 
@@ -161,8 +163,8 @@ static void on_second(uv_timer_t *timer)
 {
     struct member_run *run = timer->data;
 
-    if (++run->seconds % cluster_plan->retention_s == 0 && run->role.kind == RLOG_WRITABLE) {
-        retention_tick(&run->retention);
+    if (++run->seconds % cluster_plan->retention_s == 0) {
+        flows_look_at_retention(&run->flows);
     }
 }
 
@@ -241,28 +243,30 @@ static int open_store(struct member_run *run)
     return rc;
 }
 
-static void init_retention(struct member_run *run)
+static int init_flows(struct member_run *run)
 {
-    const struct retention_rules rules = {
-        .reserved_ms = INT64_MAX,
-        .bytes_max = cluster_plan->log_bytes_max,
-        .max_percent = 101,
-        .forced_percent = 101,
-        .segments_max = cluster_plan->retention_batch,
+    const struct flow_rules rules = {
+        .retention = {.reserved_ms = INT64_MAX,
+                      .bytes_max = cluster_plan->log_bytes_max,
+                      .max_percent = 101,
+                      .forced_percent = 101,
+                      .segments_max = cluster_plan->retention_batch},
+        .dir = CLUSTER_DIR,
     };
 
-    retention_init(&run->retention, &rules, &run->state, CLUSTER_DIR);
-    run->retention.sequencer = run->sequencer;
+    return flows_init(&run->flows, &run->loop, &run->state, run->sequencer, &rules);
 }
 
 static int open_flows(struct member_run *run)
 {
     int rc = sequencer_new(&run->loop, &run->store, &run->sequencer);
 
+    if (rc == 0) {
+        rc = init_flows(run);
+    }
     if (rc != 0) {
         return rc;
     }
-    init_retention(run);
     run->state.news = (struct state_news){.data = run, .log_start_moved = on_log_start_moved};
     run->turn.data = run;
     net_turn_add(&run->loop, &run->turn, NET_PHASE_WORK, on_turn);
@@ -299,7 +303,7 @@ static int open_member(struct member_run *run, struct mq_buf *problem)
         rc = rlog_start(run->log, problem);
     }
     if (rc == 0) {
-        retention_moved(&run->retention, run->state.log_start_pos);
+        flows_log_start_moved(&run->flows, run->state.log_start_pos);
     }
     return rc;
 }
@@ -355,14 +359,21 @@ static void close_log(void *data)
     rlog_close(run->log, on_log_closed, run);
 }
 
+static void on_flows_closed(void *data)
+{
+    struct member_run *run = data;
+
+    if (store_drain(&run->store, close_log, run)) {
+        close_log(run);
+    }
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct member_run *run = handle->data;
 
     net_turn_remove(&run->turn);
-    if (store_drain(&run->store, close_log, run)) {
-        close_log(run);
-    }
+    flows_close(&run->flows, on_flows_closed, run);
 }
 
 static void on_drain(uv_timer_t *timer)
@@ -392,6 +403,7 @@ void member_close(struct node *node)
         return;
     }
     run->stopping = true;
+    flows_rest(&run->flows);
     sequencer_set_writable(run->sequencer, false);
     run->stop_transfer.data = run;
     run->handing_over = rlog_transfer(run->log, 0, HAND_OVER_MS, &run->stop_transfer, on_handed_over) == 0;

@@ -186,8 +186,8 @@ static void compare(struct fixture *f, const struct rlog_section *want)
 {
     struct rlog_section got[RLOG_SECTIONS_MAX];
 
-    assert_int_equal(state_sections(&f->state, got), STATE_SECTIONS);
-    for (uint32_t i = 0; i < STATE_SECTIONS; i++) {
+    assert_int_equal(state_sections(&f->state, got), state_section_count());
+    for (uint32_t i = 0; i < state_section_count(); i++) {
         print_message("%s\n", want[i].name);
         assert_int_equal(got[i].hash, want[i].hash);
     }
@@ -214,7 +214,7 @@ static void a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile(void
         }
         entry = *last_entry(&f);
         hash = state_hash(&f.state);
-        assert_int_equal(state_sections(&f.state, sections), STATE_SECTIONS);
+        assert_int_equal(state_sections(&f.state, sections), state_section_count());
         state_snapshot_begin(&f.state, &sink);
         do {
             for (int i = 0; i < 10 * round; i++) {
@@ -228,7 +228,7 @@ static void a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile(void
         fixture_open(&to, LOG_BYTES);
         put_topic(&to, 99, 1); /* what was there before is gone */
         put_offset(&to, 99, 99, 0, 5);
-        assert_int_equal(restore(&to, &entry, sections, STATE_SECTIONS, &sink, &problem), 0);
+        assert_int_equal(restore(&to, &entry, sections, state_section_count(), &sink, &problem), 0);
         compare(&to, sections);
         assert_int_equal(to.state.applied_index, entry.index);
         assert_int_equal(state_hash(&to.state), hash);
@@ -249,7 +249,7 @@ static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlo
     put_offset(f, 1, 1, 0, 77);
     put_lock(f, 1, "one", false);
     fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
-    assert_int_equal(state_sections(&f->state, sections), STATE_SECTIONS);
+    assert_int_equal(state_sections(&f->state, sections), state_section_count());
     state_snapshot_begin(&f->state, sink);
     while (state_snapshot_more(&f->state) == 1) {
     }
@@ -267,13 +267,13 @@ static void a_section_or_version_that_is_not_known_is_refused_with_its_feature_l
     small_snapshot(&f, &sink, sections);
     fixture_open(&to, LOG_BYTES);
     put_group(&to, 2, 2);
-    sections[STATE_SECTIONS] = (struct rlog_section){.id = 40, .version = 1, .level = 3};
-    assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS + 1, &sink, &problem), MQ_EVERSION);
+    sections[state_section_count()] = (struct rlog_section){.id = 40, .version = 1, .level = 3};
+    assert_int_equal(restore(&to, last_entry(&f), sections, state_section_count() + 1, &sink, &problem), MQ_EVERSION);
     assert_non_null(memmem(problem.base, problem.len, "section 40 in version 1, which needs feature level 3", 52));
     problem.len = 0;
     sections[2].version = 2;
     sections[2].level = 9;
-    assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS, &sink, &problem), MQ_EVERSION);
+    assert_int_equal(restore(&to, last_entry(&f), sections, state_section_count(), &sink, &problem), MQ_EVERSION);
     assert_non_null(memmem(problem.base, problem.len, "section 3 in version 2, which needs feature level 9", 51));
     assert_int_equal(to.state.groups.count, 1); /* nothing was touched */
     mq_buf_free(&problem);
@@ -331,7 +331,8 @@ static void rows_that_cannot_be_are_refused(void **state)
             assert_int_equal(mq_buf_put(rows, cases[i].rows, cases[i].n), 0);
         }
         fixture_open(&to, LOG_BYTES);
-        assert_int_equal(restore(&to, last_entry(&f), sections, STATE_SECTIONS, &sink, &problem), cases[i].want);
+        assert_int_equal(restore(&to, last_entry(&f), sections, state_section_count(), &sink, &problem),
+                         cases[i].want);
         assert_true(problem.len != 0);
         mq_buf_free(&problem);
         free_sink(&sink);

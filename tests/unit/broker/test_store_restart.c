@@ -56,8 +56,8 @@ static void restart(struct fixture *f, struct saved *saved, uint32_t crc)
     assert_int_equal(state_init(&f->state, &f->store), 0);
     f->store.log = f->log;
     f->store.loop = &f->loop;
-    assert_int_equal(state_restore_begin(&f->state, &saved->entry, crc, saved->sections, STATE_SECTIONS, &problem),
-                     0);
+    assert_int_equal(
+        state_restore_begin(&f->state, &saved->entry, crc, saved->sections, state_section_count(), &problem), 0);
     for (uint16_t i = 0; i < FAKE_SECTIONS; i++) {
         if (saved->sink.rows[i].len != 0) {
             assert_int_equal(

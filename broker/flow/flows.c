@@ -1,0 +1,93 @@
+#include "broker/flow/flows.h"
+
+#include "remoting/base/assert.h"
+#include "remoting/base/clock.h"
+
+/* --- the alarm --- */
+
+static void on_alarm(uv_timer_t *timer)
+{
+    struct flow_alarm *alarm = timer->data;
+
+    alarm->at_ms = UINT64_MAX; /* the end of this turn is what it was for */
+}
+
+void flow_wake_at(const struct flow_env *env, uint64_t at_ms)
+{
+    struct flow_alarm *alarm = env->alarm;
+    uint64_t now_ms = mq_clock_mono_ms();
+
+    if (at_ms >= alarm->at_ms || uv_is_closing((uv_handle_t *)&alarm->timer)) {
+        return;
+    }
+    alarm->at_ms = at_ms;
+    uv_update_time(&alarm->loop->uv);
+    uv_timer_start(&alarm->timer, on_alarm, at_ms > now_ms ? at_ms - now_ms : 0, 0);
+}
+
+/* --- all of them --- */
+
+static int release_below(void *data, uint64_t pos)
+{
+    (void)data;
+    (void)pos;
+    return 0;
+}
+
+int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, struct sequencer *sequencer,
+               const struct flow_rules *rules)
+{
+    *flows = (struct flows){.env = {.loop = loop, .state = state, .store = state->store, .sequencer = sequencer}};
+    flows->env.alarm = &flows->alarm;
+    flows->alarm.loop = loop;
+    flows->alarm.at_ms = UINT64_MAX;
+    uv_timer_init(&loop->uv, &flows->alarm.timer);
+    flows->alarm.timer.data = &flows->alarm;
+    retention_init(&flows->retention, &rules->retention, state, rules->dir);
+    flows->retention.sequencer = sequencer;
+    flows->retention.release_below = release_below;
+    flows->retention.release_data = flows;
+    return 0;
+}
+
+void flows_lead(struct flows *flows)
+{
+    flows->leading = true;
+}
+
+void flows_rest(struct flows *flows)
+{
+    flows->leading = false;
+}
+
+void flows_turn(struct flows *flows)
+{
+    retention_turn(&flows->retention);
+}
+
+void flows_log_start_moved(struct flows *flows, uint64_t pos)
+{
+    retention_moved(&flows->retention, pos);
+}
+
+void flows_look_at_retention(struct flows *flows)
+{
+    if (flows->leading) {
+        retention_tick(&flows->retention);
+    }
+}
+
+static void on_alarm_closed(uv_handle_t *handle)
+{
+    struct flows *flows = container_of((struct flow_alarm *)handle->data, struct flows, alarm);
+
+    flows->closed(flows->closed_data);
+}
+
+void flows_close(struct flows *flows, void (*closed)(void *data), void *data)
+{
+    flows_rest(flows);
+    flows->closed = closed;
+    flows->closed_data = data;
+    uv_close((uv_handle_t *)&flows->alarm.timer, on_alarm_closed);
+}
