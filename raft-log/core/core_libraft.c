@@ -307,11 +307,27 @@ int core_step(struct core *core, struct raft_event *event, struct core_update *u
     return 0;
 }
 
+/* A follower whose term rises has no leader until one says so in that term. The library keeps the one of the term
+ * before, and goes on denying pre-votes for its sake. */
+static void forget_leader(struct raft *raft)
+{
+    raft_free(raft->follower_state.current_leader.address);
+    raft->follower_state.current_leader.address = NULL;
+    raft->follower_state.current_leader.id = 0;
+}
+
 int core_step_message(struct core *core, uint64_t now_ms, struct raft_message *message, struct core_update *update)
 {
     struct raft_event event = core_event(RAFT_RECEIVE, now_ms);
+    uint64_t term = core_term(core);
+    int rc;
 
     message->server_address = PEER_ADDRESS;
     event.receive.message = message;
-    return core_step(core, &event, update);
+    rc = core_step(core, &event, update);
+    if (rc == 0 && core_term(core) > term && core->raft.state == RAFT_FOLLOWER &&
+        message->type != RAFT_APPEND_ENTRIES && message->type != RAFT_INSTALL_SNAPSHOT) {
+        forget_leader(&core->raft);
+    }
+    return rc;
 }

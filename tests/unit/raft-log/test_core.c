@@ -1261,6 +1261,26 @@ static void a_passive_node_votes_but_does_not_stand(void **state)
     follower_fini(&f);
 }
 
+/* A member that was told to lead stands without asking first, and cannot win; the one who can asks all the same. */
+static void a_follower_whose_term_rose_has_no_leader_for_whose_sake_it_denies(void **state)
+{
+    struct core_message vote = {.type = CORE_VOTE, .peer = 3, .term = 6};
+    struct follower f;
+
+    (void)state;
+    follower_init(&f);
+    assert_int_equal(append(&f, 5, 1, 1, 1, NULL, 0), 0);
+    assert_false(asks(&f, 6, 9, 9, true)); /* it has a leader */
+    vote.vote.disrupt_leader = true;
+    vote.vote.last_index = vote.vote.last_term = 1;
+    assert_int_equal(core_receive(f.core, 1001, &vote, &f.update), 0);
+    assert_true(f.update.messages[0].vote_result.granted);
+    assert_int_equal(core_term(f.core), 6);
+    assert_int_equal(core_leader(f.core), 0);
+    assert_true(asks(&f, 7, 9, 9, true));
+    follower_fini(&f);
+}
+
 /* Nobody but a candidate spreads a term. One that is never elected does not raise its own. */
 static void a_node_that_does_not_stand_tells_its_term_to_candidates(void **state)
 {
@@ -1562,6 +1582,7 @@ int main(void)
         cmocka_unit_test(a_claim_votes_as_if_the_lost_entries_were_here),
         cmocka_unit_test(a_claim_can_be_lowered),
         cmocka_unit_test(a_passive_node_votes_but_does_not_stand),
+        cmocka_unit_test(a_follower_whose_term_rose_has_no_leader_for_whose_sake_it_denies),
         cmocka_unit_test(a_node_that_does_not_stand_tells_its_term_to_candidates),
         cmocka_unit_test(a_lone_voter_leads_in_a_term_of_its_own),
         cmocka_unit_test(a_learner_votes_when_a_candidate_asks_it),
