@@ -43,6 +43,8 @@
 #define DRAIN_MS 1000
 #define HAND_OVER_MS 500u /* for another member to take over before this one stops */
 #define DRAIN_LOOK_MS 5
+#define CLIENT_CALLS_MAX 16384u /* asked of all clients, and of one, without an answer yet */
+#define CLIENT_CALLS_EACH_MAX 256u
 
 struct broker {
     struct net_loop *loop;
@@ -53,12 +55,13 @@ struct broker {
     struct state state;
     struct flows flows;
     struct net_server server;
+    struct net_calls calls;
     struct registrar *registrar;
     struct net_turn turn;
     uv_timer_t second; /* while closing it looks whether all is answered */
     uint32_t seconds;
     uint64_t drain_until_ms; /* monotonic */
-    bool config_open, store_open, state_open, flows_open, server_open, timer_open;
+    bool config_open, store_open, state_open, flows_open, server_open, timer_open, calls_open;
     bool closing;
     bool handing_over; /* leadership, before the rest closes */
     struct rlog_transfer transfer;
@@ -199,6 +202,7 @@ static void on_channel_closed(struct net_channel *ch, int reason)
     struct broker *broker = ((struct net_server *)ch->data)->data;
 
     (void)reason;
+    net_calls_channel_closed(&broker->calls, ch);
     pull_hold_channel_closed(broker->ctx.pull_hold, ch);
     consumer_table_channel_closed(broker->ctx.consumers, ch);
     producer_table_channel_closed(broker->ctx.producers, ch);
@@ -413,6 +417,9 @@ static int open_server(struct broker *broker, struct mq_buf *problem)
     int rc;
 
     limits.idle_ms = (uint32_t)config->idle_s * 1000;
+    net_calls_init(&broker->calls, broker->loop, CLIENT_CALLS_MAX, CLIENT_CALLS_EACH_MAX);
+    broker->calls_open = true;
+    broker->ctx.calls = &broker->calls;
     broker->server.data = broker;
     rc = net_server_open(&broker->server, broker->loop, config->bind_address, (int)config->listen_port, &server_ops,
                          &limits);
@@ -608,9 +615,23 @@ static void close_reads(struct broker *broker)
     }
 }
 
+static void on_calls_closed(struct net_calls *calls)
+{
+    close_reads(container_of(calls, struct broker, calls));
+}
+
+static void close_calls(struct broker *broker)
+{
+    if (broker->calls_open) {
+        net_calls_close(&broker->calls, on_calls_closed);
+    } else {
+        close_reads(broker);
+    }
+}
+
 static void on_server_closed(struct net_server *server)
 {
-    close_reads(server->data);
+    close_calls(server->data);
 }
 
 static void close_server(struct broker *broker)
@@ -618,7 +639,7 @@ static void close_server(struct broker *broker)
     if (broker->server_open) {
         net_server_close(&broker->server, true, on_server_closed);
     } else {
-        close_reads(broker);
+        close_calls(broker);
     }
 }
 

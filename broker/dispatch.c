@@ -83,7 +83,8 @@ void dispatch(struct context *ctx, struct net_channel *ch, struct proto_command 
     const struct row *row;
 
     if ((cmd->flag & PROTO_FLAG_RESPONSE) != 0) {
-        return; /* an answer to a push of ours; nobody waits for one */
+        net_calls_take(ctx->calls, ch, cmd); /* to what we asked; there may be nobody who waits */
+        return;
     }
     row = bsearch(&cmd->code, rows, ARRAY_SIZE(rows), sizeof(rows[0]), compare_code);
     if (row == NULL) {

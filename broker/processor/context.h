@@ -9,7 +9,7 @@
 #include "broker/store/sequencer.h"
 #include "broker/store/store.h"
 #include "raft-log/include/raftlog/raftlog.h"
-#include "remoting/net/channel.h"
+#include "remoting/net/calls.h"
 #include "remoting/protocol/command.h"
 #include "remoting/protocol/message.h"
 #include "remoting/protocol/record.h"
@@ -34,6 +34,7 @@ struct context {
     struct flows *flows; /* NULL until they are open */
     struct producer_table *producers;
     struct consumer_table *consumers;
+    struct net_calls *calls;      /* what this node asks its clients */
     struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */
     struct proto_uniq_key uniq_key;
     int64_t boot_ms;         /* wall clock */

@@ -28,6 +28,8 @@ struct net_channel {
     void *session;                    /* second owner's: what the broker knows of this client; NULL at first */
     struct mq_buf part;               /* bytes of a frame that is not whole yet */
     struct net_channel *next, **prev; /* owner's list */
+    struct net_call *calls;           /* calls.c's: requests to this peer that wait for their answers */
+    uint32_t calls_open;
     uint32_t refs;
     bool in_part; /* the running read goes to part, not to the loop's buffer */
     bool dead;    /* closed was called */

@@ -4,26 +4,11 @@
 #ifndef MQ_NET_CLIENT_H
 #define MQ_NET_CLIENT_H
 
-#include "remoting/net/channel.h"
+#include "remoting/net/calls.h"
 
 #define NET_CLIENT_CALLS_MAX 65536
 
 struct net_client;
-struct net_call;
-
-/* @status 0: @answer is the response (any code), valid until the call returns. Else no answer came: MQ_ETIMEDOUT,
- * MQ_ECLOSED (connection lost; the request may have arrived), and @answer is NULL. */
-typedef void (*net_call_cb)(struct net_call *call, int status, struct proto_command *answer);
-
-/* A request under way. The caller's memory, from a successful start until its callback. */
-struct net_call {
-    void *data; /* caller's */
-    net_call_cb cb;
-    struct net_client *client;
-    int32_t opaque;
-    uint64_t deadline_ms; /* monotonic */
-    struct net_call *next, **prev;
-};
 
 struct net_client_ops {
     /* 0: calls may be made. Else the attempt failed and closed follows. */
@@ -41,15 +26,8 @@ struct net_client {
     struct net_conn_limits limits;
     struct net_channel *channel; /* NULL when not connected */
     bool connected;
-    int32_t next_opaque;
-    uint32_t calls_open;
-    struct net_call *by_time; /* calls in the order of their deadlines (one time-out per client in the common case) */
-    struct net_call **by_time_end; /* the next of the last one, or &by_time */
-    struct net_call **by_opaque;   /* client.c's table: the call with opaque o is at o & (table_size - 1) */
-    uint32_t table_size;
-    uv_timer_t timer;
-    uint64_t timer_at_ms; /* what the timer is set to; 0: not running */
-    bool timer_open, closing;
+    bool closing;
+    struct net_calls calls;
     void (*closed_cb)(struct net_client *client);
     enum proto_encoding encoding; /* of requests */
 };

@@ -45,7 +45,7 @@ static void on_closed(struct net_client *client, int reason)
 
     c->closed++;
     c->reason = reason;
-    assert_int_equal(client->calls_open, 0);
+    assert_int_equal(client->calls.open, 0);
     if (c->connect_again) {
         addr = addr_of_port((int)(intptr_t)client->data);
         assert_int_equal(net_client_connect(client, (struct sockaddr *)&addr), 0);
@@ -101,7 +101,8 @@ static void scene_fini(struct scene *s)
 
 static void on_called(struct net_call *call, int status, struct proto_command *answer)
 {
-    struct caller *c = caller_of(call->client);
+    struct net_client *client = container_of(call->calls, struct net_client, calls);
+    struct caller *c = caller_of(client);
 
     c->last_opaque = call->opaque;
     if (status == 0) {
@@ -119,7 +120,7 @@ static void on_called(struct net_call *call, int status, struct proto_command *a
     }
     if (c->close_inside) {
         c->close_inside = false;
-        net_client_close(call->client, on_freed);
+        net_client_close(client, on_freed);
     }
 }
 
@@ -162,8 +163,8 @@ static void calls_are_answered_in_both_encodings(void **state)
         call(&s, &calls[i], bodies[i / 2], 5000);
     }
     RUN_UNTIL(&s.f, s.c.answered == ARRAY_SIZE(calls));
-    assert_int_equal(s.c.client.calls_open, 0);
-    assert_null(s.c.client.by_time);
+    assert_int_equal(s.c.client.calls.open, 0);
+    assert_null(s.c.client.calls.by_time);
     scene_fini(&s);
     assert_int_equal(s.c.closed, 1);
 }
@@ -176,12 +177,12 @@ static void many_calls_in_flight_find_their_answers(void **state)
 
     (void)state;
     scene_init(&s);
-    s.c.client.next_opaque = INT32_MAX - 1000; /* over the end of the numbers */
+    s.c.client.calls.next_opaque = INT32_MAX - 1000; /* over the end of the numbers */
     for (int round = 1; round <= 3; round++) {
         for (int i = 0; i < n; i++) {
             call(&s, &calls[i], (size_t)i % 50, 5000);
         }
-        assert_int_equal(s.c.client.calls_open, n);
+        assert_int_equal(s.c.client.calls.open, n);
         RUN_UNTIL(&s.f, s.c.answered == round * n);
     }
     assert_int_equal(net_counters.stray_answers, 0);
@@ -205,7 +206,7 @@ static void a_number_in_use_is_passed_over(void **state)
         RUN_UNTIL(&s.f, s.c.answered == (int)i + 1);
         assert_int_equal(s.c.last_opaque, calls[i].opaque);
     }
-    assert_int_equal(s.c.client.calls_open, 1);
+    assert_int_equal(s.c.client.calls.open, 1);
     scene_fini(&s);
     assert_int_equal(s.c.lost, 1);
 }
@@ -227,7 +228,7 @@ static void calls_without_answer_end_in_the_order_of_their_deadlines(void **stat
     assert_int_equal(s.c.order[1], middle.opaque);
     assert_int_equal(s.c.order[2], slow.opaque);
     assert_true(uv_now(&s.f.loop.uv) >= slow.deadline_ms);
-    assert_int_equal(s.c.client.calls_open, 1);
+    assert_int_equal(s.c.client.calls.open, 1);
     assert_true(s.c.client.connected); /* a late answer is no reason to give up the connection */
     scene_fini(&s);
 }
@@ -258,9 +259,9 @@ static void an_answer_to_no_call_is_dropped_and_counted(void **state)
     send_stray(&s, one.opaque); /* once more */
     s.e.silent_from = 1;
     call(&s, &open, 10, 5000);
-    send_stray(&s, open.opaque + (int32_t)s.c.client.table_size); /* the same place in the table */
+    send_stray(&s, open.opaque + (int32_t)s.c.client.calls.table_size); /* the same place in the table */
     send_stray(&s, -1);
-    assert_int_equal(s.c.client.calls_open, 1);
+    assert_int_equal(s.c.client.calls.open, 1);
     scene_fini(&s);
     assert_int_equal(s.c.lost, 1);
 }
@@ -277,7 +278,7 @@ static void one_way_requests_have_no_call(void **state)
         proto_put_i64(&w, MQ_STR("i"), i);
         assert_int_equal(net_client_oneway(&s.c.client, &w, "body", 4), 0);
     }
-    assert_int_equal(s.c.client.calls_open, 0);
+    assert_int_equal(s.c.client.calls.open, 0);
     RUN_UNTIL(&s.f, s.e.commands == 10);
     scene_fini(&s);
 }
@@ -376,7 +377,7 @@ static void an_unfinished_request_that_is_too_big_leaves_the_connection_usable(v
     scene_init(&s);
     assert_int_equal(net_client_begin(&s.c.client, &w, 10, false), 0);
     assert_int_equal(net_client_call(&s.c.client, &w, body, sizeof(body), &one, 100, on_called), MQ_ETOOBIG);
-    assert_int_equal(s.c.client.calls_open, 0);
+    assert_int_equal(s.c.client.calls.open, 0);
     call(&s, &one, 10, 5000);
     RUN_UNTIL(&s.f, s.c.answered == 1);
     scene_fini(&s);
