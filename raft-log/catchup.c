@@ -17,15 +17,17 @@
 
 /* ---- what is remembered ---- */
 
-static int look_for_marker(struct catchup *c)
+int catchup_has_marker(const struct rlog_disk *disk, const char *dir, bool *has)
 {
-    const struct rlog_disk *disk = c->options.disk;
-    int fd = disk->open(disk, c->marker, O_RDONLY | O_CLOEXEC, 0);
+    struct mq_buf path = {0};
+    int rc = mq_buf_printf(&path, "%s/" MARKER, dir);
+    int fd = rc == 0 ? disk->open(disk, (const char *)path.base, O_RDONLY | O_CLOEXEC, 0) : rc;
 
+    mq_buf_free(&path);
     if (fd >= 0) {
         (void)disk->close(disk, fd);
-        c->lacks = true;
     }
+    *has = fd >= 0;
     return fd >= 0 || fd == -ENOENT ? 0 : fd;
 }
 
@@ -93,12 +95,21 @@ static void settle_passive(struct catchup *c)
 
 /* ---- filling ---- */
 
+/* Until the log has reached the newest snapshot, that one says nothing of what this log held. */
+static bool is_whole(const struct catchup *c)
+{
+    const struct snapshot_info *newest = c->options.snapshots != NULL ? snapshots_newest(c->options.snapshots) : NULL;
+
+    return backfill_is_complete(&c->fill) &&
+           (newest == NULL || newest->index <= commitlog_synced_index(c->options.log));
+}
+
 static void on_settled(struct commitlog_settle *settle)
 {
     struct catchup *c = container_of(settle, struct catchup, settle);
 
     c->settling = false;
-    if (!c->closing && c->lacks && backfill_is_complete(&c->fill)) {
+    if (!c->closing && c->lacks && is_whole(c)) {
         drop_marker(c);
         settle_passive(c);
     }
@@ -107,14 +118,14 @@ static void on_settled(struct commitlog_settle *settle)
 /* All is there, also when the group's beginning has moved up to ours: the marker goes when the disk says so too. */
 static void fill(struct catchup *c)
 {
-    if (c->lacks && backfill_is_complete(&c->fill)) {
+    if (c->lacks && is_whole(c)) {
         if (RAFTMQ_DEFECT(BACKFILL_MARK_EARLY)) {
             drop_marker(c);
         } else if (!c->settling && !c->closing) {
             c->settling = true;
             commitlog_settle_front(c->options.log, &c->settle, on_settled);
         }
-    } else if (c->lacks) {
+    } else if (c->lacks && !backfill_is_complete(&c->fill)) {
         backfill_start(&c->fill);
     }
 }
@@ -148,7 +159,10 @@ static void adopt(struct catchup *c)
     if (c->pulled->index == 0) {
         return;
     }
-    rc = snapshots_adopt(c->options.snapshots, c->pulled);
+    rc = set_marker(c);
+    if (rc == 0) {
+        rc = snapshots_adopt(c->options.snapshots, c->pulled);
+    }
     if (rc == MQ_EBUSY) {
         return; /* with the next tick */
     }
@@ -311,7 +325,7 @@ int catchup_init(struct catchup *c, const struct catchup_options *options)
     c->pulled = mq_calloc(1, sizeof(*c->pulled));
     rc = mq_buf_printf(&path, "%s/" MARKER "%c", options->dir, '\0');
     c->marker = (char *)path.base;
-    rc = c->pulled != NULL && rc == 0 ? look_for_marker(c) : MQ_ENOMEM;
+    rc = c->pulled != NULL && rc == 0 ? catchup_has_marker(options->disk, options->dir, &c->lacks) : MQ_ENOMEM;
     if (rc == 0) {
         rc = snapshot_pull_init(&c->pull, &pull);
     }

@@ -9,7 +9,9 @@
  *   older entries are put before it (backfill.h) -> done
  *
  * That a log begins late because of a snapshot, and not because the group dropped older entries, is remembered by a
- * file without content, <dir>/backfill: made before the log is reset, removed when nothing is missing.
+ * file without content, <dir>/backfill: made before a fetched snapshot becomes the newest one, removed when nothing
+ * is missing and the log has reached that snapshot. As long as it is there, snapshots are no evidence of what this
+ * log held (evidence.h).
  *
  * A member that lacks entries stands for no election, so that those who can serve everything lead, unless no leader
  * has been known for CATCHUP_LEADERLESS_ELECTIONS election time-outs: perhaps nobody else can. Progress is one line
@@ -77,8 +79,11 @@ int catchup_init(struct catchup *catchup, const struct catchup_options *options)
 /* After the peers are closed, and before log and snapshots are. @closed comes later on the loop. */
 void catchup_close(struct catchup *catchup, void (*closed)(void *data), void *data);
 
-/* The log in @dir is about to begin late: durable on return. Returns 0, MQ_ENOMEM or -errno. */
+/* A fetched snapshot is about to be the newest in @dir, and the log to begin late: durable on return. Returns 0,
+ * MQ_ENOMEM or -errno. */
 int catchup_set_marker(const struct rlog_disk *disk, const char *dir);
+/* Whether that is so. Returns 0 and sets @has, MQ_ENOMEM or -errno. */
+int catchup_has_marker(const struct rlog_disk *disk, const char *dir, bool *has);
 
 /* This node takes part now: what it lacks is fetched. */
 void catchup_start(struct catchup *catchup);

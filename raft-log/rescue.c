@@ -1,6 +1,7 @@
 #include "raft-log/include/raftlog/rescue.h"
 
 #include "raft-log/core/member.h"
+#include "raft-log/evidence.h"
 #include "raft-log/include/raftlog/raftlog.h"
 #include "raft-log/log/blob.h"
 #include "raft-log/log/commit_mark.h"
@@ -48,6 +49,27 @@ static int on_keep_claim(void *data, const struct rlog_claim *claim, struct mq_b
     return 0;
 }
 
+/* What a start goes by (evidence.h), but for an open claim, which is told apart. */
+static int read_committed(struct rlog_rescue *rescue, const char *dir, uint64_t *out, struct mq_buf *problem)
+{
+    struct snapshots_options options = {.disk = &rlog_disk_real, .dir = dir, .loop = &rescue->loop.uv};
+    struct snapshots *snapshots;
+    struct commit_mark mark;
+    int rc = commit_mark_open(&mark, &rlog_disk_real, dir, rescue->meta.incarnation, problem);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = snapshots_open(&options, &snapshots, problem);
+    if (rc == 0) {
+        rc = evidence_of_snapshot(&rlog_disk_real, dir, snapshots_newest(snapshots), out, problem);
+        snapshots_drop(snapshots);
+    }
+    *out = rc == 0 && *out > mark.index ? *out : mark.index;
+    commit_mark_drop(&mark);
+    return rc;
+}
+
 /* All segments have one size: that of any of them. */
 static int read_segment_bytes(const char *dir, uint64_t *out, struct mq_buf *problem)
 {
@@ -77,18 +99,6 @@ static int read_segment_bytes(const char *dir, uint64_t *out, struct mq_buf *pro
     return rc;
 }
 
-static int read_commit_mark(struct rlog_rescue *rescue, const char *dir, uint64_t *out, struct mq_buf *problem)
-{
-    struct commit_mark mark;
-    int rc = commit_mark_open(&mark, &rlog_disk_real, dir, rescue->meta.incarnation, problem);
-
-    if (rc == 0) {
-        *out = mark.index;
-        commit_mark_drop(&mark);
-    }
-    return rc;
-}
-
 static int read_members(struct rlog_rescue *rescue, struct mq_buf *problem)
 {
     uint64_t last = commitlog_last_index(rescue->log);
@@ -110,7 +120,7 @@ static int read_members(struct rlog_rescue *rescue, struct mq_buf *problem)
     return rc;
 }
 
-static void look(struct rlog_rescue *rescue, uint64_t mark)
+static void look(struct rlog_rescue *rescue, uint64_t committed)
 {
     const struct member *self = membership_find(&rescue->members, rescue->survivor.self);
     uint64_t proven = commitlog_proven_commit(rescue->log);
@@ -123,7 +133,7 @@ static void look(struct rlog_rescue *rescue, uint64_t mark)
     s->last_index = commitlog_last_index(rescue->log);
     s->last_term = commitlog_term_of(rescue->log, s->last_index);
     s->end_pos = commitlog_end_pos(rescue->log);
-    s->committed = proven > mark ? proven : mark;
+    s->committed = proven > committed ? proven : committed;
     s->claimed_index = rescue->meta.claim.index;
     s->last_store_ms = commitlog_last_store_ms(rescue->log);
 }
@@ -141,7 +151,7 @@ static int open_log(struct rlog_rescue *rescue, const char *dir, struct mq_buf *
     int rc = read_segment_bytes(dir, &options.segment_bytes, problem);
 
     if (rc == 0) {
-        rc = read_commit_mark(rescue, dir, &options.committed, problem);
+        rc = read_committed(rescue, dir, &options.committed, problem);
     }
     if (rc == 0) {
         rc = commitlog_open(&rescue->loop, &options, &rescue->log, problem);

@@ -1,6 +1,7 @@
 /* The public face: opening, starting, closing, and what the driver needs of libuv. */
 #include "raft-log/rlog.h"
 
+#include "raft-log/evidence.h"
 #include "raft-log/log/disk.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
@@ -137,16 +138,6 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
         driver_durable(&log->driver, index, term);
         repair_durable(&log->repair);
     }
-}
-
-static int on_keep_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
-{
-    const struct rlog *log = data;
-    struct rlog_claim ours = *claim;
-
-    /* Where the end may be missing, bad entries at it prove nothing of what a majority still has. */
-    ours.committed = log->flush.lost ? 0 : ours.committed;
-    return repair_keep_claim(data, &ours, why);
 }
 
 static uint64_t on_mark(void *data)
@@ -406,49 +397,6 @@ static void init_driver(struct rlog *log)
     driver_init(&log->driver, &options);
 }
 
-/* The machine lost its power while entries were acknowledged before they were synced: which ones are missing is not
- * known, and so the claim is on the first entry of a term that nobody has led yet. Whoever leads in such a term was
- * elected without this member's vote, or by a log that reaches into such a term, and so holds everything that was
- * committed before; and once this log holds an entry of such a term, it does too. Durable before the directory
- * counts as used in this boot. */
-static int claim_lost_end(struct rlog *log, struct mq_buf *problem)
-{
-    struct rlog_claim claim = {.term = log->meta.term + 1, .index = 1};
-
-    if (!log->flush.lost || RAFTMQ_DEFECT(LOST_END_IGNORED)) {
-        return 0;
-    }
-    if (log->options.n_members == 1) {
-        mq_log_warn("log",
-                    "%s: the power was lost while entries were flushed late: those acknowledged last may be "
-                    "missing, and this group has no other member",
-                    log->options.dir);
-        return 0;
-    }
-    mq_log_warn("log",
-                "%s: the power was lost while entries were flushed late: this member votes for nobody until it "
-                "has caught up with a leader of term %" PRIu64 " or later",
-                log->options.dir, claim.term);
-    return repair_keep_claim(log, &claim, problem);
-}
-
-/* What the directory says of its last use, before the log is looked at. */
-static int open_flush_state(struct rlog *log, struct mq_buf *problem)
-{
-    const struct rlog_options *o = &log->options;
-    int rc = flush_state_open(&log->flush, o->disk, o->dir, log->meta.incarnation, o->flush_ms != 0, problem);
-
-    return rc == 0 ? claim_lost_end(log, problem) : rc;
-}
-
-/* Up to where entries must be in the log. An open claim stands for all that was here before, and what it speaks of
- * was cut and comes back one by one: that entries are missing, or torn on their way back, is no news then, and no
- * reason for a claim on more. */
-static uint64_t must_be_there(const struct rlog *log)
-{
-    return log->meta.claim.index != 0 ? 0 : log->mark.index;
-}
-
 /* Everything that is on disk. */
 static int open_files(struct rlog *log, struct mq_buf *problem)
 {
@@ -459,7 +407,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
         .segment_bytes = o->segment_bytes,
         .durable = on_durable,
         .data = log,
-        .keep_claim = on_keep_claim,
+        .keep_claim = evidence_keep_claim,
         .flush_ms = o->flush_ms,
     };
     bool empty;
@@ -473,7 +421,7 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     if (rc != 0) {
         return rc;
     }
-    rc = open_flush_state(log, problem);
+    rc = evidence_of_last_use(log, problem);
     if (rc != 0) {
         goto err_after_meta;
     }
@@ -481,19 +429,25 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
     if (rc != 0) {
         goto err_after_meta;
     }
-    options.term = log->meta.term;
-    options.committed = must_be_there(log);
-    options.was_late = log->flush.was_late;
-    rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
+    rc = rlog_state_find(log, problem);
     if (rc != 0) {
         goto err_after_mark;
+    }
+    options.term = log->meta.term;
+    options.was_late = log->flush.was_late;
+    rc = evidence_committed(log, &options.committed, problem);
+    if (rc == 0) {
+        rc = commitlog_open(log->loop, &options, &log->commitlog, problem);
+    }
+    if (rc != 0) {
+        goto err_after_state;
     }
     rc = flush_state_begin(&log->flush, problem); /* what the last use left unsynced was synced by the open */
     if (rc == 0) {
         rc = founding_open(&log->founding, log, problem);
     }
     if (rc == 0) {
-        rc = rlog_state_open(log, problem);
+        rc = rlog_state_choose(log, problem);
     }
     if (rc != 0) {
         goto err_after_commitlog;
@@ -502,6 +456,8 @@ static int open_files(struct rlog *log, struct mq_buf *problem)
 
 err_after_commitlog:
     commitlog_close(log->commitlog);
+err_after_state:
+    snapshots_drop(log->state.snapshots);
 err_after_mark:
     commit_mark_drop(&log->mark);
 err_after_meta:

@@ -97,7 +97,12 @@ static void on_taken(void *data, const struct snapshot_info *info)
     }
 }
 
-static const struct snapshots_ops snapshots_ops = {.as_of = as_of, .taken = on_taken};
+static uint64_t synced(void *data)
+{
+    return commitlog_synced_index(((const struct rlog *)data)->commitlog);
+}
+
+static const struct snapshots_ops snapshots_ops = {.as_of = as_of, .synced = synced, .taken = on_taken};
 
 /* ---- what peers ask ---- */
 
@@ -190,21 +195,30 @@ static int begin_behind_newest(struct rlog *log, const struct snapshot_info **ou
 /* The newest that the log goes on from; NULL when there is none and none is needed. */
 static int choose(struct rlog *log, const struct snapshot_info **out, struct mq_buf *problem)
 {
-    uint32_t n = snapshots_count(log->state.snapshots);
+    struct snapshots *snapshots = log->state.snapshots;
+    uint32_t i = 0;
 
     *out = NULL;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct snapshot_info *info = snapshots_at(log->state.snapshots, i);
+    while (i < snapshots_count(snapshots)) {
+        const struct snapshot_info *info = snapshots_at(snapshots, i);
         int rc = fits(log, info, problem);
 
-        if (rc != 0) {
-            *out = rc == 1 ? info : NULL;
-            return rc == 1 ? 0 : rc;
+        if (rc < 0) {
+            return rc;
         }
-        mq_log_warn("snapshot", "%s is ahead of the log, which ends with entry %" PRIu64, info->path,
-                    commitlog_last_index(log->commitlog));
+        if (rc == 0) {
+            mq_log_warn("snapshot", "%s is ahead of the log, which ends with entry %" PRIu64, info->path,
+                        commitlog_last_index(log->commitlog));
+            i++;
+            continue;
+        }
+        rc = snapshots_verify(snapshots, i, problem);
+        if (rc != MQ_ECORRUPT) {
+            *out = rc == 0 ? info : NULL;
+            return rc;
+        } /* else it is set aside, and the next one is in its place */
     }
-    if (commitlog_first_index(log->commitlog) != 1 && n != 0) {
+    if (commitlog_first_index(log->commitlog) != 1 && snapshots_count(snapshots) != 0) {
         return begin_behind_newest(log, out, problem);
     }
     if (commitlog_first_index(log->commitlog) != 1) {
@@ -218,7 +232,7 @@ static int choose(struct rlog *log, const struct snapshot_info **out, struct mq_
     return 0;
 }
 
-int rlog_state_open(struct rlog *log, struct mq_buf *problem)
+int rlog_state_find(struct rlog *log, struct mq_buf *problem)
 {
     const struct snapshots_options options = {
         .disk = log->options.disk,
@@ -230,7 +244,6 @@ int rlog_state_open(struct rlog *log, struct mq_buf *problem)
         .ops = &snapshots_ops,
         .data = log,
     };
-    int rc;
 
     state_hash_init(&log->state.hashes, log->options.self);
     log->state.serve = (struct serve_snapshots){.disk = log->options.disk,
@@ -238,14 +251,12 @@ int rlog_state_open(struct rlog *log, struct mq_buf *problem)
                                                 .acquire = serve_acquire,
                                                 .release = serve_release,
                                                 .data = log};
-    rc = snapshots_open(&options, &log->state.snapshots, problem);
-    if (rc == 0) {
-        rc = choose(log, &log->state.load, problem);
-        if (rc != 0) {
-            snapshots_drop(log->state.snapshots);
-        }
-    }
-    return rc;
+    return snapshots_open(&options, &log->state.snapshots, problem);
+}
+
+int rlog_state_choose(struct rlog *log, struct mq_buf *problem)
+{
+    return choose(log, &log->state.load, problem);
 }
 
 static void give_before(struct rlog *log, uint64_t index)

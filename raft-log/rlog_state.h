@@ -29,10 +29,14 @@ struct rlog_state {
 /* What a log begins behind that goes on from snapshot @info, from which it borrows the membership. */
 struct rlog_base rlog_base_behind(const struct snapshot_info *info);
 
-/* Finds what is on disk, and the newest snapshot that the log goes on from. Before the loop turns. Returns 0 or a
- * negative code with a line in @problem: MQ_ECORRUPT where the log begins late and no snapshot stands for what lies
- * before, or where log and snapshot are not of one piece. */
-int rlog_state_open(struct rlog *log, struct mq_buf *problem);
+/* Finds the snapshots that are on disk. Before the log is opened, for which they are evidence. Returns 0 or a
+ * negative code with a line in @problem. */
+int rlog_state_find(struct rlog *log, struct mq_buf *problem);
+/* Chooses the newest one that the log goes on from. Before the loop turns. Returns 0 or a negative code with a line
+ * in
+ * @problem: MQ_ECORRUPT where the log begins late and no snapshot stands for what lies before, or where log and
+ * snapshot are not of one piece. */
+int rlog_state_choose(struct rlog *log, struct mq_buf *problem);
 /* Loads it, and what of the log lies before it goes to what the owner derives. Blocking. Returns 0, also when there
  * is none; or a negative code with a line in @problem. */
 int rlog_state_load(struct rlog *log, struct mq_buf *problem);

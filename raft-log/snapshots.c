@@ -2,6 +2,7 @@
 
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
@@ -60,6 +61,7 @@ enum snapshots_state {
 
 struct kept {
     struct snapshot_info info;
+    bool read; /* as a whole, or written, by this process */
     uint32_t holds;
 };
 
@@ -70,6 +72,7 @@ struct snapshots {
     uint32_t n_kept; /* newest first */
     uv_timer_t timer;
     bool has_timer, started, closing;
+    bool alone; /* the newest was fetched: another one is due */
 
     enum snapshots_state state;
     int failed; /* why the one that is being taken is given up; 0: it is not */
@@ -188,6 +191,7 @@ static int look_at(struct snapshots *s, uint64_t index, struct mq_buf *problem)
     path_of(s, index, "", path);
     if (s->n_kept == 0) {
         rc = snapshot_file_check(s->options.disk, path, &kept->info, &why);
+        kept->read = true;
     } else {
         struct snapshot_reader reader;
 
@@ -301,6 +305,37 @@ const struct snapshot_info *snapshots_oldest(const struct snapshots *snapshots)
 }
 
 /* ---- loading ---- */
+
+static void forget(struct snapshots *s, uint32_t i)
+{
+    memmove(&s->kept[i], &s->kept[i + 1], (s->n_kept - i - 1) * sizeof(s->kept[0]));
+    s->n_kept--;
+}
+
+int snapshots_verify(struct snapshots *snapshots, uint32_t i, struct mq_buf *problem)
+{
+    struct kept *kept = &snapshots->kept[i];
+    uint64_t index = kept->info.index;
+    struct mq_buf why = {0};
+    char path[SNAPSHOT_PATH_MAX];
+    int rc;
+
+    MQ_ASSERT(i < snapshots->n_kept && !snapshots->started);
+    if (kept->read) {
+        return 0;
+    }
+    path_of(snapshots, index, "", path);
+    rc = snapshot_file_check(snapshots->options.disk, path, &kept->info, &why);
+    kept->read = rc == 0;
+    if (rc == MQ_ECORRUPT) {
+        set_aside(snapshots, index, &why);
+        forget(snapshots, i);
+    } else if (rc != 0) {
+        (void)mq_buf_put(problem, why.base, why.len);
+    }
+    mq_buf_free(&why);
+    return rc;
+}
 
 static int feed(struct rlog_fsm *fsm, struct snapshot_reader *reader)
 {
@@ -457,6 +492,14 @@ static void job_work(uv_work_t *work)
 
 static void job_done(uv_work_t *work, int status);
 
+/* Whether all rows are there, and the entries that they come of are on the disk. */
+static bool may_finish(const struct snapshots *s)
+{
+    return s->state == SNAPSHOTS_ENDING && s->failed == 0 &&
+           (s->options.ops->synced == NULL || RAFTMQ_DEFECT(SNAPSHOT_AHEAD_OF_LOG) ||
+            s->options.ops->synced(s->options.data) >= s->taking.index);
+}
+
 /* Gives the worker what is full, and the end when no more rows come; or what failed, to be removed. */
 static void queue_job(struct snapshots *s)
 {
@@ -466,7 +509,7 @@ static void queue_job(struct snapshots *s)
     MQ_ASSERT(!s->job_runs);
     s->job = (struct job){.snapshots = s,
                           .blocks = s->full,
-                          .last = s->state == SNAPSHOTS_ENDING && s->failed == 0,
+                          .last = may_finish(s),
                           .give_up = s->failed != 0,
                           .failed = s->failed != 0 ? failed : NULL};
     s->full = NULL;
@@ -545,7 +588,7 @@ static void keep(struct snapshots *s, const struct snapshot_info *info)
 {
     MQ_ASSERT(s->n_kept < SNAPSHOTS_MAX);
     memmove(&s->kept[1], &s->kept[0], s->n_kept * sizeof(s->kept[0]));
-    s->kept[0] = (struct kept){.info = *info};
+    s->kept[0] = (struct kept){.info = *info, .read = true};
     s->n_kept++;
 }
 
@@ -556,8 +599,7 @@ static void choose_doomed(struct snapshots *s)
     for (uint32_t i = s->n_kept; i-- > SNAPSHOTS_KEPT - 1;) {
         if (s->kept[i].holds == 0) {
             memcpy(s->doomed, s->kept[i].info.path, sizeof(s->doomed));
-            memmove(&s->kept[i], &s->kept[i + 1], (s->n_kept - i - 1) * sizeof(s->kept[0]));
-            s->n_kept--;
+            forget(s, i);
             return;
         }
     }
@@ -570,6 +612,7 @@ static void succeed(struct snapshots *s)
     s->stats.taken++;
     s->stats.last_ms = now_ms - s->began_ms;
     s->last_taken_ms = s->began_ms;
+    s->alone = false;
     keep(s, &s->taking);
     mq_log_info("snapshot", "index=%" PRIu64 " term=%" PRIu64 " pos=%" PRIu64 " bytes=%" PRIu64 " ms=%" PRIu64,
                 s->taking.index, s->taking.term, s->taking.end_pos, s->taking.bytes, s->stats.last_ms);
@@ -624,7 +667,7 @@ static void go_on(struct snapshots *s)
     }
     if (s->failed != 0 && !s->writer_open) {
         end(s);
-    } else if (s->failed != 0 || s->state == SNAPSHOTS_ENDING || s->full != NULL) {
+    } else if (s->failed != 0 || s->full != NULL || may_finish(s)) {
         queue_job(s);
     }
 }
@@ -689,7 +732,7 @@ static bool is_due(struct snapshots *s)
     }
     s->options.ops->as_of(s->options.data, &s->now);
     return s->now.index > (newest != NULL ? newest->index : 0) &&
-           (s->now.end_pos - (newest != NULL ? newest->end_pos : 0) >= s->options.every_bytes ||
+           (s->alone || s->now.end_pos - (newest != NULL ? newest->end_pos : 0) >= s->options.every_bytes ||
             now_ms - s->last_taken_ms >= s->options.every_ms);
 }
 
@@ -709,7 +752,9 @@ static void on_timer(uv_timer_t *timer)
 static void look_again(struct snapshots *s)
 {
     if (s->started) {
-        uv_timer_start(&s->timer, on_timer, s->state == SNAPSHOTS_STREAMING ? SLICE_EVERY_MS : LOOK_MS, 0);
+        bool soon = s->state != SNAPSHOTS_IDLE && !s->job_runs;
+
+        uv_timer_start(&s->timer, on_timer, soon || s->state == SNAPSHOTS_STREAMING ? SLICE_EVERY_MS : LOOK_MS, 0);
     }
 }
 
@@ -823,6 +868,7 @@ int snapshots_adopt(struct snapshots *snapshots, const struct snapshot_info *inf
     }
     if (rc == 0) {
         keep(snapshots, &adopted);
+        snapshots->alone = true;
     }
     return rc;
 }

@@ -2,10 +2,12 @@
  * demand; two are kept. Owned by the loop's thread.
  *
  * Taking one: the owner's rows come in slices of a millisecond at most on the loop, gather in blocks, and a worker on
- * the pool writes them -> the last block, the owner's own checkpoint, a sync, the rename, and the file is read again
- * -> it counts, the oldest goes. What fails on the way (no space, a bad disk, no memory) is one warning: the file is
- * removed, the log is needed from further back, and it is tried again later. The state as of the begin is what the
- * file holds, because the owner puts what changes meanwhile in its old form (fsm.h). */
+ * the pool writes them -> the log is synced up to there -> the last block, the owner's own checkpoint, a sync, the
+ * rename, and the file is read again -> it counts, the oldest goes. One that was fetched is followed at once by one
+ * of this node's own, so that a log that begins behind it does not hang on one file. What fails on the way (no space,
+ * a bad disk, no memory) is one warning: the file is removed, the log is needed from further back, and it is tried
+ * again later. The state as of the begin is what the file holds, because the owner puts what changes meanwhile in its
+ * old form (fsm.h). */
 #ifndef RLOG_SNAPSHOTS_H
 #define RLOG_SNAPSHOTS_H
 
@@ -20,6 +22,9 @@ struct snapshots_ops {
     /* Fills index, term, crc, end_pos, store_ms, change_index and membership as of the applied end; index 0 when
      * nothing was applied. */
     void (*as_of)(void *data, struct snapshot_info *out);
+    /* Entries up to here are on the disk. One that is taken waits for that before it counts: power that is lost must
+     * not leave it ahead of the log, whose missing entries may never come again. NULL: they always are. */
+    uint64_t (*synced)(void *data);
     /* A new one counts. May be NULL. */
     void (*taken)(void *data, const struct snapshot_info *info);
 };
@@ -63,6 +68,11 @@ uint32_t snapshots_count(const struct snapshots *snapshots);
 const struct snapshot_info *snapshots_at(const struct snapshots *snapshots, uint32_t i);
 /* The oldest of at least SNAPSHOTS_KEPT: where the newest is bad, one is left at or above it. Else NULL. */
 const struct snapshot_info *snapshots_oldest(const struct snapshots *snapshots);
+
+/* Reads the @i-th as a whole, if that was not done at the open; one that is damaged is set aside and no longer among
+ * those that are kept. Before a start. Blocking. Returns 0, MQ_ECORRUPT (set aside), or another negative code with a
+ * line in @problem. */
+int snapshots_verify(struct snapshots *snapshots, uint32_t i, struct mq_buf *problem);
 
 /* Feeds the file of @info to the owner and compares the sections' hashes. Blocking. Returns 0, or a negative code
  * with a line in @problem: the owner's state is not to be used. */

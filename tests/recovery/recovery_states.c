@@ -25,7 +25,7 @@
 #define SECTOR 512u
 #define GO_ON_EVERY 8u /* states: the log is written to and opened once more */
 
-enum class { KILLED, POWER, POWER_FOLLOWER, POWER_SPOILT, SPOILT, CLASSES };
+enum class { KILLED, POWER, POWER_FOLLOWER, POWER_SPOILT, SPOILT, ZEROED, CLASSES };
 
 static const char *const CLASS_NAMES[CLASSES] = {
     [KILLED] = "process killed",
@@ -33,6 +33,7 @@ static const char *const CLASS_NAMES[CLASSES] = {
     [POWER_FOLLOWER] = "power cut, follower",
     [POWER_SPOILT] = "power cut and spoilt",
     [SPOILT] = "spoilt",
+    [ZEROED] = "end lost",
 };
 
 enum outcome { WHOLE, TORN, ROTTEN, AMBIGUOUS, OUTCOMES };
@@ -40,6 +41,7 @@ enum outcome { WHOLE, TORN, ROTTEN, AMBIGUOUS, OUTCOMES };
 enum promise {
     OPENS,      /* no state stops the node */
     KEEPS,      /* nothing acknowledged is missing that the disk did not spoil */
+    EVIDENCE,   /* nothing that a snapshot or the mark stands for is missing without a claim on it */
     CLAIMS,     /* nothing acknowledged is missing without a claim on it */
     TRUE_BYTES, /* what is there was written */
     GOES_ON,    /* the log takes more, and the next start finds it */
@@ -50,6 +52,7 @@ enum promise {
 static const char *const PROMISE_NAMES[PROMISES] = {
     [OPENS] = "every state opens",
     [KEEPS] = "what was acknowledged survives every power cut",
+    [EVIDENCE] = "what a snapshot or the mark stands for is never cut without a claim",
     [CLAIMS] = "what the disk spoilt after it was acknowledged is never cut without a claim",
     [TRUE_BYTES] = "no entry is there that was never written",
     [GOES_ON] = "every log goes on, and the next start finds it whole",
@@ -85,7 +88,8 @@ static bool is_there(void *data, size_t change, size_t sector)
     uint64_t random = s->salt + change * 7919 + sector * 104729;
 
     log_random(&random);
-    return s->class == KILLED || s->class == SPOILT || log_random(&random) % 8 < s->present_of_8;
+    return s->class == KILLED || s->class == SPOILT || s->class == ZEROED ||
+           log_random(&random) % 8 < s->present_of_8;
 }
 
 /* Spoils one sector, byte or bit where the log has entries, or just behind. */
@@ -118,6 +122,26 @@ static void spoil(struct mem_disk *disk, const struct state *s)
     } else {
         for (at -= at % SECTOR, size = at + SECTOR; at < size; at++) {
             bytes[at] = (uint8_t)log_random(&random);
+        }
+    }
+}
+
+/* The disk has zeros where the end of the log was, from some sector on: nothing but what the member knows besides can
+ * tell that from entries that were never written. */
+static void lose_end(struct mem_disk *disk, const struct state *s)
+{
+    uint64_t random = s->salt ^ 0x2545F491;
+    uint64_t from = log_random(&random) % (8 * HISTORY_SEGMENT) / SECTOR * SECTOR;
+
+    for (uint64_t first = from - from % HISTORY_SEGMENT; first < 16 * HISTORY_SEGMENT; first += HISTORY_SEGMENT) {
+        char name[64];
+        uint64_t size, at = from > first ? from - first : 0;
+        uint8_t *bytes;
+
+        (void)snprintf(name, sizeof(name), HISTORY_DIR "/log/%020" PRIu64, first);
+        bytes = mem_disk_file(disk, name, &size);
+        if (bytes != NULL && at < size) {
+            memset(bytes + at, 0, size - at);
         }
     }
 }
@@ -155,7 +179,11 @@ static void check_acknowledged(struct log_fixture *f, const struct state *s, con
     bool lost = commitlog_last_index(f->log) < last->index;
     bool spoilt = s->class == SPOILT || s->class == POWER_SPOILT;
 
-    if (lost && !spoilt) {
+    if (s->class == ZEROED) {
+        if (commitlog_last_index(f->log) < f->committed && f->claim.index < f->committed) {
+            broken(EVIDENCE, s, "entries known to be committed are gone, and nobody is told");
+        }
+    } else if (lost && !spoilt) {
         broken(KEEPS, s, "an acknowledged entry is gone");
     } else if (lost && rlog_is_behind(f->claim.term, f->claim.index, last->term, last->index)) {
         broken(CLAIMS, s, f->claim.index == 0 ? "an acknowledged entry was cut as torn" : "the claim is too low");
@@ -188,10 +216,12 @@ static void check_state(const struct state *s)
 
     if (s->class == SPOILT || s->class == POWER_SPOILT) {
         spoil(disk, s);
+    } else if (s->class == ZEROED) {
+        lose_end(disk, s);
     }
     log_fixture_init(&f, &disk->table, HISTORY_DIR, HISTORY_SEGMENT);
     f.term = truth->term;
-    /* The mark is stored now and then: it knows something between nothing and all. */
+    /* The mark is stored and a snapshot taken now and then: they know something between nothing and all. */
     f.committed = log_random(&random) % 2 == 0 ? 0 : log_random(&random) % (truth->committed + 1);
     if (log_fixture_try_open(&f) != 0) {
         broken(OPENS, s, (const char *)f.problem.base);
@@ -210,12 +240,13 @@ static void check_state(const struct state *s)
 /* --- all of it ---------------------------------------------------------------------------------------------- */
 
 static enum class choose_class(const struct history *h, uint64_t *random) {
-    uint32_t n = log_random(random) % 10;
+    uint32_t n = log_random(random) % 11;
 
-    return n == 0  ? KILLED
-           : n < 6 ? (h->follower ? POWER_FOLLOWER : POWER)
-           : n < 8 ? POWER_SPOILT
-                   : SPOILT;
+    return n == 10  ? ZEROED
+           : n == 0 ? KILLED
+           : n < 6  ? (h->follower ? POWER_FOLLOWER : POWER)
+           : n < 8  ? POWER_SPOILT
+                    : SPOILT;
 }
 
 /* Any instant, but more often one just before a sync: then most is at stake. */

@@ -17,7 +17,7 @@ struct plan {
     uint64_t snapshot_bytes, snapshot_ms; /* 0: as the log has it, which is seldom */
     uint64_t inflight_bytes_max;
     uint64_t scrub_bytes_per_s; /* 0: off */
-    uint32_t flush_ms;        /* 0: entries count when they are synced */
+    uint32_t flush_ms;          /* 0: entries count when they are synced */
     uint32_t lost_last;       /* so many members, or all, lose their power at once in the end: only where entries are
                                  flushed late */
     uint64_t log_bytes_max;   /* above it segments go; 0: none */

@@ -184,12 +184,10 @@ static bool all_agree(void *data)
     return leader != NULL;
 }
 
-static bool lose_many(const struct plan *plan)
+/* Sends so many messages to whoever leads. */
+static bool send_some(uint32_t n)
 {
-    uint64_t best = 0, last;
-    uint32_t n = 0;
-
-    for (uint32_t k = 0; k < 30; k++) {
+    for (uint32_t k = 0; k < n; k++) {
         struct node *leader = cluster_leader();
 
         if (leader != NULL) {
@@ -198,6 +196,54 @@ static bool lose_many(const struct plan *plan)
         if (!run_for(NS_PER_MS)) {
             return false;
         }
+    }
+    return true;
+}
+
+static void take_snapshot(void *data)
+{
+    const struct node *node = data;
+
+    if (node->run != NULL) {
+        (void)rlog_snapshot(node->run->log);
+    }
+}
+
+/* In every other seed they are of entries that were just written. */
+static void take_snapshots(const struct plan *plan)
+{
+    for (uint32_t i = 0; plan->seed % 2 == 0 && i < cluster_size(); i++) {
+        if (nodes[i].process != NULL) {
+            (void)process_call(nodes[i].process, take_snapshot, &nodes[i]);
+        }
+    }
+}
+
+/* What else is on the disks must be of one piece with the entries that took the place of the lost ones. */
+static bool start_again(uint64_t best)
+{
+    if (!send_some(100)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (nodes[i].process != NULL && operator_is_member(&nodes[i])) {
+            process_kill(nodes[i].process);
+        }
+    }
+    return run_until(all_agree, &best, LEVEL_NS, "all members agree after one more start");
+}
+
+static bool lose_many(const struct plan *plan)
+{
+    uint64_t best = 0, last;
+    uint32_t n = 0;
+
+    if (!send_some(20)) {
+        return false;
+    }
+    take_snapshots(plan);
+    if (!send_some(20)) {
+        return false;
     }
     invariants_forgive();
     last = history_last();
@@ -231,7 +277,7 @@ static bool lose_many(const struct plan *plan)
         return false;
     }
     mark(MARK_LOST_MANY);
-    return true;
+    return start_again(best);
 }
 
 static void seed_script(void)

@@ -44,6 +44,11 @@ static void small_snapshots(struct plan *plan)
     plan->retention_batch = 10;
 }
 
+static void late_flush(struct plan *plan)
+{
+    plan->flush_ms = 400;
+}
+
 static void small_segments(struct plan *plan)
 {
     plan->segment_bytes = 64u << 10;
@@ -76,6 +81,10 @@ const struct scenario scenarios[] = {
      many_in_flight},
     {"two-wiped", "two of three disks are lost: nothing goes on, and nothing is founded anew", scenario_two_wiped, 0,
      two_spares},
+    {"snapshot-evidence", "entries that a snapshot stands for are missing: nobody is elected without them",
+     scenario_snapshot_evidence, 0, NULL},
+    {"snapshot-late", "with late flush all lose their power behind a snapshot: it stands for nothing that is gone",
+     scenario_snapshot_late, 0, late_flush},
     {"scrub", "bits that flip in full segments are put right from another member", scenario_scrub, 0, small_segments},
     {"rotten-leader", "a leader whose copy is bad repairs it before a follower gets it", scenario_rotten_leader, 0,
      NULL},

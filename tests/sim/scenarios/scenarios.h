@@ -33,5 +33,7 @@ void scenario_rotten_leader(void);
 void scenario_stop_in_snapshot(void);
 void scenario_state_parted(void);
 void scenario_two_wiped(void);
+void scenario_snapshot_evidence(void);
+void scenario_snapshot_late(void);
 
 #endif

@@ -2,6 +2,7 @@
  * the member was down. */
 #include "raft_cluster.h"
 
+#include "raft-log/log/disk.h"
 #include "raft-log/log/entry_codec.h"
 #include "raft-log/log/little.h"
 #include "raft-log/rlog.h"
@@ -232,6 +233,85 @@ static void a_member_that_lost_an_acknowledged_entry_elects_nobody_without_it(vo
     cluster_run_until(c, has_no_claim, 0);
     cluster_check(c);
     assert_int_equal(c->n_acknowledged, 70);
+}
+
+/* From entry @index on the disk of a stopped member reads as if nothing had ever been written there. */
+static void lose_end(struct cluster *c, uint32_t i, uint64_t index)
+{
+    uint64_t from = entry_of(c, i, index).pos, end = end_of(c, i);
+    uint8_t *zeros = calloc(1, end - from);
+
+    write_at(c, i, SEGMENT, from, zeros, end - from);
+    free(zeros);
+}
+
+static void what_a_snapshot_stands_for_is_missed_when_it_is_not_there(void **state)
+{
+    struct cluster *c = *state;
+    uint64_t last;
+
+    cluster_init(c, ALL);
+    c->with_state = true;
+    cluster_start_all(c);
+    cluster_propose_all(c, 0, 50, 300);
+    cluster_await_level(c);
+    cluster_stop(c, 2);
+    cluster_propose_all(c, 50, 60, 300); /* members 1 and 2 have it, member 3 does not */
+    cluster_await_level(c);
+    cluster_snapshot(c, 0);
+    stop_all(c);
+    forget_mark(c, 0);
+    last = entry_of(c, 0, UINT64_MAX).index;
+    lose_end(c, 0, last - 3);
+    cluster_start(c, 0);
+    assert_int_equal(claim_of(c, 0), last);
+    assert_int_equal(c->nodes[0].log->meta.claim.committed, last);
+    cluster_start(c, 2);
+    cluster_run_ms(c, QUIET_MS);
+    assert_null(cluster_writable(c)); /* two of three are up, and neither may lead */
+    cluster_start(c, 1);
+    cluster_propose_all(c, 60, 70, 300);
+    cluster_run_until(c, has_no_claim, 0);
+    cluster_check(c);
+    assert_int_equal(c->n_acknowledged, 70);
+}
+
+/* A snapshot that was fetched and not yet installed is ahead of a log that never had its entries. */
+static void a_fetched_snapshot_is_no_evidence(void **state)
+{
+    struct cluster *c = *state;
+    char from[256], to[256], *name = NULL;
+    struct mq_buf bytes = {0};
+    FILE *file;
+
+    cluster_init(c, ALL);
+    c->with_state = true;
+    cluster_start_all(c);
+    cluster_propose_all(c, 0, 50, 300);
+    cluster_await_level(c);
+    cluster_stop(c, 2);
+    cluster_propose_all(c, 50, 60, 300);
+    cluster_await_level(c);
+    cluster_snapshot(c, 0);
+    name = strrchr(snapshots_newest(c->nodes[0].log->state.snapshots)->path, '/') + 1;
+    (void)snprintf(from, sizeof(from), "%s/snapshot/%s", c->nodes[0].dir, name);
+    (void)snprintf(to, sizeof(to), "%s/snapshot/%s", c->nodes[2].dir, name);
+    assert_int_equal(mq_file_read(from, 1u << 20, &bytes), 0);
+    file = fopen(to, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.base, 1, bytes.len, file), bytes.len);
+    assert_int_equal(fclose(file), 0);
+    mq_buf_free(&bytes);
+    assert_int_equal(catchup_set_marker(&rlog_disk_real, c->nodes[2].dir), 0);
+    cluster_start(c, 2);
+    assert_int_equal(claim_of(c, 2), 0);
+    assert_true(has_file(c, 2, "backfill")); /* as long as it is ahead */
+    cluster_propose_all(c, 60, 70, 300);
+    cluster_await_level(c);
+    while (has_file(c, 2, "backfill")) {
+        cluster_run_ms(c, 20);
+    }
+    cluster_check(c);
 }
 
 static void claims_outlive_a_restart(void **state)
@@ -470,6 +550,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_group_of_one_does_not_cut_what_it_may_have_acknowledged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_member_that_lost_an_acknowledged_entry_elects_nobody_without_it, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_a_snapshot_stands_for_is_missed_when_it_is_not_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fetched_snapshot_is_no_evidence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(claims_outlive_a_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_claim_does_not_grow_with_each_start, set_up, tear_down),
         cmocka_unit_test(rotten_entries_are_brought_again),

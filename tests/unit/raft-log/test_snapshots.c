@@ -27,6 +27,7 @@ struct owner {
     int ended;           /* status of the last one that ended; 1: none */
     uint64_t taken;      /* index of the last one that counted */
     uint16_t version;    /* of its section */
+    uint64_t unsynced;   /* so many entries of the log */
 };
 
 struct rig {
@@ -164,7 +165,14 @@ static void on_taken(void *data, const struct snapshot_info *info)
     ((struct rig *)data)->owner.taken = info->index;
 }
 
-static const struct snapshots_ops ops = {.as_of = as_of, .taken = on_taken};
+static uint64_t synced(void *data)
+{
+    const struct owner *owner = &((const struct rig *)data)->owner;
+
+    return owner->index - owner->unsynced;
+}
+
+static const struct snapshots_ops ops = {.as_of = as_of, .synced = synced, .taken = on_taken};
 
 static int try_open(struct rig *rig)
 {
@@ -242,6 +250,15 @@ static void take(struct rig *rig)
     assert_int_equal(rig->owner.taken, rig->owner.index);
 }
 
+static void run_ms(struct rig *rig, uint64_t ms)
+{
+    uint64_t end = uv_hrtime() + ms * 1000000;
+
+    while (uv_hrtime() < end) {
+        uv_run(&rig->loop, UV_RUN_NOWAIT);
+    }
+}
+
 static unsigned files(struct rig *rig)
 {
     unsigned n = 0;
@@ -280,6 +297,33 @@ static void a_snapshot_holds_the_state_as_of_its_begin(void **state)
     assert_int_equal(snapshots_restore(rig.snapshots, snapshots_newest(rig.snapshots), &rig.problem), 0);
     assert_memory_equal(want, rig.owner.rows, sizeof(want));
     assert_int_equal(rig.owner.index, index);
+    close_rig(&rig);
+}
+
+static void one_waits_until_what_it_stands_for_is_synced(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig);
+    apply(&rig.owner, 1, 1);
+    apply(&rig.owner, 2, 2);
+    rig.owner.unsynced = 1;
+    assert_int_equal(snapshots_take(rig.snapshots), 0);
+    run_ms(&rig, 600); /* all its rows are written long before */
+    assert_int_equal(rig.owner.ended, 1);
+    assert_null(snapshots_newest(rig.snapshots));
+    rig.owner.unsynced = 0;
+    run_until_ended(&rig);
+    assert_int_equal(rig.owner.taken, 2);
+    apply(&rig.owner, 3, 3);
+    rig.owner.unsynced = 1;
+    rig.owner.ended = 1;
+    assert_int_equal(snapshots_take(rig.snapshots), 0);
+    run_ms(&rig, 300);
+    close_snapshots(&rig); /* it is given up */
+    assert_int_equal(try_open(&rig), 0);
+    assert_int_equal(snapshots_newest(rig.snapshots)->index, 2);
     close_rig(&rig);
 }
 
@@ -340,6 +384,32 @@ static void a_damaged_one_is_set_aside_and_the_one_before_counts(void **state)
     assert_int_equal(try_open(&rig), 0);
     assert_int_equal(snapshots_newest(rig.snapshots)->index, 1);
     assert_non_null(mem_disk_file(rig.disk, "n/snapshot/00000000000000000002.bad", &size));
+    close_rig(&rig);
+}
+
+/* The newest may be ahead of the log: then the older one is needed, of which the open has read the header only. */
+static void an_older_one_is_read_as_a_whole_before_it_is_chosen(void **state)
+{
+    struct rig rig;
+    uint64_t size;
+    uint8_t *bytes;
+
+    (void)state;
+    open_rig(&rig);
+    for (uint32_t i = 1; i <= 2; i++) {
+        apply(&rig.owner, i, i);
+        take(&rig);
+    }
+    close_snapshots(&rig);
+    bytes = mem_disk_file(rig.disk, "n/snapshot/00000000000000000001", &size);
+    bytes[size - 100] ^= 1;
+    assert_int_equal(try_open(&rig), 0);
+    assert_int_equal(snapshots_count(rig.snapshots), 2);
+    assert_int_equal(snapshots_verify(rig.snapshots, 0, &rig.problem), 0);
+    assert_int_equal(snapshots_verify(rig.snapshots, 1, &rig.problem), MQ_ECORRUPT);
+    assert_int_equal(snapshots_count(rig.snapshots), 1);
+    assert_int_equal(snapshots_newest(rig.snapshots)->index, 2);
+    assert_non_null(mem_disk_file(rig.disk, "n/snapshot/00000000000000000001.bad", &size));
     close_rig(&rig);
 }
 
@@ -519,6 +589,13 @@ static void a_fetched_file_becomes_the_newest(void **state)
     assert_int_equal(snapshots_newest(to.snapshots)->index, 8);
     assert_string_equal(snapshots_newest(to.snapshots)->path, "n/snapshot/00000000000000000008");
     assert_int_equal(snapshots_adopt(to.snapshots, &info), MQ_EBUSY);
+
+    /* One of its own follows with the next entry, so that two stand for what lies before. */
+    to.owner.index = 9;
+    to.owner.ended = 1;
+    run_until_ended(&to);
+    assert_int_equal(snapshots_newest(to.snapshots)->index, 9);
+    assert_int_equal(snapshots_at(to.snapshots, 1)->index, 8);
     close_rig(&from);
     close_rig(&to);
 }
@@ -527,9 +604,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_holds_the_state_as_of_its_begin),
+        cmocka_unit_test(one_waits_until_what_it_stands_for_is_synced),
         cmocka_unit_test(two_are_kept_and_the_newest_is_found_at_the_next_start),
         cmocka_unit_test(one_that_is_held_stays),
         cmocka_unit_test(a_damaged_one_is_set_aside_and_the_one_before_counts),
+        cmocka_unit_test(an_older_one_is_read_as_a_whole_before_it_is_chosen),
         cmocka_unit_test(what_an_interrupted_write_left_is_removed),
         cmocka_unit_test(a_later_version_is_refused_by_name),
         cmocka_unit_test(what_does_not_come_back_as_it_was_is_found),
