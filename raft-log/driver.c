@@ -129,10 +129,18 @@ static void forget_change(struct driver *driver, uint64_t index)
 
 const struct membership *driver_applied_membership(const struct driver *driver, uint64_t *index)
 {
-    bool applied = driver->current_index <= driver->applied;
+    static const struct membership NONE;
 
-    *index = applied ? driver->current_index : driver->former_index;
-    return applied ? &driver->current : &driver->former;
+    if (driver->current_index <= driver->applied) {
+        *index = driver->current_index;
+        return &driver->current;
+    }
+    if (driver->former_index <= driver->applied) {
+        *index = driver->former_index;
+        return &driver->former;
+    }
+    *index = 0; /* a log that has just begun may bring several before the first is applied */
+    return &NONE;
 }
 
 /* ---- carrying out an update ---- */

@@ -378,6 +378,28 @@ static void entries_are_acknowledged_and_applied_when_durable(void **state)
     world_fini(&w);
 }
 
+/* A log that has just begun may get several changes before the first of them is durable. */
+static void a_membership_counts_as_applied_when_its_entry_is(void **state)
+{
+    static const struct {
+        uint64_t former, current, applied, want;
+    } cases[] = {{0, 0, 0, 0}, {0, 1, 0, 0}, {0, 1, 1, 1}, {1, 5, 0, 0}, {1, 5, 1, 1}, {1, 5, 4, 1}, {1, 5, 5, 5}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct driver driver = {.former_index = cases[i].former,
+                                .current_index = cases[i].current,
+                                .applied = cases[i].applied,
+                                .former.n = cases[i].former != 0,
+                                .current.n = cases[i].current != 0};
+        uint64_t index = 77;
+        const struct membership *m = driver_applied_membership(&driver, &index);
+
+        assert_int_equal(index, cases[i].want);
+        assert_int_equal(m->n, cases[i].want != 0);
+    }
+}
+
 static void damaged_entries_change_nothing(void **state)
 {
     static const char *const cases[] = {"payload", "padding", "chain", "index", "position", "size", "commit"};
@@ -986,6 +1008,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vote_is_durable_before_it_is_told),
         cmocka_unit_test(entries_are_acknowledged_and_applied_when_durable),
+        cmocka_unit_test(a_membership_counts_as_applied_when_its_entry_is),
         cmocka_unit_test(damaged_entries_change_nothing),
         cmocka_unit_test(an_entry_that_is_here_with_other_bytes_is_not_built_upon),
         cmocka_unit_test(everything_behind_a_replaced_entry_is_checked),
