@@ -48,25 +48,63 @@ static int beat_consumer(struct context *ctx, struct net_channel *ch, const stru
     return consumer_table_beat(ctx->consumers, ch, &beat, now_ms);
 }
 
-static int take_heartbeat(struct context *ctx, struct net_channel *ch, const struct proto_heartbeat *beat)
+/* The first group of a heartbeat that was not taken, and why. */
+struct beat_failure {
+    int rc;
+    struct mq_str group;
+    uint32_t subs;
+};
+
+static void note_failure(struct beat_failure *failure, int rc, struct mq_str group, uint32_t subs)
+{
+    if (rc != 0 && failure->rc == 0) {
+        *failure = (struct beat_failure){rc, group, subs};
+    }
+}
+
+/* One group that asks for too much does not keep the others of its client away. */
+static void take_heartbeat(struct context *ctx, struct net_channel *ch, const struct proto_command *cmd,
+                           const struct proto_heartbeat *beat, struct beat_failure *failure)
 {
     uint64_t now_ms = mq_clock_mono_ms();
-    int rc = 0;
 
-    for (uint32_t i = 0; rc == 0 && i < beat->producers.count; i++) {
-        if (proto_group_check(beat->producers.items[i]) == PROTO_NAME_OK) {
-            rc = producer_table_beat(ctx->producers, ch, beat->client_id, beat->producers.items[i], now_ms);
+    note_failure(failure, session_note(ch, cmd->language, cmd->version), (struct mq_str){0}, 0);
+    for (uint32_t i = 0; i < beat->producers.count; i++) {
+        struct mq_str group = beat->producers.items[i];
+
+        if (proto_group_check(group) == PROTO_NAME_OK) {
+            note_failure(failure, producer_table_beat(ctx->producers, ch, beat->client_id, group, now_ms), group, 0);
         }
     }
-    for (uint32_t i = 0; rc == 0 && i < beat->consumers.count; i++) {
-        rc = beat_consumer(ctx, ch, beat, &beat->consumers.items[i], now_ms);
+    for (uint32_t i = 0; i < beat->consumers.count; i++) {
+        const struct proto_consumer *consumer = &beat->consumers.items[i];
+
+        note_failure(failure, beat_consumer(ctx, ch, beat, consumer, now_ms), consumer->group, consumer->sub_count);
     }
-    return rc;
+}
+
+static void answer_heartbeat(const struct reply_to *to, const struct beat_failure *failure)
+{
+    if (failure->rc == 0) {
+        /* No IS_SUPPORT_HEART_BEAT_V2: without it clients send full heartbeats. */
+        reply_code(to, RESP_SUCCESS);
+    } else if (failure->rc == MQ_ETOOBIG) {
+        reply_error(to, RESP_SYSTEM_ERROR,
+                    "group \"" MQ_STR_FMT
+                    "\" with %u subscriptions: at most %d a group, %d (%d by SQL92), %d consumers "
+                    "and %d producers in all groups",
+                    REMARK_ARG(failure->group), failure->subs, CONSUMER_GROUP_SUBS_MAX, CONSUMER_SUBS_MAX,
+                    CONSUMER_SQL_MAX, CONSUMER_MEMBERS_MAX, PRODUCERS_MAX);
+    } else {
+        reply_error(to, RESP_SYSTEM_ERROR, "group \"" MQ_STR_FMT "\": %s", REMARK_ARG(failure->group),
+                    mq_strerror(failure->rc));
+    }
 }
 
 void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
+    struct beat_failure failure = {0};
     struct proto_heartbeat beat;
     char *json = mq_strndup((const char *)cmd->body, cmd->body_bytes); /* decoding changes it */
     int rc;
@@ -76,17 +114,18 @@ void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_
         return;
     }
     rc = proto_heartbeat_decode(json, cmd->body_bytes, &beat);
-    if (rc == 0 && (beat.client_id.len == 0 || beat.client_id.len > CLIENT_ID_MAX)) {
+    if (rc == MQ_ETOOBIG) {
+        reply_error(&to, RESP_SYSTEM_ERROR,
+                    "heartbeat of %u bytes: a client has at most %d groups and %d subscriptions", cmd->body_bytes,
+                    PROTO_HEARTBEAT_GROUPS_MAX, PROTO_HEARTBEAT_SUBS_MAX);
+    } else if (rc != 0) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "heartbeat of %u bytes: %s", cmd->body_bytes, mq_strerror(rc));
+    } else if (beat.client_id.len == 0 || beat.client_id.len > CLIENT_ID_MAX) {
         reply_error(&to, RESP_SYSTEM_ERROR, "clientID has %u bytes: must be 1 to %d", beat.client_id.len,
                     CLIENT_ID_MAX);
     } else {
-        rc = rc == 0 ? take_heartbeat(ctx, ch, &beat) : rc;
-        /* No IS_SUPPORT_HEART_BEAT_V2: without it clients send full heartbeats. */
-        if (rc == 0) {
-            reply_code(&to, RESP_SUCCESS);
-        } else {
-            reply_error(&to, RESP_SYSTEM_ERROR, "heartbeat of %u bytes: %s", cmd->body_bytes, mq_strerror(rc));
-        }
+        take_heartbeat(ctx, ch, cmd, &beat, &failure);
+        answer_heartbeat(&to, &failure);
     }
     proto_heartbeat_free(&beat);
     mq_free(json);

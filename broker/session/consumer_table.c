@@ -1,28 +1,34 @@
-/* A member hangs in two lists: that of its group and that of its connection. A group without members is gone. */
+/* A member hangs in two lists: that of its group and that of its connection; a hash finds it by both. A group without
+ * members is gone. */
 #include "broker/store/hash.h"
 
 #include "broker/session/consumer_table.h"
 
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
-#include "remoting/base/log.h"
 
-struct member {
+struct member_key {
     struct consumer_group *group; /* borrowed: owner */
     struct net_channel *ch;       /* counted */
-    char *client_id;              /* owned */
+};
+
+struct member {
+    struct member_key key;
+    char *client_id; /* owned */
     uint64_t beat_ms;
     struct member *next, **prev;                 /* of the same group */
     struct member *next_of_conn, **prev_of_conn; /* of the same connection */
+    UT_hash_handle hh;
 };
 
 struct consumer_group {
     char *name; /* owned; key */
     uint32_t name_bytes;
     struct member *members;
-    struct consumer_subscription *subs; /* owned array */
-    uint32_t n_subs;
+    struct subscription_set subs;
+    enum proto_consume_type consume_type;
     enum proto_message_model model;
+    enum proto_from_where from_where;
     bool notify;
     bool changed;     /* in the table's list of changed groups */
     uint64_t told_ms; /* monotonic; 0 never */
@@ -32,6 +38,7 @@ struct consumer_group {
 
 struct consumer_table {
     struct consumer_group *by_name;
+    struct member *by_key;
     struct consumer_group *changed_groups;
     uint32_t n_members, n_subs, n_sql; /* of all groups */
     consumer_changed_cb changed;
@@ -49,16 +56,6 @@ int consumer_table_new(consumer_changed_cb changed, void *data, struct consumer_
     table->data = data;
     *out = table;
     return 0;
-}
-
-static void subs_free(struct consumer_subscription *subs, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        mq_free(subs[i].topic);
-        mq_free(subs[i].expression);
-        message_filter_release(subs[i].filter);
-    }
-    mq_free(subs);
 }
 
 /* --- groups --- */
@@ -128,28 +125,27 @@ static void free_without_members(struct consumer_table *table, struct consumer_g
     }
     HASH_DEL(table->by_name, group);
     unmark_changed(group);
-    table->n_subs -= group->n_subs;
-    subs_free(group->subs, group->n_subs);
+    table->n_subs -= group->subs.count;
+    table->n_sql -= group->subs.n_sql;
+    subscription_set_free(&group->subs);
     mq_free(group->name);
     mq_free(group);
 }
 
 /* --- members --- */
 
-static struct member *member_find(const struct consumer_group *group, const struct net_channel *ch)
+static struct member *member_find(const struct consumer_table *table, struct consumer_group *group,
+                                  struct net_channel *ch)
 {
-    const struct session *session = session_find(ch);
-    struct member *member = session != NULL ? session->memberships : NULL;
+    const struct member_key key = {group, ch};
+    struct member *member;
 
-    while (member != NULL && member->group != group) {
-        member = member->next_of_conn;
-    }
+    HASH_FIND(hh, table->by_key, &key, sizeof(key), member);
     return member;
 }
 
 static void link_member(struct member *member, struct consumer_group *group, struct session *session)
 {
-    member->group = group;
     member->prev = &group->members;
     member->next = group->members;
     if (member->next != NULL) {
@@ -177,12 +173,18 @@ static int member_add(struct consumer_table *table, struct consumer_group *group
     if (member == NULL) {
         return MQ_ENOMEM;
     }
+    member->key.group = group;
+    member->key.ch = ch;
     member->client_id = mq_strndup(client_id.at, client_id.len);
-    if (member->client_id == NULL) {
+    if (member->client_id != NULL) {
+        HASH_ADD(hh, table->by_key, key, sizeof(member->key), member);
+    }
+    if (member->hh.tbl == NULL) {
+        mq_free(member->client_id);
         mq_free(member);
         return MQ_ENOMEM;
     }
-    member->ch = net_channel_acquire(ch);
+    net_channel_acquire(ch);
     link_member(member, group, session);
     table->n_members++;
     mark_changed(table, group);
@@ -190,11 +192,30 @@ static int member_add(struct consumer_table *table, struct consumer_group *group
     return 0;
 }
 
+/* A connection that beats under another id than before is another member to the rest of its group. */
+static int member_rename(struct consumer_table *table, struct member *member, struct mq_str client_id)
+{
+    char *fresh;
+
+    if (mq_str_eq(mq_str_of(member->client_id), client_id)) {
+        return 0;
+    }
+    fresh = mq_strndup(client_id.at, client_id.len);
+    if (fresh == NULL) {
+        return MQ_ENOMEM;
+    }
+    mq_free(member->client_id);
+    member->client_id = fresh;
+    mark_changed(table, member->key.group);
+    return 0;
+}
+
 /* The group may be gone afterwards. */
 static void member_remove(struct consumer_table *table, struct member *member)
 {
-    struct consumer_group *group = member->group;
+    struct consumer_group *group = member->key.group;
 
+    HASH_DEL(table->by_key, member);
     *member->prev = member->next;
     if (member->next != NULL) {
         member->next->prev = member->prev;
@@ -204,7 +225,7 @@ static void member_remove(struct consumer_table *table, struct member *member)
         member->next_of_conn->prev_of_conn = member->prev_of_conn;
     }
     table->n_members--;
-    net_channel_release(member->ch);
+    net_channel_release(member->key.ch);
     mq_free(member->client_id);
     mq_free(member);
     mark_changed(table, group);
@@ -225,131 +246,27 @@ void consumer_table_free(struct consumer_table *table)
             member = next;
         }
     }
-    MQ_ASSERT(table->n_members == 0 && table->n_subs == 0);
+    MQ_ASSERT(table->n_members == 0 && table->n_subs == 0 && table->n_sql == 0);
     mq_free(table);
 }
 
-/* --- subscriptions --- */
-
-static const struct consumer_subscription *sub_find(const struct consumer_subscription *subs, uint32_t n,
-                                                    struct mq_str topic)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (mq_str_eq(mq_str_of(subs[i].topic), topic)) {
-            return &subs[i];
-        }
-    }
-    return NULL;
-}
-
-/* An expression that does not compile makes the subscription unusable, and its pulls are told so. */
-static int compile(struct consumer_subscription *sub, const struct proto_subscription *from)
-{
-    struct mq_buf problem = {0};
-    int rc;
-
-    sub->expression = mq_strndup(from->expression.at, from->expression.len);
-    if (sub->expression == NULL) {
-        return MQ_ENOMEM;
-    }
-    rc = message_filter_of_sql(from->expression, &sub->filter, &problem);
-    if (rc != 0 && rc != MQ_ENOMEM) {
-        mq_log_warn("consumer", "topic " MQ_STR_FMT ": the subscription is no SQL92: %.*s", MQ_STR_ARG(from->topic),
-                    (int)problem.len, (const char *)problem.base);
-    }
-    mq_buf_free(&problem);
-    sub->usable = rc == 0;
-    return rc == MQ_ENOMEM ? rc : 0;
-}
-
-/* What is compiled already is shared, as every heartbeat says it again. */
-static int copy_filter(struct consumer_subscription *sub, const struct consumer_subscription *old)
-{
-    sub->filter = message_filter_acquire(old->filter);
-    sub->usable = old->usable;
-    if (old->expression != NULL) {
-        sub->expression = mq_strdup(old->expression);
-    }
-    return old->expression == NULL || sub->expression != NULL ? 0 : MQ_ENOMEM;
-}
-
-/* Fills @sub from the heartbeat, or from what the group has of a newer version. On an error it is to be freed all the
- * same. */
-static int sub_take(const struct consumer_group *group, const struct proto_subscription *from,
-                    struct consumer_subscription *sub, bool *is_new)
-{
-    const struct consumer_subscription *old = sub_find(group->subs, group->n_subs, from->topic);
-    int rc = 0;
-
-    *is_new = old == NULL;
-    *sub = (struct consumer_subscription){.type = from->type, .version = from->version};
-    sub->topic = mq_strndup(from->topic.at, from->topic.len);
-    if (old != NULL && old->version > from->version) {
-        sub->type = old->type;
-        sub->version = old->version;
-        rc = copy_filter(sub, old);
-    } else if (from->type == PROTO_EXPRESSION_TAG) {
-        rc = message_filter_of_tags(&from->filter, &sub->filter);
-        sub->usable = rc == 0;
-    } else if (old != NULL && old->expression != NULL && from->type == old->type &&
-               mq_str_eq(mq_str_of(old->expression), from->expression)) {
-        rc = copy_filter(sub, old);
-    } else if (from->type == PROTO_EXPRESSION_SQL92) {
-        rc = compile(sub, from);
-    }
-    return sub->topic != NULL ? rc : MQ_ENOMEM;
-}
-
-static uint32_t count_sql(const struct consumer_subscription *subs, uint32_t n)
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        count += subs[i].expression != NULL;
-    }
-    return count;
-}
-
-/* Replaces the group's subscriptions by those of the latest heartbeat; a topic that stays keeps the newer version.
- * @changed: a topic came or went. Returns 0, or MQ_ENOMEM or MQ_ETOOBIG with the old ones kept. */
+/* Takes the subscriptions of the latest heartbeat. @changed: a topic came or went. Returns 0, or MQ_ENOMEM or
+ * MQ_ETOOBIG with the old ones kept. */
 static int subs_replace(struct consumer_table *table, struct consumer_group *group,
                         const struct proto_consumer *consumer, const struct proto_subscriptions *subs, bool *changed)
 {
-    uint32_t n = consumer->sub_count;
-    struct consumer_subscription *fresh;
-    uint32_t n_new = 0;
-    uint32_t n_sql;
-    int rc = 0;
+    const uint32_t had = group->subs.count, had_sql = group->subs.n_sql;
+    const struct subscription_room room = {CONSUMER_SUBS_MAX - (table->n_subs - had),
+                                           CONSUMER_SQL_MAX - (table->n_sql - had_sql)};
+    int rc;
 
-    if (n > CONSUMER_GROUP_SUBS_MAX || table->n_subs - group->n_subs + n > CONSUMER_SUBS_MAX) {
+    if (consumer->sub_count > CONSUMER_GROUP_SUBS_MAX) {
         return MQ_ETOOBIG;
     }
-    fresh = mq_calloc(n + 1, sizeof(*fresh));
-    if (fresh == NULL) {
-        return MQ_ENOMEM;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        bool is_new;
-
-        rc = sub_take(group, &subs->items[consumer->sub_first + i], &fresh[i], &is_new);
-        if (rc != 0) {
-            subs_free(fresh, n);
-            return rc;
-        }
-        n_new += is_new;
-    }
-    n_sql = table->n_sql - count_sql(group->subs, group->n_subs) + count_sql(fresh, n);
-    if (n_sql > CONSUMER_SQL_MAX) {
-        subs_free(fresh, n);
-        return MQ_ETOOBIG;
-    }
-    table->n_sql = n_sql;
-    *changed = n_new != 0 || n != group->n_subs;
-    table->n_subs += n - group->n_subs;
-    subs_free(group->subs, group->n_subs);
-    group->subs = fresh;
-    group->n_subs = n;
-    return 0;
+    rc = subscription_set_take(&group->subs, &subs->items[consumer->sub_first], consumer->sub_count, &room, changed);
+    table->n_subs += group->subs.count - had;
+    table->n_sql += group->subs.n_sql - had_sql;
+    return rc;
 }
 
 /* --- what clients do --- */
@@ -366,9 +283,11 @@ int consumer_table_beat(struct consumer_table *table, struct net_channel *ch, co
     if (group == NULL) {
         return MQ_ENOMEM;
     }
-    member = member_find(group, ch);
+    member = member_find(table, group, ch);
     if (member == NULL) {
         rc = member_add(table, group, ch, beat->client_id, &member);
+    } else {
+        rc = member_rename(table, member, beat->client_id);
     }
     if (rc != 0) {
         free_without_members(table, group);
@@ -376,7 +295,9 @@ int consumer_table_beat(struct consumer_table *table, struct net_channel *ch, co
     }
     member->beat_ms = now_ms;
     group->notify = beat->notify;
+    group->consume_type = consumer->consume_type;
     group->model = consumer->model;
+    group->from_where = consumer->from_where;
     if (beat->subs != NULL) {
         rc = subs_replace(table, group, consumer, beat->subs, &changed);
     }
@@ -389,7 +310,7 @@ int consumer_table_beat(struct consumer_table *table, struct net_channel *ch, co
 void consumer_table_leave(struct consumer_table *table, struct net_channel *ch, struct mq_str name)
 {
     struct consumer_group *group = group_find(table, name);
-    struct member *member = group != NULL ? member_find(group, ch) : NULL;
+    struct member *member = group != NULL ? member_find(table, group, ch) : NULL;
 
     if (member != NULL) {
         member_remove(table, member);
@@ -439,7 +360,7 @@ void consumer_table_tell(struct consumer_table *table, uint64_t now_ms)
         }
         group->told_ms = now_ms;
         for (struct member *member = group->members; member != NULL; member = member->next) {
-            table->changed(table->data, member->ch, (struct mq_str){group->name, group->name_bytes});
+            table->changed(table->data, member->key.ch, (struct mq_str){group->name, group->name_bytes});
         }
     }
 }
@@ -449,6 +370,13 @@ void consumer_table_tell(struct consumer_table *table, uint64_t now_ms)
 bool consumer_table_has_group(const struct consumer_table *table, struct mq_str group)
 {
     return group_find(table, group) != NULL;
+}
+
+bool consumer_table_is_broadcasting(const struct consumer_table *table, struct mq_str name)
+{
+    const struct consumer_group *group = group_find(table, name);
+
+    return group != NULL && group->model == PROTO_BROADCASTING;
 }
 
 uint32_t consumer_table_members(const struct consumer_table *table)
@@ -461,7 +389,7 @@ const struct consumer_subscription *consumer_table_subscription(const struct con
 {
     const struct consumer_group *group = group_find(table, name);
 
-    return group != NULL ? sub_find(group->subs, group->n_subs, topic) : NULL;
+    return group != NULL ? subscription_set_find(&group->subs, topic) : NULL;
 }
 
 int consumer_table_ids(const struct consumer_table *table, struct mq_str name, struct proto_str_list *out)
@@ -477,4 +405,53 @@ int consumer_table_ids(const struct consumer_table *table, struct mq_str name, s
         *id = mq_str_of(member->client_id);
     }
     return 0;
+}
+
+struct net_channel *consumer_table_channel(const struct consumer_table *table, struct mq_str name,
+                                           struct mq_str client_id)
+{
+    const struct consumer_group *group = group_find(table, name);
+
+    for (struct member *member = group != NULL ? group->members : NULL; member != NULL; member = member->next) {
+        if (mq_str_eq(mq_str_of(member->client_id), client_id) && !member->key.ch->conn.closing) {
+            return member->key.ch;
+        }
+    }
+    return NULL;
+}
+
+void consumer_table_each(const struct consumer_table *table, struct mq_str name,
+                         void (*cb)(void *data, struct net_channel *ch, struct mq_str client_id), void *data)
+{
+    const struct consumer_group *group = group_find(table, name);
+
+    for (struct member *member = group != NULL ? group->members : NULL; member != NULL; member = member->next) {
+        cb(data, member->key.ch, mq_str_of(member->client_id));
+    }
+}
+
+int consumer_table_picture(const struct consumer_table *table, struct mq_str name, struct consumer_picture *out)
+{
+    const struct consumer_group *group = group_find(table, name);
+    int rc = 0;
+
+    *out = (struct consumer_picture){0};
+    if (group == NULL) {
+        return MQ_ENOTFOUND;
+    }
+    out->consumer = (struct proto_consumer){.group = {group->name, group->name_bytes},
+                                            .consume_type = group->consume_type,
+                                            .model = group->model,
+                                            .from_where = group->from_where,
+                                            .sub_count = group->subs.count};
+    for (struct member *member = group->members; rc == 0 && member != NULL; member = member->next) {
+        rc = session_describe(member->key.ch, mq_str_of(member->client_id), &out->connections);
+    }
+    return rc == 0 ? subscription_set_list(&group->subs, &out->subs) : rc;
+}
+
+void consumer_picture_free(struct consumer_picture *picture)
+{
+    proto_connections_free(&picture->connections);
+    proto_subscriptions_free(&picture->subs);
 }

@@ -3,6 +3,7 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/body_json.h"
+#include "remoting/protocol/command.h"
 
 /* Names of enums, by ordinal. */
 static const char *const CONSUME_TYPES[] = {"CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"};
@@ -375,6 +376,64 @@ int proto_consumer_ids_encode(struct mq_buf *buf, const struct proto_str_list *i
     PROTO_OUT(&out, "{\"consumerIdList\":");
     proto_out_strings(&out, ids);
     PROTO_OUT(&out, "}");
+    return proto_out_end(&out);
+}
+
+static void put_connections(struct proto_out *out, const struct proto_connections *connections)
+{
+    PROTO_OUT(out, "\"connectionSet\":[");
+    for (uint32_t i = 0; i < connections->count; i++) {
+        const struct proto_connection *connection = &connections->items[i];
+
+        proto_out_comma(out, i);
+        PROTO_OUT(out, "{\"clientAddr\":");
+        proto_out_string(out, mq_str_of(connection->addr));
+        PROTO_OUT(out, ",\"clientId\":");
+        proto_out_string(out, connection->client_id);
+        PROTO_OUT(out, ",\"language\":");
+        proto_out_string(out, proto_language_name(connection->language));
+        PROTO_OUT(out, ",\"version\":");
+        proto_out_i64(out, connection->version > 0 ? connection->version : 0);
+        PROTO_OUT(out, "}");
+    }
+    PROTO_OUT(out, "]");
+}
+
+int proto_connections_encode(struct mq_buf *buf, const struct proto_connections *connections)
+{
+    struct proto_out out = proto_out_begin(buf);
+
+    PROTO_OUT(&out, "{");
+    put_connections(&out, connections);
+    PROTO_OUT(&out, "}");
+    return proto_out_end(&out);
+}
+
+int proto_consumer_connections_encode(struct mq_buf *buf, const struct proto_connections *connections,
+                                      const struct proto_consumer *consumer, const struct proto_subscriptions *subs)
+{
+    struct proto_out out = proto_out_begin(buf);
+    uint32_t n = 0;
+
+    PROTO_OUT(&out, "{");
+    put_connections(&out, connections);
+    PROTO_OUT(&out, ",\"consumeFromWhere\":");
+    proto_out_string(&out, mq_str_of(FROM_WHERES[consumer->from_where]));
+    PROTO_OUT(&out, ",\"consumeType\":");
+    proto_out_string(&out, mq_str_of(CONSUME_TYPES[consumer->consume_type]));
+    PROTO_OUT(&out, ",\"messageModel\":");
+    proto_out_string(&out, mq_str_of(MESSAGE_MODELS[consumer->model]));
+    PROTO_OUT(&out, ",\"subscriptionTable\":{");
+    for (uint32_t i = 0; i < subs->count; i++) {
+        if (subs->items[i].type == PROTO_EXPRESSION_UNKNOWN) {
+            continue;
+        }
+        proto_out_comma(&out, n++);
+        proto_out_string(&out, subs->items[i].topic);
+        PROTO_OUT(&out, ":");
+        put_sub(&out, &subs->items[i]);
+    }
+    PROTO_OUT(&out, "}}");
     return proto_out_end(&out);
 }
 

@@ -1,4 +1,4 @@
-/* Bodies between clients and brokers: heartbeat (34), member list (38), queue locks (41, 42).
+/* Bodies between clients and brokers: heartbeat (34), member list (38), queue locks (41, 42), connections (203, 204).
  * Source: RocketMQ's HeartbeatData, ConsumerManageProcessor, RebalanceLockManager.
  *
  * Decoders change their input in place; slices point into it. They return 0, MQ_EBADMSG, MQ_ETOOBIG (a maximum named
@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define PROTO_HEARTBEAT_GROUPS_MAX 1024 /* producers, and consumers, of one client */
-#define PROTO_HEARTBEAT_SUBS_MAX 4096   /* subscriptions of one client, all groups together */
+#define PROTO_HEARTBEAT_SUBS_MAX 16384  /* subscriptions of one client, all groups together */
 #define PROTO_CONSUMER_IDS_MAX 65536    /* members of one group */
 #define PROTO_LOCK_QUEUES_MAX 4096      /* queues of one lock request */
 
@@ -78,6 +78,24 @@ int proto_client_check_decode(char *json, size_t n, struct proto_heartbeat *out)
 /* The body of the answer to 38: client ids. Free with proto_str_list_free. */
 int proto_consumer_ids_encode(struct mq_buf *buf, const struct proto_str_list *ids);
 int proto_consumer_ids_decode(char *json, size_t n, struct proto_str_list *out);
+
+#define PROTO_ADDR_TEXT_MAX 64 /* "address:port" and a NUL */
+
+struct proto_connection {
+    char addr[PROTO_ADDR_TEXT_MAX];
+    struct mq_str client_id;
+    uint8_t language; /* of proto_command */
+    int32_t version;
+};
+
+PROTO_LIST(connections, struct proto_connection)
+
+/* The body of the answer to 204. */
+int proto_connections_encode(struct mq_buf *buf, const struct proto_connections *connections);
+
+/* The body of the answer to 203. Subscriptions of an unknown type are left out: their name is not kept. */
+int proto_consumer_connections_encode(struct mq_buf *buf, const struct proto_connections *connections,
+                                      const struct proto_consumer *consumer, const struct proto_subscriptions *subs);
 
 /* The body of 41 and 42. */
 struct proto_lock_batch {

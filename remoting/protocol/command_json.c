@@ -228,15 +228,23 @@ static int decode_i32(struct scan *s, int32_t *out)
     return text.at == NULL || mq_str_to_i32(text, out) == 0 ? 0 : MQ_EBADMSG;
 }
 
+static const struct {
+    char name[8];
+    uint8_t len;
+} LANGUAGES[PROTO_LANGUAGE_COUNT] = {{"JAVA", 4},   {"CPP", 3},  {"DOTNET", 6}, {"PYTHON", 6}, {"DELPHI", 6},
+                                     {"ERLANG", 6}, {"RUBY", 4}, {"OTHER", 5},  {"HTTP", 4},   {"GO", 2},
+                                     {"PHP", 3},    {"OMS", 3},  {"RUST", 4},   {"NODE_JS", 7}};
+
+struct mq_str proto_language_name(uint8_t language)
+{
+    uint8_t i = language < PROTO_LANGUAGE_COUNT ? language : PROTO_LANGUAGE_OTHER;
+
+    return (struct mq_str){LANGUAGES[i].name, LANGUAGES[i].len};
+}
+
 /* By name or by code; what nobody knows counts as OTHER. */
 static int decode_language(struct scan *s, uint8_t *out)
 {
-    static const struct {
-        char name[8];
-        uint8_t len;
-    } NAMES[PROTO_LANGUAGE_COUNT] = {{"JAVA", 4},   {"CPP", 3},  {"DOTNET", 6}, {"PYTHON", 6}, {"DELPHI", 6},
-                                     {"ERLANG", 6}, {"RUBY", 4}, {"OTHER", 5},  {"HTTP", 4},   {"GO", 2},
-                                     {"PHP", 3},    {"OMS", 3},  {"RUST", 4},   {"NODE_JS", 7}};
     struct mq_str text;
     int32_t code;
 
@@ -244,7 +252,7 @@ static int decode_language(struct scan *s, uint8_t *out)
         return MQ_EBADMSG;
     }
     for (uint8_t i = 0; i < PROTO_LANGUAGE_COUNT; i++) {
-        if (text.len == NAMES[i].len && memcmp(text.at, NAMES[i].name, text.len) == 0) {
+        if (text.len == LANGUAGES[i].len && memcmp(text.at, LANGUAGES[i].name, text.len) == 0) {
             *out = i;
             return 0;
         }

@@ -153,6 +153,84 @@ static void the_newer_version_of_a_subscription_stays(void **state)
     world_close(&w);
 }
 
+static void a_heartbeat_that_was_overtaken_changes_nothing(void **state)
+{
+    const struct consumer_subscription *sub;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(beat_at(&w, w.a, TOPICS("T"), 5, T0), 0); /* nothing passes */
+    assert_int_equal(beat_at(&w, w.b, TOPICS("T"), 4, T0), 0); /* everything */
+    sub = consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("T"));
+    assert_non_null(sub->filter);
+    assert_int_equal(beat_at(&w, w.b, TOPICS("T", "U"), 4, T0), 0); /* the set is another one, T is as it was */
+    sub = consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("T"));
+    assert_int_equal(sub->version, 5);
+    assert_non_null(sub->filter);
+    assert_null(consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("U"))->filter);
+    world_close(&w);
+}
+
+static void a_topic_that_is_named_twice_counts_once(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(beat_at(&w, w.a, TOPICS("T", "U"), 1, T0), 0);
+    tell(&w, T0);
+    assert_int_equal(beat_at(&w, w.a, TOPICS("U", "U"), 1, T0), 0); /* T is not named any more */
+    assert_null(consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("T")));
+    assert_non_null(consumer_table_subscription(w.table, MQ_STR("g"), MQ_STR("U")));
+    assert_int_equal(tell(&w, T0 + 1000), 1);
+    world_close(&w);
+}
+
+static void another_client_id_on_a_connection_is_another_member(void **state)
+{
+    struct proto_consumer consumer = {.group = MQ_STR("g"), .model = PROTO_CLUSTERING};
+    struct consumer_beat beat = {.client_id = MQ_STR("first"), .consumer = &consumer, .notify = true};
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(consumer_table_beat(w.table, w.a, &beat, T0), 0);
+    assert_int_equal(tell(&w, T0), 1);
+    assert_ptr_equal(consumer_table_channel(w.table, MQ_STR("g"), MQ_STR("first")), w.a);
+    beat.client_id = MQ_STR("second");
+    assert_int_equal(consumer_table_beat(w.table, w.a, &beat, T0), 0);
+    assert_int_equal(tell(&w, T0 + 1000), 1);
+    assert_int_equal(consumer_table_members(w.table), 1);
+    assert_null(consumer_table_channel(w.table, MQ_STR("g"), MQ_STR("first")));
+    assert_ptr_equal(consumer_table_channel(w.table, MQ_STR("g"), MQ_STR("second")), w.a);
+    assert_null(consumer_table_channel(w.table, MQ_STR("none"), MQ_STR("second")));
+    world_close(&w);
+}
+
+static void a_picture_shows_members_and_subscriptions(void **state)
+{
+    struct consumer_picture picture;
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(consumer_table_picture(w.table, MQ_STR("g"), &picture), MQ_ENOTFOUND);
+    consumer_picture_free(&picture);
+    assert_int_equal(beat_at(&w, w.a, TOPICS("U", "T"), 4, T0), 0);
+    assert_int_equal(beat_at(&w, w.b, TOPICS("T", "U"), 4, T0), 0);
+    assert_int_equal(session_note(w.b, 9, 42), 0);
+    assert_int_equal(consumer_table_picture(w.table, MQ_STR("g"), &picture), 0);
+    assert_int_equal(picture.connections.count, 2);
+    assert_int_equal(picture.connections.items[0].version + picture.connections.items[1].version, 42);
+    assert_int_equal(picture.consumer.model, PROTO_CLUSTERING);
+    assert_int_equal(picture.subs.count, 2);
+    assert_memory_equal(picture.subs.items[0].topic.at, "T", 1);
+    assert_int_equal(picture.subs.items[0].version, 4);
+    consumer_picture_free(&picture);
+    world_close(&w);
+}
+
 /* A beat of group g with one SQL92 subscription to T. */
 static const struct consumer_subscription *beat_sql(struct world *w, const char *expression, int64_t version)
 {
@@ -190,6 +268,27 @@ static void an_expression_is_compiled_when_it_changes(void **state)
     assert_false(sub->usable);
     assert_null(sub->filter);
     message_filter_release(filter);
+    world_close(&w);
+}
+
+static void expressions_of_groups_that_are_gone_do_not_count(void **state)
+{
+    char name[16];
+    struct world w;
+
+    (void)state;
+    world_open(&w);
+    for (uint32_t i = 0; i < CONSUMER_SQL_MAX + 10; i++) {
+        struct proto_subscription sub = {
+            .topic = MQ_STR("T"), .expression = MQ_STR("a > 5"), .type = PROTO_EXPRESSION_SQL92, .version = 1};
+        struct proto_subscriptions list = {.items = &sub, .count = 1};
+        struct mq_str group = {name, (uint32_t)snprintf(name, sizeof(name), "g%u", i)};
+        struct proto_consumer consumer = {.group = group, .sub_count = 1};
+        struct consumer_beat beat = {.client_id = MQ_STR("c"), .consumer = &consumer, .subs = &list};
+
+        assert_int_equal(consumer_table_beat(w.table, w.a, &beat, T0), 0);
+        consumer_table_leave(w.table, w.a, group);
+    }
     world_close(&w);
 }
 
@@ -264,7 +363,12 @@ int main(void)
         cmocka_unit_test(changes_in_quick_succession_are_told_together),
         cmocka_unit_test(only_topics_that_come_or_go_are_news),
         cmocka_unit_test(the_newer_version_of_a_subscription_stays),
+        cmocka_unit_test(a_heartbeat_that_was_overtaken_changes_nothing),
+        cmocka_unit_test(a_topic_that_is_named_twice_counts_once),
+        cmocka_unit_test(another_client_id_on_a_connection_is_another_member),
+        cmocka_unit_test(a_picture_shows_members_and_subscriptions),
         cmocka_unit_test(an_expression_is_compiled_when_it_changes),
+        cmocka_unit_test(expressions_of_groups_that_are_gone_do_not_count),
         cmocka_unit_test(who_does_not_beat_is_removed),
         cmocka_unit_test(too_many_subscriptions_leave_the_old_ones),
         cmocka_unit_test(broadcasting_and_unwilling_groups_are_not_told),
