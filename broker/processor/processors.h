@@ -29,6 +29,15 @@ void check_client(struct context *ctx, struct net_channel *ch, struct proto_comm
 void client_unregister(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void consumer_list(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* connection.c: 203, 204 */
+void consumer_connections(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void producer_connections(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* consumer_ask.c: 307, 309; 223 */
+void ask_running_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void ask_to_consume(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void ask_consumer_status(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* lock.c: 41, 42 */
 void lock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void unlock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

@@ -177,6 +177,9 @@ static void on_command(struct net_channel *ch, struct proto_command *cmd)
     peer->last_request = cmd->code;
     group = proto_fields_get(&cmd->fields, MQ_STR("consumerGroup"));
     snprintf(peer->last_group, sizeof(peer->last_group), MQ_STR_FMT, MQ_STR_ARG(group));
+    if (peer->on_request != NULL) {
+        peer->on_request(peer, cmd);
+    }
 }
 
 static void on_connected(struct net_channel *ch, int status)
@@ -292,6 +295,21 @@ void peer_sync(struct peer *peer)
 {
     assert_int_equal(peer_code(peer, REQ_GET_MAX_OFFSET, FIELDS({"topic", "none"}, {"queueId", "0"}), MQ_STR("")),
                      RESP_SUCCESS);
+}
+
+void peer_reply(struct peer *peer, int32_t opaque, int32_t code, const char *remark, struct mq_str body)
+{
+    struct proto_head head = {.code = code,
+                              .opaque = opaque,
+                              .flag = PROTO_FLAG_RESPONSE,
+                              .encoding = peer->encoding,
+                              .remark = mq_str_of(remark)};
+    struct proto_writer w;
+
+    proto_begin(&w, net_channel_out(peer->ch), &head);
+    assert_int_equal(proto_end(&w, body.len), 0);
+    assert_int_equal(mq_buf_put(w.out, body.at, body.len), 0);
+    net_channel_out_done(peer->ch);
 }
 
 const char *answer_remark(const struct answer *answer)

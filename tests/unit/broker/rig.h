@@ -59,6 +59,9 @@ struct peer {
     uint32_t requests; /* that the broker pushed */
     int32_t last_request;
     char last_group[128];
+    /* Called with each of them, inside the loop; may answer with peer_reply. NULL: they are counted only. */
+    void (*on_request)(struct peer *peer, const struct proto_command *cmd);
+    void *data; /* the test's */
 };
 
 void peer_dial(struct rig *rig, struct peer *peer, enum proto_encoding encoding);
@@ -94,6 +97,9 @@ int32_t peer_ask(struct peer *peer, int32_t code, const struct pair *fields, str
 int32_t peer_code(struct peer *peer, int32_t code, const struct pair *fields, struct mq_str body);
 /* Waits until everything sent before has been looked at: a request that is answered at once. */
 void peer_sync(struct peer *peer);
+
+/* Answers a request of the broker's. */
+void peer_reply(struct peer *peer, int32_t opaque, int32_t code, const char *remark, struct mq_str body);
 
 const char *answer_remark(const struct answer *answer);
 /* NULL when the answer lacks it. */
