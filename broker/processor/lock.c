@@ -1,6 +1,10 @@
 /* LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42). A grant is an entry, so that the next leader knows it; a renewal by
- * the owner needs none: it only moves the lease, which the leader counts by its own monotonic clock. Source:
- * RocketMQ's RebalanceLockManager. */
+ * the owner needs none: it only moves the lease, which the leader counts by its own monotonic clock.
+ *
+ * Nobody is told that it holds a lock whose release is in the log already. A row counts the releases that will meet
+ * it (releasing). A release may also meet a lock that is not in the table yet, because its grant is still under way
+ * in front of it; while there are such releases (blind_releases), the row alone does not tell, and a renewal becomes
+ * an entry too: what is held when that entry is applied is held. Source: RocketMQ's RebalanceLockManager. */
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "remoting/base/clock.h"
@@ -9,19 +13,22 @@
 #include "remoting/protocol/body_client.h"
 #include "remoting/protocol/names.h"
 
-#define LOCKS_MAX 200000 /* of all groups together */
+#define LOCKS_MAX 200000     /* of all groups together */
+#define LOCK_EXPIRE_MAX 1000 /* leases that end at a time */
 
-/* A lock request while its entry is under way: an own copy of the body, which the decoded batch points into. */
+/* A request while its entry is under way: an own copy of the text that the batch points into. */
 struct lock_job {
     struct context *ctx;
-    char *json; /* owned */
+    char *text; /* owned */
     struct proto_lock_batch batch;
+    uint64_t term; /* of a release: when it was proposed; what a former leadership counted is not looked at */
+    bool blind;    /* it counts in blind_releases */
 };
 
 static void job_free(struct lock_job *job)
 {
     proto_lock_batch_free(&job->batch);
-    mq_free(job->json);
+    mq_free(job->text);
     mq_free(job);
 }
 
@@ -68,9 +75,9 @@ static struct lock_job *job_new(struct context *ctx, const struct reply_to *to, 
         return NULL;
     }
     job->ctx = ctx;
-    job->json = mq_strndup((const char *)cmd->body, cmd->body_bytes);
-    if (job->json != NULL) {
-        rc = proto_lock_batch_decode(job->json, cmd->body_bytes, &job->batch);
+    job->text = mq_strndup((const char *)cmd->body, cmd->body_bytes);
+    if (job->text != NULL) {
+        rc = proto_lock_batch_decode(job->text, cmd->body_bytes, &job->batch);
     }
     if (rc == 0) {
         fault = find_fault(&job->batch);
@@ -91,10 +98,15 @@ static struct lock *lock_of(const struct lock_job *job, const struct proto_queue
     return lock_table_find(&job->ctx->state->locks, &key);
 }
 
+static bool is_askers(const struct lock_job *job, const struct lock *lock)
+{
+    return lock != NULL && mq_str_eq(mq_str_of(lock->client_id), job->batch.client_id);
+}
+
 /* A lock whose release lies in the log already is nobody's. */
 static bool held_by_asker(const struct lock_job *job, const struct lock *lock)
 {
-    return lock != NULL && !lock->releasing && mq_str_eq(mq_str_of(lock->client_id), job->batch.client_id);
+    return is_askers(job, lock) && lock->releasing == 0;
 }
 
 /* Answers with what the asker holds now. */
@@ -130,7 +142,7 @@ static void renew(struct lock_job *job, uint64_t now_ms)
         struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
 
         if (held_by_asker(job, lock)) {
-            lock->renewed_ms = now_ms;
+            lock_table_renew(&job->ctx->state->locks, lock, now_ms);
         }
     }
 }
@@ -208,6 +220,13 @@ static void on_granted(struct sequencer_pending *p, const struct sequencer_outco
     job_free(job);
 }
 
+/* Whether only the log can tell who holds the queue. */
+static bool is_open(const struct lock_job *job, const struct lock *lock)
+{
+    return lock == NULL || lock->releasing != 0 ||
+           (is_askers(job, lock) && job->ctx->state->locks.blind_releases != 0);
+}
+
 /* Proposes a grant of the queues that are free, or about to be. Returns 0 with @proposed told, or a negative code. */
 static int propose_grant(struct lock_job *job, const struct sequencer_pending *p, bool *proposed)
 {
@@ -221,7 +240,7 @@ static int propose_grant(struct lock_job *job, const struct sequencer_pending *p
     for (uint32_t i = 0; i < job->batch.queues.count; i++) {
         const struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
 
-        if (lock == NULL || lock->releasing) {
+        if (is_open(job, lock)) {
             item_text_add(&item, grant.n_queues++, &job->batch.queues.items[i]);
         }
     }
@@ -262,101 +281,152 @@ void lock_queues(struct context *ctx, struct net_channel *ch, struct proto_comma
     job_free(job);
 }
 
-/* Proposes the release of what others do not hold. A queue that nobody holds counts too: its grant may be on its way.
- */
-static int propose_release(struct lock_job *job, const struct sequencer_pending *p, bool *proposed)
+/* The release lies in the log now. */
+static void count_release(struct lock_job *job)
 {
-    Raftmq__LockRelease release = RAFTMQ__LOCK_RELEASE__INIT;
-    struct item_text item;
-    int rc = item_text_init(&item, job);
-
-    if (rc != 0) {
-        return rc;
-    }
+    job->term = job->ctx->role.term;
     for (uint32_t i = 0; i < job->batch.queues.count; i++) {
-        const struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
+        struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
 
-        if (lock == NULL || held_by_asker(job, lock)) {
-            item_text_add(&item, release.n_queues++, &job->batch.queues.items[i]);
+        job->blind = job->blind || lock == NULL || lock->releasing != 0;
+        if (is_askers(job, lock)) {
+            lock->releasing++;
         }
     }
-    *proposed = release.n_queues != 0;
-    if (*proposed) {
-        release.group = item.group;
-        release.client_id = item.client_id;
-        release.queues = item.list;
-        rc = propose_item(job->ctx, COMMAND_LOCK_RELEASE, &release.base, p);
-    }
-    item_text_free(&item);
-    return rc;
+    job->ctx->state->locks.blind_releases += job->blind;
 }
 
-/* The release of what the asker holds lies in the log now. */
-static void mark_releasing(struct lock_job *job)
+/* It never came into the log, or nobody leads here any more. */
+static void uncount_release(struct lock_job *job)
 {
     for (uint32_t i = 0; i < job->batch.queues.count; i++) {
         struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
 
-        if (held_by_asker(job, lock)) {
-            lock->releasing = true;
+        if (is_askers(job, lock) && lock->releasing != 0) {
+            lock->releasing--;
         }
     }
 }
 
 static void on_released(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
-    struct context *ctx = p->data;
+    struct lock_job *job = p->data;
 
-    if (outcome->status != 0) { /* it never came into the log, or nobody leads here any more */
-        for (struct lock *lock = ctx->state->locks.by_key; lock != NULL; lock = lock->hh.next) {
-            lock->releasing = false;
+    if (job->term == job->ctx->role.term) {
+        job->ctx->state->locks.blind_releases -= job->blind;
+        if (outcome->status != 0) {
+            uncount_release(job);
         }
     }
     answer_done(p, outcome);
+    job_free(job);
+}
+
+/* Proposes the release of what others do not hold. A queue that nobody holds counts too: its grant may be on its way,
+ * and so may the release of who holds it. @job: taken when @proposed. Returns 0 or a negative code. */
+static int propose_release(struct lock_job *job, const struct reply_to *to, bool *proposed)
+{
+    struct sequencer_pending pending = pending_for(to, on_released, job);
+    Raftmq__LockRelease release = RAFTMQ__LOCK_RELEASE__INIT;
+    struct item_text item;
+    int rc = item_text_init(&item, job);
+
+    *proposed = false;
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < job->batch.queues.count; i++) {
+        const struct lock *lock = lock_of(job, &job->batch.queues.items[i]);
+
+        if (lock == NULL || lock->releasing != 0 || is_askers(job, lock)) {
+            item_text_add(&item, release.n_queues++, &job->batch.queues.items[i]);
+        }
+    }
+    if (release.n_queues != 0) {
+        release.group = item.group;
+        release.client_id = item.client_id;
+        release.queues = item.list;
+        rc = propose_item(job->ctx, COMMAND_LOCK_RELEASE, &release.base, &pending);
+        *proposed = rc == 0;
+    }
+    item_text_free(&item);
+    if (*proposed) {
+        count_release(job);
+    }
+    return rc;
 }
 
 void unlock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
-    struct sequencer_pending pending = pending_for(&to, on_released, ctx);
     struct lock_job *job = job_new(ctx, &to, cmd);
-    bool proposed = false;
+    bool proposed;
     int rc;
 
     if (job == NULL) {
         return;
     }
-    rc = propose_release(job, &pending, &proposed);
+    rc = propose_release(job, &to, &proposed);
+    if (rc == 0 && proposed) {
+        return; /* on_released answers and frees */
+    }
     if (rc != 0) {
         reply_failed(&to, rc);
-    } else if (proposed) {
-        mark_releasing(job);
     } else {
         reply_code(&to, RESP_SUCCESS);
     }
     job_free(job);
 }
 
+/* The release of one lock by its own owner. Returns NULL without memory. */
+static struct lock_job *job_of_lock(struct context *ctx, const struct lock *lock)
+{
+    size_t id_bytes = strlen(lock->client_id);
+    struct lock_job *job = mq_calloc(1, sizeof(*job));
+    struct proto_queue_ref *queue = job != NULL ? proto_queue_refs_add(&job->batch.queues) : NULL;
+    const char *names = lock->parts.group.at; /* one behind the other */
+
+    if (queue != NULL) {
+        job->text = mq_malloc(lock->key_bytes + id_bytes);
+    }
+    if (job == NULL || job->text == NULL) {
+        if (job != NULL) {
+            job_free(job);
+        }
+        return NULL;
+    }
+    memcpy(job->text, names, lock->key_bytes);
+    memcpy(job->text + lock->key_bytes, lock->client_id, id_bytes);
+    job->ctx = ctx;
+    job->batch.group = (struct mq_str){job->text, lock->parts.group.len};
+    job->batch.client_id = (struct mq_str){job->text + lock->key_bytes, (uint32_t)id_bytes};
+    queue->topic = (struct mq_str){job->text + (lock->parts.topic.at - names), lock->parts.topic.len};
+    queue->broker_name =
+        (struct mq_str){job->text + (lock->parts.broker_name.at - names), lock->parts.broker_name.len};
+    queue->queue_id = lock->parts.queue_id;
+    return job;
+}
+
 void lock_expire(struct context *ctx, uint64_t now_ms)
 {
     const struct reply_to nobody = {0};
-    struct sequencer_pending pending = pending_for(&nobody, on_released, ctx);
-    struct lock *lock, *tmp;
+    struct lock *lock = TAILQ_FIRST(&ctx->state->locks.by_lease);
 
-    HASH_ITER (hh, ctx->state->locks.by_key, lock, tmp) {
-        struct proto_queue_ref queue = {lock->parts.topic, lock->parts.broker_name, lock->parts.queue_id};
-        struct lock_job job = {.ctx = ctx,
-                               .batch = {.group = lock->parts.group,
-                                         .client_id = mq_str_of(lock->client_id),
-                                         .queues = {.items = &queue, .count = 1}}};
+    for (uint32_t n = 0; lock != NULL && n < LOCK_EXPIRE_MAX && now_ms - lock->renewed_ms > LOCK_LEASE_MS;
+         lock = TAILQ_NEXT(lock, by_lease)) {
+        struct lock_job *job;
         bool proposed;
 
-        if (lock->releasing || now_ms - lock->renewed_ms <= LOCK_LEASE_MS) {
+        if (lock->releasing != 0) {
             continue;
         }
-        if (propose_release(&job, &pending, &proposed) != 0) {
+        job = job_of_lock(ctx, lock);
+        if (job == NULL || propose_release(job, &nobody, &proposed) != 0) {
+            if (job != NULL) {
+                job_free(job);
+            }
             return; /* the log takes nothing now: tried again in a second */
         }
-        lock->releasing = true;
+        n++;
     }
 }

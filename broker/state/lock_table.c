@@ -12,6 +12,7 @@
 void lock_table_init(struct lock_table *table)
 {
     *table = (struct lock_table){0};
+    TAILQ_INIT(&table->by_lease);
 }
 
 static void lock_free(struct lock *lock)
@@ -54,6 +55,7 @@ static void remove_lock(struct lock_table *table, struct lock *lock)
     }
     table->sum -= lock_hash(lock);
     HASH_DEL(table->by_key, lock);
+    TAILQ_REMOVE(&table->by_lease, lock, by_lease);
     lock_free(lock);
     table->count--;
 }
@@ -129,6 +131,7 @@ static int add_lock(struct lock_table *table, const struct lock_key *key, const 
     }
     set_parts(lock, key);
     lock->generation = table->copy.generation; /* younger than the snapshot that is being taken */
+    TAILQ_INSERT_TAIL(&table->by_lease, lock, by_lease);
     table->sum += lock_hash(lock);
     table->count++;
     return 0;
@@ -172,8 +175,16 @@ void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms)
     }
     for (struct lock *lock = table->by_key; lock != NULL; lock = lock->hh.next) {
         lock->renewed_ms = now_ms;
-        lock->releasing = false;
+        lock->releasing = 0;
     }
+    table->blind_releases = 0;
+}
+
+void lock_table_renew(struct lock_table *table, struct lock *lock, uint64_t now_ms)
+{
+    lock->renewed_ms = now_ms;
+    TAILQ_REMOVE(&table->by_lease, lock, by_lease);
+    TAILQ_INSERT_TAIL(&table->by_lease, lock, by_lease);
 }
 
 uint64_t lock_table_hash(const struct lock_table *table)

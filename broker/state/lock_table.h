@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uthash.h>
 
 struct Raftmq__LockGrant;
@@ -27,13 +28,20 @@ struct lock {
     struct lock_key parts; /* borrowed from key */
     char *client_id;       /* owned */
     uint64_t renewed_ms;   /* leader: monotonic time of the last lock call or of the election */
-    bool releasing;        /* leader: its release was proposed and is not applied yet; a renewal comes too late */
+    uint32_t releasing;    /* leader: so many releases were proposed and not applied yet: a renewal comes too late */
     uint64_t generation;   /* table_copy's */
+    TAILQ_ENTRY(lock) by_lease;
     UT_hash_handle hh;
 };
 
+TAILQ_HEAD(lock_list, lock);
+
 struct lock_table {
     struct lock *by_key;
+    struct lock_list by_lease; /* leader: ascending by renewed_ms */
+    /* Leader: releases under way that may meet a lock which is not there yet. While there are any, a row alone does
+     * not tell that its owner keeps it. */
+    uint32_t blind_releases;
     uint32_t count;
     uint64_t sum; /* of the fingerprints */
     struct table_copy copy;
@@ -48,6 +56,8 @@ int lock_table_grant(struct lock_table *table, const struct Raftmq__LockGrant *i
 void lock_table_release(struct lock_table *table, const struct Raftmq__LockRelease *item);
 /* A new leader: every lease starts now. */
 void lock_table_restart_leases(struct lock_table *table, uint64_t now_ms);
+/* Leader: the lease of @lock starts now. */
+void lock_table_renew(struct lock_table *table, struct lock *lock, uint64_t now_ms);
 
 /* Equal for equal replicated content (leases left out), in whatever order it came. In O(1). */
 uint64_t lock_table_hash(const struct lock_table *table);

@@ -130,6 +130,110 @@ static void a_renewal_that_meets_its_release_does_not_lie(void **state)
     answer_free(&other);
 }
 
+/* A connection that asks without waiting, and what it was told last. */
+struct racer {
+    struct peer peer;
+    struct answer answers[4];
+    const char *client;
+    bool held;
+};
+
+static void race_start(struct racer *r, uint32_t at, int32_t code)
+{
+    char body[256];
+    int n = snprintf(body, sizeof(body), "{\"consumerGroup\":\"CG\",\"clientId\":\"%s\",\"mqSet\":[" QUEUE_0 "]}",
+                     r->client);
+
+    peer_start(&r->peer, code, NO_FIELDS, (struct mq_str){body, (uint32_t)n}, &r->answers[at]);
+}
+
+/* So many turns of the loop that something may have been proposed, or applied, or nothing of it. */
+static void turn(unsigned turns)
+{
+    while (turns-- != 0) {
+        uv_run(&rig.loop.uv, UV_RUN_NOWAIT);
+    }
+}
+
+static const char *owner(void)
+{
+    struct lock_key key = {MQ_STR("CG"), MQ_STR("T"), MQ_STR("golden-a"), 0};
+    const struct lock *lock = lock_table_find(&rig.ctx->state->locks, &key);
+
+    return lock != NULL ? lock->client_id : "";
+}
+
+static void who_is_told_last_that_it_holds_a_queue_holds_it(void **state)
+{
+    struct racer a = {.client = "a"}, b = {.client = "b"};
+
+    (void)state;
+    peer_dial(&rig, &a.peer, PROTO_JSON);
+    peer_dial(&rig, &b.peer, PROTO_JSON);
+    for (unsigned round = 0; round < 512; round++) {
+        race_start(&a, 0, REQ_LOCK_BATCH_MQ);
+        turn(round & 7);
+        race_start(&a, 1, REQ_UNLOCK_BATCH_MQ);
+        turn(round >> 3 & 3);
+        if ((round >> 5 & 1) != 0) {
+            rig_wait_flag(&rig, &a.answers[0].done); /* granted; the release may still be under way */
+        }
+        race_start(&a, 2, REQ_LOCK_BATCH_MQ);
+        turn(round >> 6 & 7);
+        race_start(&b, 0, REQ_LOCK_BATCH_MQ);
+        rig_wait_flag(&rig, &a.answers[0].done);
+        rig_wait_flag(&rig, &a.answers[1].done);
+        rig_wait_flag(&rig, &a.answers[2].done);
+        rig_wait_flag(&rig, &b.answers[0].done);
+        a.held = strstr(answer_body(&a.answers[2]), "queueId") != NULL;
+        b.held = strstr(answer_body(&b.answers[0]), "queueId") != NULL;
+        assert_false(a.held && b.held);
+        assert_string_equal(owner(), a.held ? "a" : b.held ? "b" : "");
+        assert_true(a.held || b.held);
+        assert_int_equal(rig.ctx->state->locks.blind_releases, 0);
+        race_start(a.held ? &a : &b, 3, REQ_UNLOCK_BATCH_MQ);
+        rig_wait_flag(&rig, a.held ? &a.answers[3].done : &b.answers[3].done);
+        assert_string_equal(owner(), "");
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(a.answers); i++) {
+        answer_free(&a.answers[i]);
+        answer_free(&b.answers[i]);
+    }
+    peer_hang_up(&a.peer);
+    peer_hang_up(&b.peer);
+}
+
+static void unlocks_that_cross_grants_leave_nothing_locked(void **state)
+{
+    struct racer a = {.client = "a"}, b = {.client = "b"};
+
+    (void)state;
+    peer_dial(&rig, &a.peer, PROTO_JSON);
+    peer_dial(&rig, &b.peer, PROTO_JSON);
+    for (unsigned round = 0; round < 64; round++) {
+        race_start(&b, 0, REQ_LOCK_BATCH_MQ);
+        rig_wait_flag(&rig, &b.answers[0].done);
+        race_start(&b, 1, REQ_UNLOCK_BATCH_MQ);
+        turn(round & 7);
+        race_start(&a, 0, REQ_LOCK_BATCH_MQ); /* behind b's release */
+        turn(round >> 3 & 7);
+        race_start(&a, 1, REQ_UNLOCK_BATCH_MQ); /* the queue may still be b's */
+        race_start(&a, 2, REQ_UNLOCK_BATCH_MQ);
+        rig_wait_flag(&rig, &b.answers[1].done);
+        rig_wait_flag(&rig, &a.answers[0].done);
+        rig_wait_flag(&rig, &a.answers[1].done);
+        rig_wait_flag(&rig, &a.answers[2].done);
+        assert_string_equal(owner(), "");
+        assert_int_equal(rig.ctx->state->locks.blind_releases, 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(a.answers); i++) {
+        answer_free(&a.answers[i]);
+        answer_free(&b.answers[i]);
+    }
+    peer_hang_up(&a.peer);
+    peer_hang_up(&b.peer);
+}
+
 static bool has_no_locks(void *data)
 {
     (void)data;
@@ -195,6 +299,8 @@ int main(void)
         cmocka_unit_test(two_that_ask_together_do_not_both_get_it),
         cmocka_unit_test(an_unlock_right_behind_a_lock_ends_it),
         cmocka_unit_test(a_renewal_that_meets_its_release_does_not_lie),
+        cmocka_unit_test(who_is_told_last_that_it_holds_a_queue_holds_it),
+        cmocka_unit_test(unlocks_that_cross_grants_leave_nothing_locked),
         cmocka_unit_test(a_lease_that_is_not_renewed_ends),
         cmocka_unit_test(bad_lock_requests_are_refused_by_field),
     };
