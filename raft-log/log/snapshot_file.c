@@ -197,6 +197,11 @@ static int decode_header(struct snapshot_reader *reader, const uint8_t *at, uint
     if (mq_crc32c(0, at + 8, bytes - 8) != reader->crc) {
         return bad(reader, MQ_ECORRUPT, "bad checksum of the header");
     }
+    if (rlog_le16_load(at + 8) != FORMAT_VERSION) {
+        (void)mq_buf_printf(reader->problem, "%s: format version %" PRIu16 ", this program knows %d", info->path,
+                            rlog_le16_load(at + 8), FORMAT_VERSION);
+        return MQ_EVERSION;
+    }
     info->index = rlog_le64_load(at + 16);
     info->term = rlog_le64_load(at + 24);
     info->end_pos = rlog_le64_load(at + 32);
@@ -211,7 +216,9 @@ static int decode_header(struct snapshot_reader *reader, const uint8_t *at, uint
     return 0;
 }
 
-/* The sizes come from the disk, too: they are bounded before the checksum can vouch for them. */
+/* The sizes come from the disk, too: they are bounded before the checksum can vouch for them. A version counts only
+ * with a good checksum, else a flipped bit would take a file for a later program's and keep the member from starting:
+ * so every version keeps checksum, version and the counts that give the header's size where they are. */
 static int read_header(struct snapshot_reader *reader)
 {
     struct snapshot_info *info = reader->info;
@@ -223,11 +230,6 @@ static int read_header(struct snapshot_reader *reader)
     }
     if (rlog_le32_load(reader->buf.base) != HEADER_MAGIC) {
         return bad(reader, MQ_ECORRUPT, "not a snapshot");
-    }
-    if (rlog_le16_load(reader->buf.base + 8) != FORMAT_VERSION) {
-        (void)mq_buf_printf(reader->problem, "%s: format version %" PRIu16 ", this program knows %d", info->path,
-                            rlog_le16_load(reader->buf.base + 8), FORMAT_VERSION);
-        return MQ_EVERSION;
     }
     info->n_sections = rlog_le16_load(reader->buf.base + 10);
     info->membership_bytes = rlog_le32_load(reader->buf.base + 12);

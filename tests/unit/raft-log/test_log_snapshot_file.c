@@ -177,6 +177,7 @@ static void a_header_or_block_that_cannot_be_is_refused(void **state)
         {"a membership too large", 12, SNAPSHOT_MEMBERSHIP_MAX + 1, false, MQ_ECORRUPT},
         {"a membership larger than the file", 12, SNAPSHOT_MEMBERSHIP_MAX, false, MQ_ECORRUPT},
         {"a later version", 8, 2 | 2 << 16, true, MQ_EVERSION},
+        {"a version that a flipped bit made", 8, 0x2001 | 2 << 16, false, MQ_ECORRUPT},
         {"index 0", 16, 0, true, MQ_ECORRUPT},
         {"term 0", 24, 0, true, MQ_ECORRUPT},
         {"a change behind the index", 48, 78, true, MQ_ECORRUPT},
