@@ -370,11 +370,16 @@ static int init_flows(struct broker *broker)
                       .forced = config->clean_forcibly,
                       .segments_max = (uint32_t)config->delete_batch},
         .dir = config->store_dir,
+        .half = {.timeout_ms = config->transaction_timeout_ms,
+                 .interval_ms = config->transaction_interval_ms,
+                 .times_max = (uint32_t)config->transaction_checks_max},
     };
     int rc = flows_init(&broker->flows, broker->loop, &broker->state, broker->ctx.sequencer, &rules);
 
     broker->flows_open = rc == 0;
     broker->ctx.flows = rc == 0 ? &broker->flows : NULL;
+    broker->flows.half.ask = transaction_ask;
+    broker->flows.half.ask_data = &broker->ctx;
     return rc;
 }
 

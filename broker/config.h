@@ -58,6 +58,10 @@ struct broker_config {
     int64_t log_bytes_max;             /* commitLogBytesMax (ours): 0: no bound */
     int64_t snapshot_bytes;            /* snapshotLogBytes (ours), 256 MiB */
     int64_t snapshot_s;                /* snapshotPeriodSeconds (ours), 600 */
+    int64_t transaction_timeout_ms;    /* transactionTimeOut, 6000 */
+    int64_t transaction_interval_ms;   /* transactionCheckInterval, 30000 */
+    int64_t transaction_checks_max;    /* transactionCheckMax, 15 */
+    bool reject_transactions;          /* rejectTransactionMessage */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */

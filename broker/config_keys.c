@@ -79,6 +79,10 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("commitLogBytesMax", log_bytes_max, 0, INT64_MAX, "0"),
     NUMBER("snapshotLogBytes", snapshot_bytes, 1 << 20, INT64_MAX, "268435456"),
     NUMBER("snapshotPeriodSeconds", snapshot_s, 1, 86400 * 7, "600"),
+    NUMBER("transactionTimeOut", transaction_timeout_ms, 1, 86400000, "6000"),
+    NUMBER("transactionCheckInterval", transaction_interval_ms, 10, 86400000, "30000"),
+    NUMBER("transactionCheckMax", transaction_checks_max, 1, 10000, "15"),
+    FLAG("rejectTransactionMessage", reject_transactions, "false"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */
@@ -234,10 +238,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("timerPrecisionMs"),
     IGNORED("timerMaxDelaySec"),
     IGNORED("recallMessageEnable"),
-    IGNORED("rejectTransactionMessage"),
-    IGNORED("transactionTimeOut"),
-    IGNORED("transactionCheckInterval"),
-    IGNORED("transactionCheckMax"),
     IGNORED("traceTopicEnable"),
     IGNORED("msgTraceTopicName"),
     IGNORED("aclEnable"),

@@ -27,11 +27,13 @@ void flow_wake_at(const struct flow_env *env, uint64_t at_ms)
 
 /* --- all of them --- */
 
+/* Each is asked, so that all begin at once. */
 static int release_below(void *data, uint64_t pos)
 {
-    (void)data;
-    (void)pos;
-    return 0;
+    struct flows *flows = data;
+    int rc = half_flow_release_below(&flows->half, pos);
+
+    return rc;
 }
 
 int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, struct sequencer *sequencer,
@@ -47,22 +49,26 @@ int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, 
     flows->retention.sequencer = sequencer;
     flows->retention.release_below = release_below;
     flows->retention.release_data = flows;
+    half_flow_init(&flows->half, &flows->env, &rules->half);
     return 0;
 }
 
 void flows_lead(struct flows *flows)
 {
     flows->leading = true;
+    half_flow_lead(&flows->half);
 }
 
 void flows_rest(struct flows *flows)
 {
     flows->leading = false;
+    half_flow_rest(&flows->half);
 }
 
 void flows_turn(struct flows *flows)
 {
     retention_turn(&flows->retention);
+    half_flow_turn(&flows->half);
 }
 
 void flows_log_start_moved(struct flows *flows, uint64_t pos)

@@ -9,17 +9,20 @@
 #define BROKER_FLOW_FLOWS_H
 
 #include "broker/flow/flow_env.h"
+#include "broker/flow/half.h"
 #include "broker/flow/retention.h"
 
 struct flow_rules {
     struct retention_rules retention;
     const char *dir; /* borrowed: on the disk that retention looks at */
+    struct half_rules half;
 };
 
 struct flows {
     struct flow_env env;
     struct flow_alarm alarm;
     struct retention retention;
+    struct half_flow half;
     bool leading;
     void (*closed)(void *data);
     void *closed_data;

@@ -17,6 +17,12 @@ void get_min_offset(struct context *ctx, struct net_channel *ch, struct proto_co
 void get_earliest_store_time(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void view_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* transaction.c: 37, 323 */
+void end_transaction(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void resume_check(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* half_flow's ask; @data: the context. */
+void transaction_ask(void *data, const struct half *half, const struct reader_view *record);
+
 /* offset.c: 14, 15 */
 void query_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void update_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

@@ -4,8 +4,11 @@
  * sequencer_add. When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
  * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
  * RocketMQ's SendMessageProcessor, HookUtils. */
+#include "broker/flow/flows.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
+#include "broker/state/bundle.h"
+#include "broker/state/ensure.h"
 #include "broker/store/record_build.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
@@ -16,6 +19,7 @@
 
 #include <arpa/inet.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 enum { KIND_SINGLE, KIND_BATCH };
 
@@ -186,9 +190,6 @@ static const char *unsupported_property(struct mq_str properties)
             }
             break;
         case 'T':
-            if (mq_str_eq(key, PROTO_PROP_TRAN_MSG) && mq_str_to_bool(value)) {
-                return "property TRAN_MSG asks for a transaction";
-            }
             if (mq_str_eq(key, MQ_STR("TIMER_DELAY_SEC")) || mq_str_eq(key, MQ_STR("TIMER_DELAY_MS")) ||
                 mq_str_eq(key, MQ_STR("TIMER_DELIVER_MS"))) {
                 return "a TIMER property asks for timed delivery";
@@ -224,6 +225,39 @@ static bool check_topic(struct context *ctx, const struct reply_to *to, struct m
     return true;
 }
 
+/* The message is the first half of a transaction: consumers get it when its producer commits. */
+static bool is_half(struct mq_str properties)
+{
+    return mq_str_to_bool(proto_properties_get(properties, PROTO_PROP_TRAN_MSG));
+}
+
+/* What a half message has to be. */
+static bool check_half(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header)
+{
+    char group[NAME_TEXT_MAX];
+
+    if (ctx->config->reject_transactions) {
+        refuse(ctx, to, RESP_NO_PERMISSION, "rejectTransactionMessage is true: this broker takes no transactions");
+        return false;
+    }
+    if (header->batch) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property TRAN_MSG: a batch is no transaction");
+        return false;
+    }
+    if (proto_properties_get(header->properties, PROTO_PROP_DELAY).len != 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property DELAY: a transaction is not delayed as well");
+        return false;
+    }
+    if (!name_text(proto_properties_get(header->properties, PROTO_PROP_PRODUCER_GROUP), group)) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
+               "property PGROUP has to name the group whose producers can be asked how the transaction ends, in up "
+               "to %d bytes",
+               NAME_TEXT_MAX - 1);
+        return false;
+    }
+    return true;
+}
+
 /* What the message itself may be. */
 static bool check_message(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
                           const struct proto_command *cmd)
@@ -246,8 +280,12 @@ static bool check_message(struct context *ctx, const struct reply_to *to, const 
                PROTO_PROPERTIES_MAX);
         return false;
     }
-    if ((header->sys_flag & PROTO_SYS_TRANSACTION_MASK) != 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d asks for a transaction, which is not supported yet",
+    if (is_half(header->properties)) {
+        if (!check_half(ctx, to, header)) {
+            return false;
+        }
+    } else if ((header->sys_flag & PROTO_SYS_TRANSACTION_MASK) != 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d speaks of a transaction, property TRAN_MSG does not",
                header->sys_flag);
         return false;
     }
@@ -357,7 +395,8 @@ static const char *batch_item_fault(const struct proto_batch_item *item)
     if (item->properties.len > PROTO_PROPERTIES_MAX) {
         return "its properties pass 32767 bytes";
     }
-    return unsupported_property(item->properties);
+    return is_half(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction"
+                                     : unsupported_property(item->properties);
 }
 
 /* Counts the messages of a batch and bounds the bytes of their records. Returns the number, or -1 after an answer. */
@@ -429,6 +468,64 @@ static void add_batch(struct context *ctx, const struct reply_to *to, struct que
     sequencer_add(ctx->sequencer, used, queue, (uint32_t)count, 0, &pending);
 }
 
+static uint32_t immunity_of(struct mq_str properties)
+{
+    int32_t seconds;
+
+    if (mq_str_to_i32(proto_properties_get(properties, PROTO_PROP_CHECK_IMMUNITY), &seconds) != 0 || seconds < 0) {
+        return 0; /* as the original: what is no number counts as not there */
+    }
+    return (uint32_t)seconds;
+}
+
+/* A half message lies in a topic of its own until it is committed; where it is to go stands in its properties. */
+static void add_half(struct context *ctx, const struct reply_to *to, const struct queue *queue,
+                     struct record_source *source)
+{
+    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    char uniq_key[32], group[NAME_TEXT_MAX], queue_id[16];
+    struct mq_str id = proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY);
+    struct record_property put[3];
+    int64_t now_ms = mq_clock_wall_ms();
+    Raftmq__HalfPut item = RAFTMQ__HALF_PUT__INIT;
+    struct bundle_part parts[2] = {{.kind = BUNDLE_NEW, .source = source, .own = true},
+                                   {.kind = BUNDLE_ITEM, .type = COMMAND_HALF_PUT, .item = &item.base}};
+    int rc;
+
+    if (id.len == 0) {
+        proto_uniq_key_next(&ctx->uniq_key, now_ms, uniq_key);
+        id = source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
+    }
+    snprintf(queue_id, sizeof(queue_id), "%d", source->queue_id);
+    put[0] = (struct record_property){PROTO_PROP_REAL_TOPIC, source->topic};
+    put[1] = (struct record_property){PROTO_PROP_REAL_QUEUE_ID, mq_str_of(queue_id)};
+    put[2] = (struct record_property){PROTO_PROP_TRANSACTION_ID, id};
+    source->put = put;
+    source->n_put = ARRAY_SIZE(put);
+    source->topic = HALF_TOPIC;
+    source->queue_id = 0;
+    source->sys_flag &= ~PROTO_SYS_TRANSACTION_MASK;
+    (void)name_text(proto_properties_get(source->properties, PROTO_PROP_PRODUCER_GROUP), group); /* check_half has */
+    item.producer_group = group;
+    item.born_ms = source->born_ms;
+    item.immunity_s = immunity_of(source->properties);
+    item.check_ms = half_first_check(&ctx->flows->half.rules, item.immunity_s, now_ms);
+    pending.kind = KIND_SINGLE;
+    pending.records = 1;
+    pending.queue_id = queue->id;
+    rc = ensure_queue(ctx->state, ctx->sequencer, HALF_TOPIC, 1, TOPIC_PERM_READ | TOPIC_PERM_WRITE, 0,
+                      &parts[0].queue);
+    if (rc == 0) {
+        rc = bundle_add(ctx->sequencer, ctx->store, parts, 2, &pending, 0);
+    }
+    if (rc == MQ_ETOOBIG) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
+               PROTO_PROPERTIES_MAX);
+    } else if (rc != 0) {
+        fail(ctx, to, rc);
+    }
+}
+
 void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
@@ -470,6 +567,8 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
     /* The batch field decides, not the code: C++ clients send batches as 310. */
     if (header.batch) {
         add_batch(ctx, &to, queue, &source, source.body);
+    } else if (is_half(header.properties)) {
+        add_half(ctx, &to, queue, &source);
     } else {
         add_single(ctx, &to, queue, &source);
     }

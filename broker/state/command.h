@@ -24,7 +24,11 @@ enum command_type {
     COMMAND_OFFSET_COMMIT = 3,
     COMMAND_LOCK_GRANT = 4,
     COMMAND_LOCK_RELEASE = 5,
-    COMMAND_LOG_START = 6
+    COMMAND_LOG_START = 6,
+    COMMAND_HALF_PUT = 24,
+    COMMAND_HALF_END = 25,
+    COMMAND_HALF_CHECKED = 26,
+    COMMAND_HALF_MOVE = 27
 };
 
 /* Bytes of the item and its writing; @at has command_bytes(message) of room. */

@@ -23,6 +23,7 @@ int state_init(struct state *state, struct store *store)
     group_table_init(&state->groups);
     offset_table_init(&state->offsets);
     lock_table_init(&state->locks);
+    half_table_init(&state->halves);
     store->queues.changing = state_queue_changing;
     store->queues.changing_data = state;
     return 0;
@@ -35,6 +36,7 @@ void state_fini(struct state *state)
     group_table_fini(&state->groups);
     offset_table_fini(&state->offsets);
     lock_table_fini(&state->locks);
+    half_table_fini(&state->halves);
 }
 
 /* --- items --- */
@@ -123,6 +125,10 @@ static const struct item_kind {
     [COMMAND_LOCK_GRANT] = {&raftmq__lock_grant__descriptor, on_lock_grant},
     [COMMAND_LOCK_RELEASE] = {&raftmq__lock_release__descriptor, on_lock_release},
     [COMMAND_LOG_START] = {&raftmq__log_start__descriptor, on_log_start},
+    [COMMAND_HALF_PUT] = {&raftmq__half_put__descriptor, half_apply_put},
+    [COMMAND_HALF_END] = {&raftmq__half_end__descriptor, half_apply_end},
+    [COMMAND_HALF_CHECKED] = {&raftmq__half_checked__descriptor, half_apply_checked},
+    [COMMAND_HALF_MOVE] = {&raftmq__half_move__descriptor, half_apply_move},
 };
 
 static void *heap_alloc(void *data, size_t bytes)

@@ -6,6 +6,7 @@
 
 #include "broker/state/apply.h"
 #include "broker/state/group_table.h"
+#include "broker/state/half_table.h"
 #include "broker/state/lock_table.h"
 #include "broker/state/offset_table.h"
 #include "broker/state/topic_table.h"
@@ -26,6 +27,7 @@ struct state {
     struct group_table groups;
     struct offset_table offsets;
     struct lock_table locks;
+    struct half_table halves;
     struct state_news news;
     uint64_t applied_index;
     uint64_t log_start_pos;                  /* the group has dropped what lies below */

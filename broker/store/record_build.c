@@ -31,6 +31,7 @@ static struct proto_record head_of(const struct record_source *source)
         .store_ms = source->store_ms,
         .store_host = source->store_host,
         .reconsume_times = source->reconsume_times,
+        .prepared_pos = source->prepared_pos,
         .body = source->body,
         .topic = source->topic,
     };
@@ -45,8 +46,12 @@ static uint32_t property_bytes(struct mq_str name, struct mq_str value)
 uint32_t record_build_bound(const struct record_source *source)
 {
     struct proto_record rec = head_of(source);
+    uint32_t put_bytes = 0;
 
-    return (uint32_t)proto_record_bytes(&rec) + source->properties.len + 1 +
+    for (uint32_t i = 0; i < source->n_put; i++) {
+        put_bytes += property_bytes(source->put[i].name, source->put[i].value);
+    }
+    return put_bytes + (uint32_t)proto_record_bytes(&rec) + source->properties.len + 1 +
            property_bytes(PROTO_PROP_MSG_REGION, source->region) +
            property_bytes(PROTO_PROP_TRACE_ON, MQ_STR("false")) +
            property_bytes(PROTO_PROP_CLUSTER, source->cluster) +
@@ -70,8 +75,27 @@ static struct mq_str take_property(struct mq_str *rest)
     return property;
 }
 
-static bool is_dropped(struct mq_str property, bool own)
+/* By what the source says. */
+static bool is_replaced(const struct record_source *source, struct mq_str property)
 {
+    for (uint32_t i = 0; i < source->n_drop; i++) {
+        if (is_named(property, source->drop[i])) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < source->n_put; i++) {
+        if (is_named(property, source->put[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_dropped(const struct record_source *source, struct mq_str property, bool own)
+{
+    if (source->n_drop + source->n_put != 0 && is_replaced(source, property)) {
+        return true;
+    }
     switch (property.at[0]) { /* most properties are told apart by one byte */
     case 'P':
         return is_named(property, PROTO_PROP_POP_CK);
@@ -94,14 +118,15 @@ static bool is_uniq_key(struct mq_str property)
            property.at[value_at] != PROPERTY_END;
 }
 
-static struct findings examine(struct mq_str properties, bool own)
+static struct findings examine(const struct record_source *source, bool own)
 {
+    struct mq_str properties = source->properties;
     struct findings found = {0};
 
     while (properties.len != 0) {
         struct mq_str property = take_property(&properties);
 
-        found.drops |= is_dropped(property, own);
+        found.drops |= is_dropped(source, property, own);
         found.uniq_key |= is_uniq_key(property);
     }
     return found;
@@ -127,43 +152,54 @@ static uint8_t *put_property(uint8_t *at, struct mq_str name, struct mq_str valu
     return at;
 }
 
-static uint8_t *put_clients(uint8_t *at, struct mq_str properties, const struct findings *found, bool own)
+static uint8_t *put_clients(uint8_t *at, const struct record_source *source, const struct findings *found, bool own)
 {
+    struct mq_str properties = source->properties;
+
     if (!found->drops) {
         return put_str(at, properties);
     }
     while (properties.len != 0) {
         struct mq_str property = take_property(&properties);
 
-        if (!is_dropped(property, own)) {
+        if (!is_dropped(source, property, own)) {
             at = put_str(at, property);
         }
     }
     return at;
 }
 
-static uint8_t *put_own(uint8_t *start, uint8_t *at, const struct record_source *source, bool uniq_key)
+static uint8_t *put_own(uint8_t *at, const struct record_source *source, bool uniq_key)
 {
-    if (at != start && at[-1] != PROPERTY_END) {
-        *at++ = PROPERTY_END;
-    }
     at = put_property(at, PROTO_PROP_MSG_REGION, source->region);
     at = put_property(at, PROTO_PROP_TRACE_ON, source->trace_on ? MQ_STR("true") : MQ_STR("false"));
     at = put_property(at, PROTO_PROP_CLUSTER, source->cluster);
     return uniq_key ? put_property(at, PROTO_PROP_UNIQ_KEY, source->uniq_key) : at;
 }
 
+static uint8_t *put_added(uint8_t *at, const struct record_source *source)
+{
+    for (uint32_t i = 0; i < source->n_put; i++) {
+        at = put_property(at, source->put[i].name, source->put[i].value);
+    }
+    return at;
+}
+
 int32_t record_build(const struct record_source *source, bool own, uint8_t *at)
 {
     struct proto_record rec = head_of(source);
-    struct findings found = examine(source->properties, own);
+    struct findings found = examine(source, own);
     size_t head_bytes = proto_record_encode(&rec, at);
     uint8_t *start = at + head_bytes;
-    uint8_t *end = put_clients(start, source->properties, &found, own);
+    uint8_t *end = put_clients(start, source, &found, own);
 
-    if (own) {
-        end = put_own(start, end, source, !found.uniq_key);
+    if ((own || source->n_put != 0) && end != start && end[-1] != PROPERTY_END) {
+        *end++ = PROPERTY_END;
     }
+    if (own) {
+        end = put_own(end, source, !found.uniq_key);
+    }
+    end = put_added(end, source);
     if (end - start > PROTO_PROPERTIES_MAX) {
         return MQ_ETOOBIG;
     }

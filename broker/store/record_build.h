@@ -4,6 +4,7 @@
 #ifndef BROKER_STORE_RECORD_BUILD_H
 #define BROKER_STORE_RECORD_BUILD_H
 
+#include "broker/store/record_copy.h"
 #include "remoting/protocol/headers.h"
 #include "remoting/protocol/record.h"
 
@@ -25,6 +26,12 @@ struct record_source {
     bool trace_on;          /* TRACE_ON */
     struct mq_str cluster;  /* CLUSTER */
     struct mq_str uniq_key; /* UNIQ_KEY to add when the client sent none; absent: do not add */
+    /* What makes a message another one on its way (flow/delayed.h); borrowed: */
+    int64_t prepared_pos;
+    const struct mq_str *drop; /* names of properties that are left out */
+    uint32_t n_drop;
+    const struct record_property *put; /* behind the others; one of the same name that the client sent is left out */
+    uint32_t n_put;
 };
 
 /* An upper bound of the record's size, for sequencer_reserve. */

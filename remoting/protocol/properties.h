@@ -17,6 +17,11 @@
 #define PROTO_PROP_CLUSTER MQ_STR("CLUSTER")
 #define PROTO_PROP_TRAN_MSG MQ_STR("TRAN_MSG")
 #define PROTO_PROP_POP_CK MQ_STR("POP_CK")
+#define PROTO_PROP_REAL_TOPIC MQ_STR("REAL_TOPIC")
+#define PROTO_PROP_REAL_QUEUE_ID MQ_STR("REAL_QID")
+#define PROTO_PROP_PRODUCER_GROUP MQ_STR("PGROUP")
+#define PROTO_PROP_TRANSACTION_ID MQ_STR("__transactionId__")
+#define PROTO_PROP_CHECK_IMMUNITY MQ_STR("CHECK_IMMUNITY_TIME_IN_SECONDS")
 
 /* Walks the properties Java would keep (name and value both non-empty), in order. @rest starts as the whole string
  * and is moved on; false at the end. */

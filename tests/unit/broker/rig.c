@@ -164,6 +164,13 @@ static void take_answer(struct peer *peer, const struct proto_command *cmd)
     answer->done = true;
 }
 
+static void copy_field(const struct proto_command *cmd, const char *key, char *out, size_t n)
+{
+    struct mq_str value = proto_fields_get(&cmd->fields, mq_str_of(key));
+
+    snprintf(out, n, MQ_STR_FMT, MQ_STR_ARG(value));
+}
+
 static void on_command(struct net_channel *ch, struct proto_command *cmd)
 {
     struct peer *peer = ch->data;
@@ -180,6 +187,8 @@ static void on_command(struct net_channel *ch, struct proto_command *cmd)
     if (peer->on_request != NULL) {
         peer->on_request(peer, cmd);
     }
+    copy_field(cmd, "commitLogOffset", peer->last_pos, sizeof(peer->last_pos));
+    copy_field(cmd, "tranStateTableOffset", peer->last_half_qoff, sizeof(peer->last_half_qoff));
 }
 
 static void on_connected(struct net_channel *ch, int status)

@@ -62,6 +62,7 @@ struct peer {
     /* Called with each of them, inside the loop; may answer with peer_reply. NULL: they are counted only. */
     void (*on_request)(struct peer *peer, const struct proto_command *cmd);
     void *data; /* the test's */
+    char last_pos[24], last_half_qoff[24]; /* commitLogOffset and tranStateTableOffset of a check */
 };
 
 void peer_dial(struct rig *rig, struct peer *peer, enum proto_encoding encoding);

@@ -1,0 +1,349 @@
+/* Transactions on a one-member broker: half messages that nobody sees until they are committed, ends of all kinds,
+ * and producers that are asked. */
+#include "tests/unit/broker/rig.h"
+
+#include "broker/flow/flows.h"
+#include "remoting/base/heap.h"
+#include "remoting/protocol/message.h"
+#include "remoting/protocol/properties.h"
+#include "remoting/protocol/record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static struct rig rig;
+static struct peer peer;
+
+static const char *const quick[] = {"transactionTimeOut=1", "transactionCheckInterval=30", "transactionCheckMax=3",
+                                    NULL};
+
+static void begin(const char *const *overrides)
+{
+    rig_open(&rig, overrides);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    assert_int_equal(rig_topic(&peer, "Orders", "4"), RESP_SUCCESS);
+}
+
+static void end(void)
+{
+    peer_hang_up(&peer);
+    rig_close(&rig);
+}
+
+struct prepared {
+    char pos[24], qoff[24], id[64];
+};
+
+/* A half message to queue 2. */
+static void prepare(const char *body, struct prepared *out)
+{
+    struct answer answer = {0};
+    struct proto_host host;
+    int64_t pos;
+
+    assert_int_equal(rig_send(&peer, "Orders", "2", body,
+                              "TRAN_MSG\001true\002PGROUP\001PG\002UNIQ_KEY\001KEY\002TAGS\001red\002", &answer),
+                     RESP_SUCCESS);
+    assert_int_equal(answer_number(&answer, "queueId"), 2);
+    assert_string_equal(answer_field(&answer, "transactionId"), "KEY");
+    assert_int_equal(proto_offset_msg_id_parse(mq_str_of(answer_field(&answer, "msgId")), &host, &pos), 0);
+    snprintf(out->pos, sizeof(out->pos), "%" PRId64, pos);
+    snprintf(out->qoff, sizeof(out->qoff), "%s", answer_field(&answer, "queueOffset"));
+    answer_free(&answer);
+}
+
+static int32_t finish(const struct prepared *p, const char *how, struct answer *answer)
+{
+    return peer_ask(&peer, REQ_END_TRANSACTION,
+                    FIELDS({"producerGroup", "PG"}, {"tranStateTableOffset", p->qoff}, {"commitLogOffset", p->pos},
+                           {"commitOrRollback", how}, {"msgId", "KEY"}, {"transactionId", "KEY"}),
+                    MQ_STR(""), answer);
+}
+
+static uint64_t end_of_queue(void)
+{
+    struct topic *topic = topic_table_find(&rig.ctx->state->topics, MQ_STR("Orders"));
+    struct queue *queue = topic_queues_find(topic->queues, 2);
+
+    return queue != NULL ? queue->cq.max : 0;
+}
+
+static uint32_t open_now(void)
+{
+    return rig.ctx->state->halves.count;
+}
+
+static void a_half_message_is_seen_once_it_is_committed_and_as_it_was_sent(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p;
+    struct proto_record rec;
+    const uint8_t *at;
+
+    (void)state;
+    begin(NULL);
+    prepare("money", &p);
+    assert_int_equal(open_now(), 1);
+    assert_int_equal(end_of_queue(), 0);
+    assert_int_equal(finish(&p, "8", &answer), RESP_SUCCESS);
+    assert_int_equal(open_now(), 0);
+    assert_int_equal(rig_pull(&peer, "Orders", "2", "0", NULL, &answer), RESP_SUCCESS);
+    at = answer.body.base;
+    assert_int_equal(proto_record_decode(at, mq_be32_load(at), &rec), 0);
+    assert_true(mq_str_eq(rec.body, MQ_STR("money")));
+    assert_int_equal(rec.sys_flag & PROTO_SYS_TRANSACTION_MASK, 8);
+    assert_int_equal(rec.prepared_pos, strtoll(p.pos, NULL, 10));
+    assert_true(mq_str_eq(proto_properties_get(rec.properties, PROTO_PROP_TAGS), MQ_STR("red")));
+    assert_true(mq_str_eq(proto_properties_get(rec.properties, PROTO_PROP_REAL_TOPIC), MQ_STR("Orders")));
+    assert_true(mq_str_eq(proto_properties_get(rec.properties, PROTO_PROP_TRANSACTION_ID), MQ_STR("KEY")));
+    answer_free(&answer);
+    end();
+}
+
+static void a_transaction_ends_once(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        uint64_t seen;
+    } cases[] = {{"8", "8", 1}, {"8", "12", 1}, {"12", "8", 0}, {"12", "12", 0}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct answer one = {0}, two = {0};
+        struct prepared p;
+
+        begin(NULL);
+        prepare("x", &p);
+        /* Both under way at the same time, then once more when it is over. */
+        peer_start(&peer, REQ_END_TRANSACTION,
+                   FIELDS({"producerGroup", "PG"}, {"tranStateTableOffset", p.qoff}, {"commitLogOffset", p.pos},
+                          {"commitOrRollback", cases[i].first}, {"msgId", "KEY"}),
+                   MQ_STR(""), &one);
+        assert_int_equal(finish(&p, cases[i].second, &two), RESP_SYSTEM_ERROR);
+        rig_wait_flag(&rig, &one.done);
+        assert_int_equal(one.code, RESP_SUCCESS);
+        assert_int_equal(finish(&p, cases[i].second, &two), RESP_SYSTEM_ERROR);
+        assert_non_null(strstr(answer_remark(&two), "no open transaction"));
+        assert_int_equal(end_of_queue(), cases[i].seen);
+        answer_free(&one);
+        answer_free(&two);
+        end();
+    }
+}
+
+static void an_end_that_does_not_fit_is_refused_and_changes_nothing(void **state)
+{
+    struct prepared p;
+    struct answer answer = {0};
+    static const struct {
+        const char *why, *group, *qoff, *pos, *how;
+        const char *remark;
+    } cases[] = {
+        {"another group", "other", NULL, NULL, "8", "is of group"},
+        {"another queue offset", "PG", "77", NULL, "8", "tranStateTableOffset 77"},
+        {"another position", "PG", NULL, "1", "8", "no open transaction"},
+        {"a negative position", "PG", NULL, "-1", "8", "no open transaction"},
+        {"neither commit nor rollback", "PG", NULL, NULL, "4", "commitOrRollback 4"},
+        {"no number", "PG", NULL, "x", "8", "commitLogOffset"},
+        {"no decision", "PG", NULL, NULL, NULL, "commitOrRollback"},
+    };
+
+    (void)state;
+    begin(NULL);
+    prepare("x", &p);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct pair fields[] = {
+            {"producerGroup", cases[i].group},
+            {"tranStateTableOffset", cases[i].qoff != NULL ? cases[i].qoff : p.qoff},
+            {"commitLogOffset", cases[i].pos != NULL ? cases[i].pos : p.pos},
+            {"msgId", "KEY"},
+            {cases[i].how != NULL ? "commitOrRollback" : "nothing", cases[i].how != NULL ? cases[i].how : "0"},
+            {NULL, NULL}};
+
+        print_message("%s\n", cases[i].why);
+        assert_int_equal(peer_ask(&peer, REQ_END_TRANSACTION, fields, MQ_STR(""), &answer), RESP_SYSTEM_ERROR);
+        assert_non_null(strstr(answer_remark(&answer), cases[i].remark));
+    }
+    assert_int_equal(open_now(), 1);
+    assert_int_equal(finish(&p, "0", &answer), RESP_SUCCESS); /* not known yet */
+    assert_int_equal(open_now(), 1);
+    assert_int_equal(end_of_queue(), 0);
+    answer_free(&answer);
+    end();
+}
+
+static void what_cannot_be_a_transaction_is_refused_and_stored_nowhere(void **state)
+{
+    static const struct {
+        const char *why, *properties;
+        int32_t code;
+    } cases[] = {
+        {"without a group", "TRAN_MSG\001true\002", RESP_MESSAGE_ILLEGAL},
+        {"with a delay", "TRAN_MSG\001true\002PGROUP\001PG\002DELAY\0013\002", RESP_MESSAGE_ILLEGAL},
+        {"with a timer", "TRAN_MSG\001true\002PGROUP\001PG\002TIMER_DELAY_SEC\0013\002", RESP_MESSAGE_ILLEGAL},
+    };
+    struct answer answer = {0};
+
+    (void)state;
+    begin(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("%s\n", cases[i].why);
+        assert_int_equal(rig_send(&peer, "Orders", "2", "x", cases[i].properties, &answer), cases[i].code);
+    }
+    assert_int_equal(rig.ctx->store->messages, 0);
+    answer_free(&answer);
+    end();
+    begin((const char *const[]){"rejectTransactionMessage=true", NULL});
+    assert_int_equal(rig_send(&peer, "Orders", "2", "x", "TRAN_MSG\001true\002PGROUP\001PG\002", &answer),
+                     RESP_NO_PERMISSION);
+    answer_free(&answer);
+    end();
+}
+
+static bool was_asked(void *data)
+{
+    return peer.requests >= *(const uint32_t *)data && peer.last_request == REQ_CHECK_TRANSACTION_STATE;
+}
+
+static void beat(void)
+{
+    assert_int_equal(peer_code(&peer, REQ_HEART_BEAT, NO_FIELDS,
+                               MQ_STR("{\"clientID\":\"c\",\"producerDataSet\":[{\"groupName\":\"PG\"}],"
+                                      "\"consumerDataSet\":[]}")),
+                     RESP_SUCCESS);
+}
+
+static void a_producer_is_asked_and_its_answer_counts(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p;
+    uint32_t times = 1;
+
+    (void)state;
+    begin((const char *const[]){"transactionTimeOut=1", "transactionCheckInterval=20", "transactionCheckMax=1000",
+                                NULL});
+    beat();
+    prepare("x", &p);
+    rig_wait(&rig, was_asked, &times);
+    times = peer.requests + 2;
+    rig_wait(&rig, was_asked, &times); /* and again */
+    assert_string_equal(peer.last_pos, p.pos);
+    assert_string_equal(peer.last_half_qoff, p.qoff);
+    assert_int_equal(finish(&p, "8", &answer), RESP_SUCCESS);
+    assert_int_equal(end_of_queue(), 1);
+    answer_free(&answer);
+    end();
+}
+
+static bool nothing_is_open(void *data)
+{
+    (void)data;
+    return open_now() == 0;
+}
+
+static uint64_t discarded_listed(void)
+{
+    struct topic *topic = topic_table_find(&rig.ctx->state->topics, HALF_DISCARD_TOPIC);
+    struct queue *queue = topic != NULL ? topic_queues_find(topic->queues, 0) : NULL;
+
+    return queue != NULL ? queue->cq.max : 0;
+}
+
+static void a_transaction_that_nobody_ends_is_listed_as_discarded_and_can_be_resumed(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p;
+    uint64_t checks;
+    const uint8_t *at;
+    struct proto_record rec;
+    char id[PROTO_MSG_ID_MAX];
+    size_t n;
+
+    (void)state;
+    begin(quick);
+    prepare("x", &p);
+    rig_wait(&rig, nothing_is_open, NULL); /* no producer is connected: asking counts all the same */
+    checks = rig.ctx->flows->half.checks;
+    assert_int_equal(checks, 3);
+    assert_int_equal(discarded_listed(), 1);
+    assert_int_equal(end_of_queue(), 0);
+    assert_int_equal(finish(&p, "8", &answer), RESP_SYSTEM_ERROR);
+
+    assert_int_equal(rig_pull(&peer, "TRANS_CHECK_MAX_TIME_TOPIC", "0", "0", NULL, &answer), RESP_SUCCESS);
+    at = answer.body.base;
+    assert_int_equal(proto_record_decode(at, mq_be32_load(at), &rec), 0);
+    n = proto_offset_msg_id(&rec.store_host, rec.pos, id);
+    id[n] = '\0';
+    assert_int_equal(peer_code(&peer, REQ_RESUME_CHECK_HALF_MESSAGE, FIELDS({"msgId", "nonsense"}), MQ_STR("")),
+                     RESP_SYSTEM_ERROR);
+    assert_int_equal(peer_code(&peer, REQ_RESUME_CHECK_HALF_MESSAGE, FIELDS({"msgId", id}), MQ_STR("")),
+                     RESP_SUCCESS);
+    rig_wait(&rig, nothing_is_open, NULL);
+    assert_int_equal(discarded_listed(), 2); /* asked for three times more, and given up again */
+    answer_free(&answer);
+    end();
+}
+
+static void open_transactions_outlive_a_restart(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p, q;
+    uint64_t hash;
+
+    (void)state;
+    begin(NULL);
+    prepare("one", &p);
+    prepare("two", &q);
+    assert_int_equal(finish(&p, "8", &answer), RESP_SUCCESS);
+    peer_hang_up(&peer);
+    rig_reopen(&rig, NULL);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    assert_int_equal(open_now(), 1);
+    hash = state_hash(rig.ctx->state);
+    assert_int_equal(hash, state_recount(rig.ctx->state));
+    assert_int_equal(finish(&p, "8", &answer), RESP_SYSTEM_ERROR);
+    assert_int_equal(finish(&q, "8", &answer), RESP_SUCCESS);
+    assert_int_equal(end_of_queue(), 2);
+    answer_free(&answer);
+    end();
+}
+
+static void a_half_message_moves_before_retention_drops_it(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p;
+    struct half *half;
+    uint64_t pos;
+
+    (void)state;
+    begin(NULL);
+    prepare("kept", &p);
+    pos = strtoull(p.pos, NULL, 10);
+    half = half_table_find(&rig.ctx->state->halves, pos);
+    assert_non_null(half);
+    assert_int_equal(half_flow_release_below(&rig.ctx->flows->half, pos), 0); /* it lies at it */
+    while (half_flow_release_below(&rig.ctx->flows->half, pos + 1) != 0) {
+        peer_sync(&peer);
+    }
+    assert_true(half->record_pos > pos);
+    assert_int_equal(finish(&p, "8", &answer), RESP_SUCCESS); /* by the position that the producer knows */
+    assert_int_equal(end_of_queue(), 1);
+    answer_free(&answer);
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_half_message_is_seen_once_it_is_committed_and_as_it_was_sent),
+        cmocka_unit_test(a_transaction_ends_once),
+        cmocka_unit_test(an_end_that_does_not_fit_is_refused_and_changes_nothing),
+        cmocka_unit_test(what_cannot_be_a_transaction_is_refused_and_stored_nowhere),
+        cmocka_unit_test(a_producer_is_asked_and_its_answer_counts),
+        cmocka_unit_test(a_transaction_that_nobody_ends_is_listed_as_discarded_and_can_be_resumed),
+        cmocka_unit_test(open_transactions_outlive_a_restart),
+        cmocka_unit_test(a_half_message_moves_before_retention_drops_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
