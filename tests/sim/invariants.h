@@ -19,7 +19,8 @@
  * ended             a process ended that had no reason to
  * identical         all members have the same bytes in the end
  * liveness          a leader, and a committed proposal, in bounded time
- * lost, I7, qoff, exactly-once, order, batch, refused-but-committed: history.c */
+ * lost, I7, qoff, exactly-once, order, batch, refused-but-committed: history.c
+ * short             a seed in which too little happened to say anything: run.c */
 #ifndef SIM_INVARIANTS_H
 #define SIM_INVARIANTS_H
 

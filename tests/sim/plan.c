@@ -104,7 +104,7 @@ static void draw_faults(struct plan *plan, struct rng *rng)
         }
     }
     plan->fault_gap_ms = (uint32_t)rng_between(rng, 500, 5000);
-    plan->faults_ns = 115 * NS_PER_S;
+    plan->faults_until_ns = 120 * NS_PER_S;
     plan->faults_min = 10;
     plan->commits_min = 2000;
 }

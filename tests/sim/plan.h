@@ -40,9 +40,9 @@ struct plan {
     /* faults */
     bool faults[64]; /* by enum fault_kind: those that this seed uses */
     uint32_t fault_gap_ms;
-    uint64_t faults_ns; /* how long the part with faults takes at least */
+    uint64_t faults_until_ns; /* a run goes on with faults until then, and until there were ... */
     uint32_t faults_min;
-    uint64_t commits_min;
+    uint64_t commits_min; /* a run goes on without faults until there are so many */
 };
 
 /* Draws everything from the seed. */

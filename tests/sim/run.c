@@ -14,6 +14,7 @@
 #define FOUNDING_NS (30 * NS_PER_S)
 #define LEADER_NS (10 * NS_PER_S)
 #define COMMIT_NS (10 * NS_PER_S)
+#define FAULTS_NS_MAX (600 * NS_PER_S)
 #define MORE_NS (240 * NS_PER_S)
 #define LEVEL_NS (60 * NS_PER_S)
 #define STEP_NS (NS_PER_S)
@@ -283,13 +284,12 @@ static bool lose_many(const struct plan *plan)
 static void seed_script(void)
 {
     const struct plan *plan = cluster_plan;
-    uint64_t end = world_now() + plan->faults_ns;
 
     workload_open(plan);
     nemesis_open(plan);
-    while (world_now() < end || nemesis_faults() < plan->faults_min) {
-        if (!run_for(STEP_NS) || cluster_is_lost()) {
-            return;
+    while (world_now() < plan->faults_until_ns || nemesis_faults() < plan->faults_min) {
+        if (!run_for(STEP_NS) || cluster_is_lost() || world_now() >= FAULTS_NS_MAX) {
+            return; /* too_short says so */
         }
     }
     nemesis_heal();
@@ -411,10 +411,26 @@ void run_plan(const struct plan *plan, void (*script)(void), struct run_result *
     world_close();
 }
 
+/* What a seed shows is worth as much as what happened in it. */
+static void check_size(const struct plan *plan, struct run_result *out)
+{
+    if (!out->ok || (out->simulated_ns >= plan->faults_until_ns && out->commits >= plan->commits_min &&
+                     out->faults >= plan->faults_min)) {
+        return;
+    }
+    out->ok = false;
+    snprintf(out->failure, sizeof(out->failure),
+             "short: %.1f s, %" PRIu64 " committed entries, %" PRIu64 " faults; a seed has %.0f s, %" PRIu64
+             " and %u at least%s",
+             (double)out->simulated_ns / 1e9, out->commits, out->faults, (double)plan->faults_until_ns / 1e9,
+             plan->commits_min, plan->faults_min, out->lost ? ": a majority of the disks is out for good" : "");
+}
+
 void run_seed(uint64_t seed, struct run_result *out)
 {
     struct plan plan;
 
     plan_draw(&plan, seed);
     run_plan(&plan, seed_script, out);
+    check_size(&plan, out);
 }
