@@ -11,9 +11,11 @@
 
 #define PIECE_ENTRIES_MAX (PEER_RANGE_BYTES / RLOG_HEADER_BYTES + 1)
 #define LOAD_WINDOW_MS 1000u
+#define MOVING_MS 20u
 #define BURST_MS 250u /* what the bucket holds */
 
 static void go_on(struct backfill *fill);
+static void on_timer(uv_timer_t *timer);
 
 static bool is_quiet(const struct backfill *fill)
 {
@@ -78,6 +80,15 @@ static void rest(struct backfill *fill, const char *cause, int rc)
         fill->cause = cause;
         fill->failed = 0;
     }
+}
+
+/* The log's beginning is being moved up, or was: what was fetched may not be what comes before it now. */
+static void begin_anew(struct backfill *fill)
+{
+    fill->state = BACKFILL_RESTING;
+    fill->cause = "the log's beginning moves";
+    fill->failed = 0;
+    uv_timer_start(&fill->timer, on_timer, MOVING_MS, 0);
 }
 
 /* ---- speed ---- */
@@ -274,6 +285,10 @@ static void put(struct backfill *fill)
     struct rlog_base before = {0};
     int rc;
 
+    if (piece->first + piece->n - 1 != base_of(fill).index) {
+        begin_anew(fill);
+        return;
+    }
     (void)rlog_header_decode(piece->raw, piece->bytes, &header); /* it was checked */
     if (piece->first > 1) {
         before = (struct rlog_base){
@@ -286,7 +301,9 @@ static void put(struct backfill *fill)
     }
     rc = commitlog_put_before(fill->options.log, &fill->put, piece->raw, piece->bytes, piece->ref, &before, on_put);
     fill->putting = rc == 0;
-    if (rc != 0) {
+    if (rc == MQ_EBUSY) {
+        begin_anew(fill);
+    } else if (rc != 0) {
         rest(fill, "the log does not take the entries", rc);
     }
 }

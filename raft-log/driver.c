@@ -410,7 +410,7 @@ static void raise_base(struct driver *driver, const struct rlog_base *base)
 int driver_trim(struct driver *driver, uint64_t pos)
 {
     struct rlog_base base;
-    int rc = commitlog_trim(driver->options.log, pos);
+    int rc = commitlog_trim(driver->options.log, pos < driver->applied_pos ? pos : driver->applied_pos);
 
     MQ_ASSERT(!driver->in_step && driver->core != NULL);
     commitlog_base_get(driver->options.log, &base);

@@ -108,7 +108,8 @@ void driver_replay(struct driver *driver, void (*progress)(void *data, uint64_t 
 
 /* Before driver_replay: the owner's state is that after entry @index, which ends at @end_pos. */
 void driver_restored(struct driver *driver, uint64_t index, uint64_t end_pos);
-/* The log begins later: whole segments below @pos, all of it applied here, are dropped. Returns 0 or MQ_ENOMEM. */
+/* The log begins later: whole segments below @pos are dropped, but nothing that was not applied here. Returns 0 or
+ * MQ_ENOMEM. */
 int driver_trim(struct driver *driver, uint64_t pos);
 /* A snapshot that is kept stands for what lies up to @base. Where the core has many terms to remember, it lets those
  * go: a follower that lacks such old entries gets the snapshot then, though the log still has them. */

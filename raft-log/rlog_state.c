@@ -502,6 +502,7 @@ void rlog_trim(struct rlog *log, uint64_t pos)
 {
     if (pos > log->state.trim_pos && !log->closing) {
         log->state.trim_pos = pos + (RAFTMQ_DEFECT(TRIM_TOO_FAR) ? log->options.segment_bytes : 0);
+        snapshots_want(log->state.snapshots, pos);
         if (log->driver.core != NULL) {
             trim(log);
         }

@@ -73,6 +73,7 @@ struct snapshots {
     uv_timer_t timer;
     bool has_timer, started, closing;
     bool alone; /* the newest was fetched: another one is due */
+    uint64_t wanted_pos;
 
     enum snapshots_state state;
     int failed; /* why the one that is being taken is given up; 0: it is not */
@@ -722,6 +723,19 @@ static void slice(struct snapshots *s)
     }
 }
 
+void snapshots_want(struct snapshots *snapshots, uint64_t pos)
+{
+    snapshots->wanted_pos = pos;
+}
+
+/* Whether the log waits for one more to stand for what it would let go. */
+static bool is_wanted(const struct snapshots *s)
+{
+    const struct snapshot_info *oldest = snapshots_oldest(s);
+
+    return s->alone || s->wanted_pos > (oldest != NULL ? oldest->end_pos : 0);
+}
+
 static bool is_due(struct snapshots *s)
 {
     const struct snapshot_info *newest = snapshots_newest(s);
@@ -732,7 +746,7 @@ static bool is_due(struct snapshots *s)
     }
     s->options.ops->as_of(s->options.data, &s->now);
     return s->now.index > (newest != NULL ? newest->index : 0) &&
-           (s->alone || s->now.end_pos - (newest != NULL ? newest->end_pos : 0) >= s->options.every_bytes ||
+           (is_wanted(s) || s->now.end_pos - (newest != NULL ? newest->end_pos : 0) >= s->options.every_bytes ||
             now_ms - s->last_taken_ms >= s->options.every_ms);
 }
 

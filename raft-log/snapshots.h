@@ -80,6 +80,8 @@ int snapshots_restore(struct snapshots *snapshots, const struct snapshot_info *i
 
 /* Begins to look once a second whether one is due. */
 void snapshots_start(struct snapshots *snapshots);
+/* The log could begin at @pos, once two stand for what lies before: they are taken as soon as there are entries. */
+void snapshots_want(struct snapshots *snapshots, uint64_t pos);
 /* Takes one now. Returns 0, MQ_EBUSY (one is being taken, or too many are held), MQ_ENOTFOUND (nothing was applied
  * since the last one), MQ_EUNSUPPORTED (the owner has no state) or MQ_ENOMEM. */
 int snapshots_take(struct snapshots *snapshots);

@@ -122,6 +122,9 @@ void retention_tick(struct retention *retention)
     view.start_pos = retention->state->log_start_pos;
     view.end_pos = status.applied_pos;
     pos = retention_choose(&retention->rules, &view, &cause);
+    if ((cause == RETENTION_DISK || cause == RETENTION_FORCED) && status.start_pos < view.start_pos) {
+        return; /* what was let go last still lies on the disk: it goes when two snapshots stand for it */
+    }
     if (pos == view.start_pos ||
         (retention->release_below != NULL && retention->release_below(retention->release_data, pos) != 0)) {
         return; /* what is pending comes first, also now */

@@ -567,6 +567,27 @@ static void one_is_taken_when_enough_was_applied(void **state)
     close_rig(&rig);
 }
 
+static void two_are_taken_when_the_log_waits_for_them(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig);
+    rig.owner.index = 10; /* 1000 bytes: far less than what one is taken for otherwise */
+    snapshots_want(rig.snapshots, 700);
+    run_until_ended(&rig);
+    assert_int_equal(snapshots_newest(rig.snapshots)->index, 10);
+    rig.owner.ended = 1;
+    rig.owner.index = 11;
+    run_until_ended(&rig);
+    assert_int_equal(snapshots_oldest(rig.snapshots)->index, 10);
+    rig.owner.ended = 1;
+    rig.owner.index = 12;
+    run_ms(&rig, 1500); /* two stand for it: no more are taken */
+    assert_int_equal(rig.owner.ended, 1);
+    close_rig(&rig);
+}
+
 static void a_fetched_file_becomes_the_newest(void **state)
 {
     struct rig from, to;
@@ -617,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_failing_checkpoint_or_allocation_gives_it_up),
         cmocka_unit_test(a_close_gives_up_what_is_under_way),
         cmocka_unit_test(one_is_taken_when_enough_was_applied),
+        cmocka_unit_test(two_are_taken_when_the_log_waits_for_them),
         cmocka_unit_test(a_fetched_file_becomes_the_newest),
     };
 
