@@ -31,7 +31,9 @@ int evidence_committed(const struct rlog *log, uint64_t *out, struct mq_buf *pro
 int evidence_of_snapshot(const struct rlog_disk *disk, const char *dir, const struct snapshot_info *newest,
                          uint64_t *out, struct mq_buf *problem);
 
-/* As commitlog_options.keep_claim; @data: the log. */
-int evidence_keep_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why);
+/* As commitlog_options.keep_claim; @data: the log. A member that is the only voter refuses: nobody could bring again
+ * what is cut. */
+int evidence_keep_claim(void *data, const struct rlog_claim *claim, const uint8_t *change, uint32_t n,
+                        struct mq_buf *why);
 
 #endif

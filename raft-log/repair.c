@@ -41,15 +41,10 @@ void repair_init(struct repair *repair, struct rlog *log)
 
 /* ---- the claim ---- */
 
-int repair_keep_claim(struct rlog *log, const struct rlog_claim *claim, struct mq_buf *why)
+void repair_keep_claim(struct rlog *log, const struct rlog_claim *claim)
 {
     struct rlog_claim both = log->meta.claim;
 
-    if (log->options.n_members == 1) {
-        mq_buf_printf(why, "this group has no other member that could bring it again; see README \"When a node "
-                           "refuses to start\"");
-        return MQ_ECORRUPT;
-    }
     if (both.index == 0 || rlog_is_behind(both.term, both.index, claim->term, claim->index)) {
         both.term = claim->term;
         both.index = claim->index;
@@ -58,7 +53,6 @@ int repair_keep_claim(struct rlog *log, const struct rlog_claim *claim, struct m
     if (!RAFTMQ_DEFECT(CLAIM_NOT_KEPT)) {
         meta_store_claim(&log->meta, &both);
     }
-    return 0;
 }
 
 static void drop(struct repair *repair)
@@ -109,14 +103,14 @@ static bool still_counts_on_us(const struct repair *repair, const struct peer_cl
     return said->leading_term != 0 && said->leading_term < core_term(repair->log->driver.core);
 }
 
-void repair_heard(struct repair *repair, struct peer *peer, const struct peer_claim *said)
+void repair_heard(struct repair *repair, struct peer *peer, uint64_t incarnation, const struct peer_claim *said)
 {
     struct peers *peers = repair->log->peers;
 
     if (repair->log->driver.core == NULL) {
         return; /* what it holds is not settled yet */
     }
-    repair->reports[peer - peers->list] = (struct repair_report){peer->id, mq_clock_mono_ms(), *said};
+    repair->reports[peer - peers->list] = (struct repair_report){peer->id, incarnation, mq_clock_mono_ms(), *said};
     if (said->ask) {
         say(repair, peer, false);
     }
@@ -140,8 +134,8 @@ static bool survey(const struct repair *repair, struct end *best, uint64_t *comm
         if (id == repair->log->options.self || members->members[i].role != MEMBER_VOTER) {
             continue;
         }
-        if (report == NULL || report->id != id || !is_fresh(report, now) ||
-            still_counts_on_us(repair, &report->said)) {
+        if (report == NULL || report->id != id || report->incarnation != members->members[i].incarnation ||
+            !is_fresh(report, now) || still_counts_on_us(repair, &report->said)) {
             *missing = id;
             return false;
         }

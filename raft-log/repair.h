@@ -18,8 +18,9 @@
 struct rlog;
 
 struct repair_report {
-    uint32_t id;       /* who said it: a place of the peers' list may change hands */
-    uint64_t heard_ms; /* monotonic; 0: never */
+    uint32_t id;          /* who said it: a place of the peers' list may change hands */
+    uint64_t incarnation; /* and of which directory: a number may change hands, too */
+    uint64_t heard_ms;    /* monotonic; 0: never */
     struct peer_claim said;
 };
 
@@ -32,8 +33,8 @@ struct repair {
 
 void repair_init(struct repair *repair, struct rlog *log);
 
-/* As commitlog_options.keep_claim. A group of one refuses: nobody could bring again what is cut. */
-int repair_keep_claim(struct rlog *log, const struct rlog_claim *claim, struct mq_buf *why);
+/* Adds @claim to what is claimed; durable on return. */
+void repair_keep_claim(struct rlog *log, const struct rlog_claim *claim);
 
 /* The core runs. */
 void repair_start(struct repair *repair);
@@ -41,6 +42,7 @@ void repair_start(struct repair *repair);
 /* More is durable: the claim may have been reached. */
 void repair_durable(struct repair *repair);
 
-void repair_heard(struct repair *repair, struct peer *peer, const struct peer_claim *said);
+/* @incarnation: of the directory that says it. */
+void repair_heard(struct repair *repair, struct peer *peer, uint64_t incarnation, const struct peer_claim *said);
 
 #endif

@@ -37,11 +37,14 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
 }
 
 /* As a start of a member of a group does: what is bad is set aside, and the claim on it kept. */
-static int on_keep_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
+static int on_keep_claim(void *data, const struct rlog_claim *claim, const uint8_t *change, uint32_t n,
+                         struct mq_buf *why)
 {
     struct rlog_rescue *rescue = data;
 
     (void)why;
+    (void)change;
+    (void)n;
     if (rescue->meta.claim.index == 0 ||
         rlog_is_behind(rescue->meta.claim.term, rescue->meta.claim.index, claim->term, claim->index)) {
         meta_store_claim(&rescue->meta, claim);

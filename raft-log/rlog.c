@@ -165,12 +165,12 @@ static void on_founding(void *data, struct peer *peer, uint64_t incarnation, con
     }
 }
 
-static void on_claim(void *data, struct peer *peer, const struct peer_claim *said)
+static void on_claim(void *data, struct peer *peer, uint64_t incarnation, const struct peer_claim *said)
 {
     struct rlog *log = data;
 
     if (!log->closing) {
-        repair_heard(&log->repair, peer, said);
+        repair_heard(&log->repair, peer, incarnation, said);
     }
 }
 

@@ -25,6 +25,7 @@ struct rlog {
     struct meta meta;
     struct commit_mark mark;
     struct flush_state flush;
+    bool claimed_before; /* a claim was open when the log was opened */
     struct commitlog *commitlog;
     struct blob_pool blobs;
     struct driver driver;

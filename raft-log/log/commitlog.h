@@ -41,7 +41,7 @@ struct commitlog_options {
     /* While the log is opened: entries that may have been acknowledged are bad, or missing because of a failed sync.
      * Once @claim is durable they are cut, with a copy beside the log. Returns 0; or a negative code, and in @why the
      * end of a sentence for people: then nothing is changed and the log is refused. NULL: refused. */
-    int (*keep_claim)(void *data, const struct rlog_claim *claim, struct mq_buf *why);
+    rlog_keep_claim_cb keep_claim;
 };
 
 /* An entry as it lies in the log. @bytes: header, payload and padding, contiguous. Valid until the next call into the

@@ -2,12 +2,14 @@
 
 #include "raft-log/log/aside.h"
 #include "raft-log/log/cut.h"
+#include "raft-log/log/entry_codec.h"
 #include "raft-log/log/front.h"
 #include "raft-log/log/index_file.h"
 #include "raft-log/log/segment_dir.h"
 #include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sys/mman.h>
 
@@ -42,16 +44,36 @@ static int cut_torn_tail(struct handover *h, const struct recovered *found, stru
     return rc;
 }
 
+/* The last membership in front of what is bad, and what makes the claim durable is told. */
+static int ask_keeper(const struct handover *h, const struct startup_options *options, struct entry_index *index,
+                      const struct recovered *found, const struct rlog_claim *claim, struct mq_buf *why)
+{
+    uint64_t change = entry_index_change_before(index, found->last_index);
+    const uint8_t *payload = options->base->change;
+    uint32_t n = options->base->change_bytes;
+    struct rlog_header header;
+
+    if (options->keep_claim == NULL) {
+        return MQ_ECORRUPT;
+    }
+    if (change != 0) {
+        uint64_t pos = entry_index_pos(index, change);
+        const struct segment *segment = handover_segment_at(h, pos);
+        int rc = rlog_header_decode(segment_at(segment, pos), segment_end(segment) - pos, &header);
+
+        n = rc == 0 ? header.payload_bytes : 0; /* it was not read again, and is bad */
+        payload = segment_at(segment, pos) + RLOG_HEADER_BYTES;
+    }
+    return options->keep_claim(options->data, claim, payload, n, why);
+}
+
 /* Nothing is lost that may have been acknowledged before the claim on it is durable. */
-static int keep_claim(const struct handover *h, const struct startup_options *options, const struct recovered *found,
-                      struct mq_buf *problem)
+static int keep_claim(const struct handover *h, const struct startup_options *options, struct entry_index *index,
+                      const struct recovered *found, struct mq_buf *problem)
 {
     struct mq_buf why = {0};
-    int rc = MQ_ECORRUPT;
+    int rc = ask_keeper(h, options, index, found, &found->claim, &why);
 
-    if (options->keep_claim != NULL) {
-        rc = options->keep_claim(options->data, &found->claim, &why);
-    }
     if (rc != 0) {
         mq_buf_printf(problem, "%s/%s: entry %" PRIu64 " at position %" PRIu64 " is bad (%s) and %s; %.*s", h->dir,
                       found->bad_name, found->last_index + 1, found->bad_pos, found->bad_reason,
@@ -62,19 +84,33 @@ static int keep_claim(const struct handover *h, const struct startup_options *op
     return rc;
 }
 
-/* What is behind the end goes, but not the word that was given on it. */
-static int cut_under_claim(struct handover *h, const struct startup_options *options, const struct recovered *found,
-                           struct mq_buf *problem)
+/* Without a copy nothing is cut: if no member has what was acknowledged, these bytes are the last of it. */
+static void say_no_copy(const struct handover *h, const struct recovered *found, int rc, struct mq_buf *problem)
 {
-    int rc = keep_claim(h, options, found, problem);
+    uint64_t total, free = 0;
+
+    mq_buf_printf(problem, "%s: copying what is bad at position %" PRIu64 " beside the log: %s", found->bad_name,
+                  found->bad_pos, mq_strerror(rc));
+    if (rc == -ENOSPC && h->disk->space != NULL && h->disk->space(h->disk, h->dir, &total, &free) == 0) {
+        mq_buf_printf(problem,
+                      "; the copy takes %" PRIu64 " MiB and %" PRIu64
+                      " are free: remove other files from this disk, or put %s on a larger one, and start again",
+                      ((found->torn_end - found->end_pos) >> 20) + 1, free >> 20, h->dir);
+    }
+}
+
+/* What is behind the end goes, but not the word that was given on it. */
+static int cut_under_claim(struct handover *h, const struct startup_options *options, struct entry_index *index,
+                           const struct recovered *found, struct mq_buf *problem)
+{
+    int rc = keep_claim(h, options, index, found, problem);
 
     if (rc != 0) {
         return rc;
     }
     rc = aside_keep(h, found->end_pos, found->torn_end);
     if (rc != 0) {
-        mq_buf_printf(problem, "%s: copying what is bad at position %" PRIu64 " beside the log: %s", found->bad_name,
-                      found->bad_pos, mq_strerror(rc));
+        say_no_copy(h, found, rc, problem);
         return rc;
     }
     rc = cut_behind_end(h, found, problem);
@@ -90,8 +126,8 @@ static int cut_under_claim(struct handover *h, const struct startup_options *opt
     return rc;
 }
 
-static int make_end(struct handover *h, const struct startup_options *options, const struct recovered *found,
-                    struct mq_buf *problem)
+static int make_end(struct handover *h, const struct startup_options *options, struct entry_index *index,
+                    const struct recovered *found, struct mq_buf *problem)
 {
     switch (found->verdict) {
     case RECOVER_WHOLE:
@@ -100,7 +136,7 @@ static int make_end(struct handover *h, const struct startup_options *options, c
         return cut_torn_tail(h, found, problem);
     case RECOVER_ROTTEN:
     case RECOVER_AMBIGUOUS:
-        return cut_under_claim(h, options, found, problem);
+        return cut_under_claim(h, options, index, found, problem);
     }
     return MQ_ECORRUPT;
 }
@@ -164,12 +200,12 @@ static int skip(void *data, const struct segment *segment, struct entry_index *i
 }
 
 /* A sync failed that some may have counted on: what it took is claimed, before anything else can fail. */
-static int claim_unsynced(const struct startup_options *options, const struct recovered *found,
-                          struct mq_buf *problem)
+static int claim_unsynced(const struct handover *h, const struct startup_options *options, struct entry_index *index,
+                          const struct recovered *found, struct mq_buf *problem)
 {
     struct rlog_claim claim = {.term = found->last_term, .index = found->last_index};
     struct mq_buf why = {0};
-    int rc = options->keep_claim != NULL ? options->keep_claim(options->data, &claim, &why) : MQ_ECORRUPT;
+    int rc = ask_keeper(h, options, index, found, &claim, &why);
 
     if (rc != 0) {
         mq_buf_printf(problem, "entries up to %" PRIu64 " were acknowledged but a sync failed: %.*s", claim.index,
@@ -195,7 +231,7 @@ static int walk_and_settle(struct handover *h, struct startup_options *o, struct
         return rc;
     }
     mq_log_warn("log", "%s: the end of the log was in memory but not on the disk: an earlier sync failed", h->dir);
-    rc = o->was_late ? claim_unsynced(o, found, problem) : 0;
+    rc = o->was_late ? claim_unsynced(h, o, index, found, problem) : 0;
     if (rc != 0) {
         return rc;
     }
@@ -224,7 +260,7 @@ int startup(struct handover *h, struct startup_options *options, struct entry_in
         rc = front_make_room(h, options->base->end_pos);
     }
     if (rc == 0) {
-        rc = make_end(h, options, found, problem);
+        rc = make_end(h, options, index, found, problem);
     }
     if (rc == 0) {
         unmap_pages(h);

@@ -22,7 +22,7 @@ struct startup_options {
     uint64_t verify_bytes;      /* so much of the end of the log is read whatever the index files say; 0:
                                    STARTUP_VERIFY_BYTES */
     struct startup_index index; /* filled by startup, like skip in @known */
-    int (*keep_claim)(void *data, const struct rlog_claim *claim, struct mq_buf *why);
+    rlog_keep_claim_cb keep_claim;
     void *data;
 };
 

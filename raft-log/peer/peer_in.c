@@ -225,7 +225,7 @@ int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer
     int rc = peer_claim_decode(frame, &claim);
 
     if (rc == 0 && peer_in_takes_part(peers, conn)) {
-        peers->options.ops->claim(peers->options.data, conn->peer, &claim);
+        peers->options.ops->claim(peers->options.data, conn->peer, conn->incarnation, &claim);
     }
     return rc;
 }

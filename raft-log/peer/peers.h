@@ -35,8 +35,8 @@ struct peers_ops {
     bool (*leads)(void *data, uint64_t term, uint32_t peer, uint64_t *commit, uint64_t *match);
     /* The highest index that is known to be committed: others may ask for entries up to it. */
     uint64_t (*committed)(void *data);
-    /* What a member holds. */
-    void (*claim)(void *data, struct peer *peer, const struct peer_claim *claim);
+    /* What a member's directory holds. */
+    void (*claim)(void *data, struct peer *peer, uint64_t incarnation, const struct peer_claim *claim);
     /* What a member's state comes to. */
     void (*state_hash)(void *data, struct peer *peer, const struct state_hashes *hashes);
     /* Whether a peer that lacks entry @first and all behind is better off with a snapshot, whose end is given then.

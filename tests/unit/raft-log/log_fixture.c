@@ -21,9 +21,12 @@ static void on_durable(void *data, uint64_t index, uint64_t term)
     f->reports++;
 }
 
-static int on_claim(void *data, const struct rlog_claim *claim, struct mq_buf *why)
+static int on_claim(void *data, const struct rlog_claim *claim, const uint8_t *change, uint32_t n, struct mq_buf *why)
 {
     struct log_fixture *f = data;
+
+    (void)change;
+    (void)n;
 
     assert_true(claim->index != 0);
     f->claim = *claim;

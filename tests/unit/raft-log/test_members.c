@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -537,6 +538,75 @@ static void one_directory_is_made_a_group_of_its_own(void **state)
     cluster_fini(&c);
 }
 
+/* One byte of an entry near the end of a stopped member's log. */
+static void rot(struct cluster *c, uint32_t i, uint64_t pos)
+{
+    char path[256];
+    FILE *file;
+
+    assert_null(c->nodes[i].log);
+    (void)snprintf(path, sizeof(path), "%s/log/%020" PRIu64, c->nodes[i].dir, pos - pos % CLUSTER_SEGMENT_BYTES);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)(pos % CLUSTER_SEGMENT_BYTES), SEEK_SET), 0);
+    assert_int_not_equal(fputc('!', file), EOF);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void stop_and_rot(struct cluster *c, uint32_t i)
+{
+    struct rlog_status s;
+
+    rlog_status_get(c->nodes[i].log, &s);
+    cluster_stop(c, i);
+    rot(c, i, s.end_pos - 100); /* inside the payload of the last entry */
+}
+
+static bool has_no_claim(struct cluster *c, uint64_t i)
+{
+    struct rlog_status s;
+
+    rlog_status_get(c->nodes[i].log, &s);
+    return s.claim_index == 0;
+}
+
+/* Who could bring again what is bad is said by the log, and not by a configuration from the founding. */
+static void a_bad_entry_is_claimed_where_the_membership_has_others(void **state)
+{
+    struct mq_buf problem = {0};
+    struct cluster c;
+
+    (void)state;
+    init(&c, 3, 1); /* the first one's configuration names itself alone, the last one's all three */
+    cluster_start(&c, 1);
+    assert_int_equal(change(&c, ADD, 1), 0);
+    cluster_start(&c, 2);
+    assert_int_equal(change(&c, ADD, 2), 0);
+    run_until(&c, has_voters, 3);
+    end_load(&c);
+    cluster_propose_all(&c, 1000000, 1000020, 300);
+    cluster_await_level(&c);
+    stop_and_rot(&c, 0);
+    if (cluster_try_start(&c, 0, &problem) != 0) {
+        fail_msg("%.*s", (int)problem.len, (const char *)problem.base);
+    }
+    assert_true(c.nodes[0].log->meta.claim.index != 0);
+    cluster_propose_all(&c, 1000020, 1000040, 300);
+    cluster_run_until(&c, has_no_claim, 0);
+    cluster_await_level(&c);
+    assert_int_equal(remove_among_well(&c, 0), 0);
+    cluster_stop(&c, 0);
+    assert_int_equal(remove_among_well(&c, 1), 0);
+    cluster_stop(&c, 1);
+    end_load(&c);
+    cluster_propose_all(&c, 2000000, 2000020, 300);
+    stop_and_rot(&c, 2);
+    assert_int_equal(cluster_try_start(&c, 2, &problem), MQ_ECORRUPT);
+    assert_non_null(memmem(problem.base, problem.len, "no other member", 15));
+    mq_buf_free(&problem);
+    cluster_fini(&c);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -551,6 +621,7 @@ int main(void)
         cmocka_unit_test(leadership_is_handed_over_under_load_without_an_unsure_proposal),
         cmocka_unit_test(leadership_is_not_handed_to_who_does_not_answer),
         cmocka_unit_test(one_directory_is_made_a_group_of_its_own),
+        cmocka_unit_test(a_bad_entry_is_claimed_where_the_membership_has_others),
     };
 
     mq_log_set_level(MQ_LOG_WARN);

@@ -472,6 +472,11 @@ static void a_power_cut_with_torn_tails_everywhere_heals_at_once(void **state)
     assert_int_equal(c->n_acknowledged, 60);
 }
 
+static uint64_t incarnation_of(struct cluster *c, uint32_t id)
+{
+    return membership_find(&c->nodes[0].log->driver.current, id)->incarnation;
+}
+
 /* A leader may have the claimed entry on its way to its disk, and counts the acknowledgement of it that it got from
  * this member before: until it has stepped down, what it holds says nothing. */
 static void a_claim_is_not_lowered_while_one_leads_in_an_earlier_term(void **state)
@@ -493,13 +498,17 @@ static void a_claim_is_not_lowered_while_one_leads_in_an_earlier_term(void **sta
     said.last_index = commitlog_last_index(log->commitlog);
     said.last_term = commitlog_term_of(log->commitlog, said.last_index);
     said.leading_term = core_term(log->driver.core) - 1;
-    repair_heard(&log->repair, peers_find(log->peers, 2), &said);
+    repair_heard(&log->repair, peers_find(log->peers, 2), incarnation_of(c, 2), &said);
     said.leading_term = 0;
-    repair_heard(&log->repair, peers_find(log->peers, 3), &said);
+    repair_heard(&log->repair, peers_find(log->peers, 3), incarnation_of(c, 3), &said);
     cluster_run_ms(c, 500);
     assert_true(log->meta.claim.index > said.last_index);
-    repair_heard(&log->repair, peers_find(log->peers, 2), &said);
-    repair_heard(&log->repair, peers_find(log->peers, 3), &said);
+    repair_heard(&log->repair, peers_find(log->peers, 2), incarnation_of(c, 2) ^ 1, &said); /* once a member's */
+    repair_heard(&log->repair, peers_find(log->peers, 3), incarnation_of(c, 3), &said);
+    cluster_run_ms(c, 500);
+    assert_true(log->meta.claim.index > said.last_index);
+    repair_heard(&log->repair, peers_find(log->peers, 2), incarnation_of(c, 2), &said);
+    repair_heard(&log->repair, peers_find(log->peers, 3), incarnation_of(c, 3), &said);
     cluster_run_until(c, has_no_claim, 0);
 }
 
