@@ -44,7 +44,7 @@ int rlog_can_propose(const struct rlog *log)
         driver->transfer != NULL || core_term(driver->core) != driver->role.term) {
         return MQ_ENOTLEADER;
     }
-    if (commitlog_space_level(log->commitlog) == RLOG_SPACE_FULL) {
+    if (room_level(&log->room) == RLOG_SPACE_FULL) {
         return MQ_EFULL;
     }
     return has_room(driver) ? 0 : MQ_EBUSY;
@@ -52,12 +52,12 @@ int rlog_can_propose(const struct rlog *log)
 
 enum rlog_space_level rlog_space_level(struct rlog *log)
 {
-    return commitlog_space_level(log->commitlog);
+    return room_level(&log->room);
 }
 
 void rlog_space_get(const struct rlog *log, struct rlog_space *out)
 {
-    commitlog_space(log->commitlog, out);
+    room_get(&log->room, out);
 }
 
 bool rlog_writing(const struct rlog *log)
@@ -87,7 +87,7 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
     if (rc != 0) {
         return rc;
     }
-    if (records != 0 && commitlog_space_level(log->commitlog) != RLOG_SPACE_ENOUGH) {
+    if (records != 0 && room_level(&log->room) != RLOG_SPACE_ENOUGH) {
         return MQ_EFULL;
     }
     if (entry_bytes > RLOG_ENTRY_BYTES_MAX) {

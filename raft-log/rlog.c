@@ -174,6 +174,15 @@ static void on_claim(void *data, struct peer *peer, uint64_t incarnation, const 
     }
 }
 
+static void on_space(void *data, struct peer *peer, uint64_t incarnation, const struct peer_space *space)
+{
+    struct rlog *log = data;
+
+    if (!log->closing) {
+        room_heard(&log->room, peer, incarnation, space);
+    }
+}
+
 static void on_state_hash(void *data, struct peer *peer, const struct state_hashes *hashes)
 {
     struct rlog *log = data;
@@ -263,6 +272,7 @@ static const struct peers_ops peers_ops = {
     .leads = leads,
     .committed = committed,
     .claim = on_claim,
+    .space = on_space,
     .state_hash = on_state_hash,
     .is_far = is_far,
     .damaged = on_damaged,
@@ -355,8 +365,9 @@ static void init_handles(struct rlog *log)
     uv_check_init(uv, &log->check);
     uv_timer_init(uv, &log->founding.tick);
     repair_init(&log->repair, log);
+    room_init(&log->room, log);
     uv_timer_init(uv, &log->changes.tick);
-    log->open_handles = 6;
+    log->open_handles = 7;
 }
 
 static void on_progress(void *data, uint64_t index, uint64_t last)
@@ -527,6 +538,7 @@ void rlog_take_part(struct rlog *log)
     MQ_ASSERT(rc == 0); /* only memory can be missing */
     repair_start(&log->repair);
     members_start(&log->changes);
+    room_start(&log->room);
     rlog_state_members(log);
     rlog_state_start(log);
     catchup_start(&log->catchup);
@@ -640,6 +652,7 @@ static void on_mark_closed(void *data)
     close_handle(log, (uv_handle_t *)&log->founding.tick);
     close_handle(log, (uv_handle_t *)&log->changes.tick);
     close_handle(log, (uv_handle_t *)&log->repair.tick);
+    close_handle(log, (uv_handle_t *)&log->room.tick);
 }
 
 /* The owner's state is not looked at any more. */
@@ -708,6 +721,7 @@ void rlog_close(struct rlog *log, void (*closed)(void *data), void *data)
     uv_timer_stop(&log->timer);
     uv_timer_stop(&log->founding.tick);
     uv_timer_stop(&log->repair.tick);
+    uv_timer_stop(&log->room.tick);
     uv_check_stop(&log->check); /* it may be waiting to run the driver */
     come_back(log, on_close_turn);
 }
@@ -800,7 +814,8 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
         .change_index = driver->current_index,
         .change_running = members_running(&log->changes),
     };
-    commitlog_space(log->commitlog, &out->space);
+    commitlog_space(log->commitlog, &out->space); /* this node's own */
+    out->space.member = log->options.self;
     if (log->catchup_open) {
         catchup_status_get(&log->catchup, &out->catchup);
         scrubber_status_get(&log->scrubber, &out->scrub);

@@ -15,6 +15,7 @@
 #include "raft-log/peer/peers.h"
 #include "raft-log/repair.h"
 #include "raft-log/rlog_state.h"
+#include "raft-log/room.h"
 #include "raft-log/scrubber.h"
 
 struct rlog {
@@ -33,6 +34,7 @@ struct rlog {
     struct repair repair;
     struct members changes;
     struct rlog_state state;
+    struct room room;
     struct peers *peers; /* NULL until rlog_start */
     struct catchup catchup;
     struct mender mender;

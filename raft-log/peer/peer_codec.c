@@ -38,7 +38,7 @@ static size_t padded(size_t n)
 
 static bool is_known(enum peer_frame_type type)
 {
-    return (type >= PEER_HELLO && type <= PEER_STATE_HASH) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
+    return (type >= PEER_HELLO && type <= PEER_SPACE) || (type >= PEER_FETCH && type <= PEER_SNAPSHOT_DATA);
 }
 
 static bool may_have_raw(enum peer_frame_type type)
@@ -253,6 +253,47 @@ int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out)
     pb.committed = claim->claim.committed;
     pb.leading_term = claim->leading_term;
     return peer_frame_encode(PEER_CLAIM, &pb.base, 0, out);
+}
+
+/* ---- room on disks ---- */
+
+int peer_space_decode(const struct peer_frame *frame, struct peer_space *out)
+{
+    struct pb_arena arena;
+    const Rlog__PeerSpace *pb = NULL;
+    struct peer_space got = {0};
+
+    if (frame->type == PEER_SPACE) {
+        pb = unpack(&rlog__peer_space__descriptor, frame, &arena);
+    }
+    if (pb == NULL || pb->level > RLOG_SPACE_FULL || pb->path.len > PEER_PATH_MAX ||
+        (pb->path.len != 0 && memchr(pb->path.data, 0, pb->path.len) != NULL)) {
+        return MQ_EBADMSG;
+    }
+    got.space = (struct rlog_space){.level = (enum rlog_space_level)pb->level,
+                                    .total = pb->total,
+                                    .free = pb->free,
+                                    .ahead = pb->ahead,
+                                    .needed = pb->needed};
+    if (pb->path.len != 0) {
+        memcpy(got.path, pb->path.data, pb->path.len);
+    }
+    *out = got;
+    return 0;
+}
+
+int peer_space_encode(const struct peer_space *space, struct mq_buf *out)
+{
+    Rlog__PeerSpace pb = RLOG__PEER_SPACE__INIT;
+
+    pb.level = space->space.level;
+    pb.total = space->space.total;
+    pb.free = space->space.free;
+    pb.ahead = space->space.ahead;
+    pb.needed = space->space.needed;
+    pb.path.data = (uint8_t *)space->path;
+    pb.path.len = strlen(space->path);
+    return peer_frame_encode(PEER_SPACE, &pb.base, 0, out);
 }
 
 /* ---- hashes of the state ---- */

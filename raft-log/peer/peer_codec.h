@@ -31,6 +31,7 @@
 #define PEER_HEADER_MAX 8192u                             /* bytes of a protobuf header */
 #define PEER_RAW_MAX (RLOG_ENTRY_BYTES_MAX + (64u << 10)) /* bytes of raw entries */
 #define PEER_FRAME_ENTRIES_MAX 512u                       /* entries of one frame */
+#define PEER_PATH_MAX 200u                                /* of a path that is told, which may be cut */
 #define PEER_FRAME_RAW_BYTES (4u << 20)                   /* a sender starts a new frame above it */
 
 enum peer_frame_type {
@@ -44,6 +45,7 @@ enum peer_frame_type {
     PEER_INSTALL,
     PEER_CLAIM,
     PEER_STATE_HASH,
+    PEER_SPACE,
     PEER_FETCH = 16, /* the range lane */
     PEER_RANGE_DATA,
     PEER_SNAPSHOT_ASK,
@@ -79,6 +81,12 @@ struct peer_claim {
     uint64_t leading_term;          /* the sender leads in it; 0: it does not lead */
 };
 
+/* How much room a member's disk has. */
+struct peer_space {
+    struct rlog_space space; /* without its path, ... */
+    char path[PEER_PATH_MAX + 1];
+};
+
 /* A frame where it lies. */
 struct peer_frame {
     enum peer_frame_type type;
@@ -98,6 +106,7 @@ int peer_frame_decode(const uint8_t *at, size_t n, uint32_t raw_max, struct peer
 int peer_hello_decode(const struct peer_frame *frame, struct peer_hello *out);
 int peer_founding_decode(const struct peer_frame *frame, struct peer_founding *out);
 int peer_claim_decode(const struct peer_frame *frame, struct peer_claim *out);
+int peer_space_decode(const struct peer_frame *frame, struct peer_space *out);
 int peer_state_hash_decode(const struct peer_frame *frame, struct state_hashes *out);
 /* @from: the sender. message->append.n is set, and its entries are NULL. */
 int peer_message_decode(const struct peer_frame *frame, uint32_t from, struct core_message *out);
@@ -111,6 +120,7 @@ int peer_frame_encode(enum peer_frame_type type, const ProtobufCMessage *pb, uin
 int peer_hello_encode(const struct peer_hello *hello, struct mq_buf *out);
 int peer_founding_encode(const struct peer_founding *founding, struct mq_buf *out);
 int peer_claim_encode(const struct peer_claim *claim, struct mq_buf *out);
+int peer_space_encode(const struct peer_space *space, struct mq_buf *out);
 int peer_state_hash_encode(const struct state_hashes *hashes, struct mq_buf *out);
 /* Of an append this is the frame's front; @raw_bytes of entries are to follow. */
 int peer_message_encode(const struct core_message *message, uint32_t raw_bytes, struct mq_buf *out);

@@ -219,6 +219,17 @@ int peer_in_state_hash(struct peers *peers, struct peer_conn *conn, const struct
     return rc;
 }
 
+int peer_in_space(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
+{
+    struct peer_space space;
+    int rc = peer_space_decode(frame, &space);
+
+    if (rc == 0 && counts(peers, conn)) {
+        peers->options.ops->space(peers->options.data, conn->peer, conn->incarnation, &space);
+    }
+    return rc;
+}
+
 int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame)
 {
     struct peer_claim claim;

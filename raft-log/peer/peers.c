@@ -439,6 +439,9 @@ int peers_frame(struct peers *peers, struct peer_conn *conn, const struct peer_f
     if (frame->type == PEER_CLAIM) {
         return peer_in_claim(peers, conn, frame);
     }
+    if (frame->type == PEER_SPACE) {
+        return peer_in_space(peers, conn, frame);
+    }
     if (frame->type == PEER_STATE_HASH) {
         return peer_in_state_hash(peers, conn, frame);
     }
@@ -457,6 +460,15 @@ void peers_send_claim(struct peer *peer, const struct peer_claim *claim)
     struct peer_conn *conn = &peer->out[PEER_CONTROL];
 
     if (peer_is_up(peer, PEER_CONTROL) && peer_claim_encode(claim, net_conn_out(&conn->conn)) == 0) {
+        net_conn_out_done(&conn->conn);
+    }
+}
+
+void peers_send_space(struct peer *peer, const struct peer_space *space)
+{
+    struct peer_conn *conn = &peer->out[PEER_CONTROL];
+
+    if (peer_is_up(peer, PEER_CONTROL) && peer_space_encode(space, net_conn_out(&conn->conn)) == 0) {
         net_conn_out_done(&conn->conn);
     }
 }

@@ -37,6 +37,8 @@ struct peers_ops {
     uint64_t (*committed)(void *data);
     /* What a member's directory holds. */
     void (*claim)(void *data, struct peer *peer, uint64_t incarnation, const struct peer_claim *claim);
+    /* How much room a member's disk has. */
+    void (*space)(void *data, struct peer *peer, uint64_t incarnation, const struct peer_space *space);
     /* What a member's state comes to. */
     void (*state_hash)(void *data, struct peer *peer, const struct state_hashes *hashes);
     /* Whether a peer that lacks entry @first and all behind is better off with a snapshot, whose end is given then.
@@ -130,6 +132,7 @@ void peers_send_founding(struct peer *peer, const struct peer_founding *founding
 
 /* The same, to a member. */
 void peers_send_claim(struct peer *peer, const struct peer_claim *claim);
+void peers_send_space(struct peer *peer, const struct peer_space *space);
 void peers_send_state_hash(struct peer *peer, const struct state_hashes *hashes);
 
 /* From peer_conn. A frame: returns 0 or a negative code that closes the connection. */
@@ -144,6 +147,7 @@ void peers_conn_gone(struct peers *peers);
 int peer_in_hello(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_message(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_claim(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
+int peer_in_space(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 int peer_in_state_hash(struct peers *peers, struct peer_conn *conn, const struct peer_frame *frame);
 /* Whether the other end of @conn is the directory of a member, as our log or a newer membership has it. */
 bool peer_in_takes_part(const struct peers *peers, const struct peer_conn *conn);

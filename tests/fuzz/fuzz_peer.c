@@ -112,6 +112,22 @@ static void check_claim(const struct peer_frame *frame)
     mq_buf_free(&bytes);
 }
 
+static void check_space(const struct peer_frame *frame)
+{
+    struct peer_space space, again;
+    struct peer_frame frame_again;
+    struct mq_buf bytes = {0};
+
+    if (peer_space_decode(frame, &space) != 0) {
+        return;
+    }
+    MQ_ASSERT(peer_space_encode(&space, &bytes) == 0);
+    MQ_ASSERT(peer_frame_decode(bytes.base, bytes.len, 0, &frame_again) == 0);
+    MQ_ASSERT(peer_space_decode(&frame_again, &again) == 0);
+    MQ_ASSERT(strcmp(space.path, again.path) == 0 && space.space.level == again.space.level);
+    mq_buf_free(&bytes);
+}
+
 static void check_state_hash(const struct peer_frame *frame)
 {
     struct state_hashes hashes, again;
@@ -146,6 +162,7 @@ static void check_frame(const uint8_t *bytes, size_t n)
     check_founding(&frame);
     check_claim(&frame);
     check_state_hash(&frame);
+    check_space(&frame);
     check_message(&frame);
     check_ask(&frame);
     check_answer(&frame);

@@ -134,10 +134,12 @@ struct rlog_space {
     uint64_t total, free; /* of the file system, as asked every second; UINT64_MAX: not known */
     uint64_t ahead;       /* allocated in segments behind the end of the log */
     uint64_t needed;      /* of free and ahead together, so that the level is ENOUGH */
-    const char *path;     /* the log's directory; lives as long as the log */
+    const char *path;     /* the log's directory, and whose it is if not this node's; for this turn of the loop */
+    uint32_t member;      /* whose disk it is */
 };
 
-/* Loop thread; costs a few loads. */
+/* What of proposals is taken: the worse of what this node's disk has room for and, where it leads, what the disks of
+ * a majority have; and of the disk that makes it so. Loop thread; costs a few loads. */
 enum rlog_space_level rlog_space_level(struct rlog *log);
 void rlog_space_get(const struct rlog *log, struct rlog_space *out);
 

@@ -112,6 +112,52 @@ void scenario_disks_full(void)
     }
 }
 
+static void follower_disk(struct node *node, uint64_t capacity)
+{
+    struct disk *disk = machine_disk(node->machine);
+
+    cluster_excuse(node, UINT64_MAX);
+    disk_set_capacity(disk, capacity == 0 ? 0 : disk_used(disk) + capacity);
+    node->room_ns = capacity == 0 ? world_now() : 0;
+}
+
+/* With room on the leader's disk alone nothing can be committed: what is sent is refused at once, and not left
+ * waiting for those that cannot take it. */
+void scenario_followers_full(void)
+{
+    struct rlog_space space;
+    struct three n;
+    struct op *op;
+
+    if (!run_until_leader(5 * NS_PER_S) || !script_three(&n) || !script_send(n.l, 20, NS_PER_MS)) {
+        return;
+    }
+    follower_disk(n.f, 1u << 20);
+    if (!run_for(3 * NS_PER_S) || !script_three(&n) || !run_until_committed(5 * NS_PER_S)) {
+        return; /* one may be full */
+    }
+    follower_disk(n.g, 1u << 20);
+    follower_disk(n.f, 1u << 20);
+    if (!run_for(3 * NS_PER_S) || cluster_leader() != n.l) {
+        world_fail("scenario: another leader");
+        return;
+    }
+    op = workload_send(n.l, 32);
+    if (!run_for(100 * NS_PER_MS)) {
+        return;
+    }
+    rlog_space_get(n.l->run->log, &space);
+    if (op == NULL || op->outcome != OP_REFUSED || space.member == n.l->id || space.level == RLOG_SPACE_ENOUGH) {
+        world_fail("room: a message that no majority has room for is not refused");
+        return;
+    }
+    follower_disk(n.f, 0);
+    follower_disk(n.g, 0);
+    if (run_until_committed(5 * NS_PER_S)) {
+        script_end();
+    }
+}
+
 /* The sync of a vote fails, the process ends and starts again: what it then reads may be in the page cache alone. It
  * must not speak in that term before its disk has it. */
 void scenario_failed_vote_sync(void)

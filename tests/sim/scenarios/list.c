@@ -72,6 +72,8 @@ const struct scenario scenarios[] = {
     {"isolated-leader", "a leader cut off with its clients", scenario_isolated_leader, 0, NULL},
     {"restarts", "all members restarted twenty times under load", scenario_restarts, 0, NULL},
     {"disks-full", "all disks full, then space again", scenario_disks_full, 0, NULL},
+    {"followers-full", "the disks of two followers are full: the leader refuses, and says whose they are",
+     scenario_followers_full, 0, NULL},
     {"failed-vote-sync", "a vote whose sync failed is not believed after a restart", scenario_failed_vote_sync, 0,
      NULL},
     {"failed-transfer", "a hand-over that does not come about stops nothing", scenario_failed_transfer, 0, NULL},

@@ -27,6 +27,7 @@ void scenario_isolated_leader(void);
 void scenario_restarts(void);
 void scenario_disks_full(void);
 void scenario_failed_vote_sync(void);
+void scenario_followers_full(void);
 void scenario_failed_transfer(void);
 void scenario_scrub(void);
 void scenario_rotten_leader(void);

@@ -203,6 +203,7 @@ static void world_init(struct world *w, uint32_t n_members)
     assert_int_equal(net_loop_init(&w->loop), 0);
     assert_int_equal(meta_open(&w->log.meta, &rlog_disk_real, w->dir, "g", 1, &empty, &problem), 0);
     assert_int_equal(commitlog_open(&w->loop, &log_options, &w->log.commitlog, &problem), 0);
+    w->log.room.log = &w->log;
     blob_pool_init(&w->log.blobs);
     w->now_ms = 1000;
     w->env = (struct rlog_env){

@@ -100,6 +100,35 @@ static void hashes_of_the_state_come_back_and_must_be_in_order(void **state)
     mq_buf_free(&bytes);
 }
 
+static void room_on_a_disk_comes_back_and_bad_values_do_not(void **state)
+{
+    struct peer_space space = {{RLOG_SPACE_LOW, 1000, 10, 20, 500, NULL, 0}, "/data/n1/log"}, got = {.path = "x"};
+    struct mq_buf bytes = {0};
+    struct peer_frame frame;
+
+    (void)state;
+    assert_int_equal(peer_space_encode(&space, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_space_decode(&frame, &got), 0);
+    assert_memory_equal(&got.space, &space.space, sizeof(got.space));
+    assert_string_equal(got.path, "/data/n1/log");
+    frame.type = PEER_CLAIM;
+    assert_int_equal(peer_space_decode(&frame, &got), MQ_EBADMSG);
+    space.space.level = (enum rlog_space_level)3;
+    bytes.len = 0;
+    assert_int_equal(peer_space_encode(&space, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_space_decode(&frame, &got), MQ_EBADMSG);
+    space.space.level = RLOG_SPACE_FULL;
+    memset(space.path, 'p', PEER_PATH_MAX); /* the longest */
+    bytes.len = 0;
+    assert_int_equal(peer_space_encode(&space, &bytes), 0);
+    assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);
+    assert_int_equal(peer_space_decode(&frame, &got), 0);
+    assert_string_equal(got.path, space.path);
+    mq_buf_free(&bytes);
+}
+
 static void a_claim_comes_back_and_is_no_message(void **state)
 {
     struct peer_claim claim = {true, 77, 5, {6, 80, 70}, 9}, got = {0};
@@ -251,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_frame_has_its_golden_bytes),
         cmocka_unit_test(every_message_comes_back),
         cmocka_unit_test(hashes_of_the_state_come_back_and_must_be_in_order),
+        cmocka_unit_test(room_on_a_disk_comes_back_and_bad_values_do_not),
         cmocka_unit_test(a_claim_comes_back_and_is_no_message),
         cmocka_unit_test(hello_and_founding_come_back),
         cmocka_unit_test(a_frame_says_how_many_bytes_it_needs),
