@@ -54,6 +54,24 @@ struct rlog {
     void *closed_data;
 };
 
+/* rlog_env.c: what the driver needs of the loop and the peers. */
+void rlog_env_init(struct rlog *log);
+/* @cb comes when the loop has looked for input once more. */
+void rlog_come_back(struct rlog *log, uv_check_cb cb);
+uint32_t rlog_random_seed(void);
+
+/* rlog_news.c: what the log's parts tell. */
+extern const struct peers_ops rlog_peers_ops;
+extern const struct mender_ops rlog_mender_ops;
+void rlog_on_durable(void *data, uint64_t index, uint64_t term);
+uint64_t rlog_on_mark(void *data);   /* what is committed and synced: commit_mark_start */
+uint64_t rlog_committed(void *data); /* what is known to be committed */
+/* Somebody who needs entry @index found it bad. */
+void rlog_on_damaged(void *data, uint64_t index);
+
+/* rlog_open.c */
+void rlog_free_options(struct rlog *log);
+
 /* rlog_catchup.c: with the peers, before this node takes part. Returns 0, MQ_ENOMEM or -errno. */
 int rlog_catchup_open(struct rlog *log);
 
