@@ -3,6 +3,7 @@
 #include "raft-log/rlog.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/log.h"
 
 #include <inttypes.h>
@@ -62,7 +63,7 @@ static void judge(struct room *room)
 
     room->others = RLOG_SPACE_ENOUGH;
     room->short_one = NULL;
-    for (uint32_t i = 0; leads(room) && i < members->n; i++) {
+    for (uint32_t i = 0; leads(room) && !RAFTMQ_DEFECT(ROOM_OF_OTHERS_IGNORED) && i < members->n; i++) {
         const struct member *member = &members->members[i];
         const struct room_report *report = report_of(room, member, now);
 

@@ -27,8 +27,9 @@
 
 #define SEEDS 500u
 #define MUTANT_SEEDS 1000u
-#define MARKS_SEEDS 500u /* so many seeds must bring every mark */
-#define TOLD_MAX 3u      /* failures that are shown in full */
+#define MUTANT_FIRST 100u /* seeds before the scenarios, some of which are for one defect */
+#define MARKS_SEEDS 500u  /* so many seeds must bring every mark */
+#define TOLD_MAX 3u       /* failures that are shown in full */
 #define TRACE_LINES 60u
 #define SHOW_S_MAX 60u /* real time */
 
@@ -353,19 +354,26 @@ static bool scenarios_find(struct hunt *hunt)
     return found;
 }
 
+static bool seeds_find(const struct options *options, struct hunt *hunt, uint64_t first, uint64_t seeds)
+{
+    struct workers_options workers = {options->jobs, first, seeds, true, switch_on, on_mutant, NULL, hunt};
+
+    if (seeds == 0 || workers_run(&workers) != 0 || hunt->found.failure[0] == '\0') {
+        return false;
+    }
+    printf("%-24s seed %6" PRIu64 " of %5" PRIu64 "  %s\n", mq_defect_name(hunt->id), hunt->found.seed, hunt->seeds,
+           hunt->found.failure);
+    fflush(stdout);
+    return true;
+}
+
 static bool hunt_one(const struct options *options, enum mq_defect_id id)
 {
     struct hunt hunt = {.id = id};
-    struct workers_options workers = {options->jobs, options->first, options->seeds, true,
-                                      switch_on,     on_mutant,      NULL,           &hunt};
+    uint64_t few = options->seeds < MUTANT_FIRST ? options->seeds : MUTANT_FIRST;
 
-    if (workers_run(&workers) == 0 && hunt.found.failure[0] != '\0') {
-        printf("%-24s seed %6" PRIu64 " of %5" PRIu64 "  %s\n", mq_defect_name(id), hunt.found.seed, hunt.seeds,
-               hunt.found.failure);
-        fflush(stdout);
-        return true;
-    }
-    if (scenarios_find(&hunt)) {
+    if (seeds_find(options, &hunt, options->first, few) || scenarios_find(&hunt) ||
+        seeds_find(options, &hunt, options->first + few, options->seeds - few)) {
         return true;
     }
     printf("%-24s NOT FOUND in %" PRIu64 " seeds: %s\n", mq_defect_name(id), hunt.seeds, mq_defect_text(id));

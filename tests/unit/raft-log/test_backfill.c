@@ -268,6 +268,28 @@ static void it_waits_while_nobody_has_the_entries(void **state)
     end_test(t);
 }
 
+/* Segments are let go while older ones are being put before them, and somebody looks at one of those. */
+static void it_waits_while_the_logs_beginning_moves(void **state)
+{
+    struct test *t = new_test(0, LARGE);
+    struct net_ref *ref;
+    const uint8_t *at;
+
+    (void)state;
+    begin_late_behind(t, ENTRIES - KEPT);
+    backfill_start(&t->fill);
+    RUN_UNTIL(&t->w, commitlog_start_pos(t->late) < SEGMENT_BYTES / 2);
+    assert_int_equal(commitlog_view(t->late, commitlog_pos_of(t->late, commitlog_first_index(t->late)), 8, &at, &ref),
+                     0);
+    assert_int_equal(commitlog_trim(t->late, SEGMENT_BYTES), 0);
+    RUN_UNTIL(&t->w, strcmp(t->fill.cause, "the log's beginning moves") == 0);
+    net_ref_release(ref);
+    RUN_UNTIL(&t->w, t->done > 0);
+    assert_int_equal(commitlog_first_index(t->late), 1);
+    assert_same_from(t, 1);
+    end_test(t);
+}
+
 static void it_keeps_to_its_rate(void **state)
 {
     uint64_t rate = 4u << 20;
@@ -321,6 +343,7 @@ int main(void)
         cmocka_unit_test(it_goes_on_after_a_restart),
         cmocka_unit_test(a_lost_connection_delays_and_no_more),
         cmocka_unit_test(it_waits_while_nobody_has_the_entries),
+        cmocka_unit_test(it_waits_while_the_logs_beginning_moves),
         cmocka_unit_test(it_keeps_to_its_rate),
         cmocka_unit_test(it_can_be_stopped_and_closed_at_any_moment),
     };

@@ -750,6 +750,28 @@ static void a_leader_whose_disk_hangs_makes_way_for_another(void **state)
     world_fini(&w);
 }
 
+static void a_trim_takes_nothing_that_is_not_applied(void **state)
+{
+    struct rlog_proposal proposals[2];
+    struct world w;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    settle_disk(&w);
+    acknowledge(&w, commitlog_last_index(w.log.commitlog));
+    for (unsigned i = 0; i < 2; i++) { /* each fills most of a segment, and nobody acknowledges it */
+        assert_int_equal(propose(&w, &proposals[i], 700000), 0);
+        settle_disk(&w);
+    }
+    assert_int_equal(driver_trim(&w.log.driver, UINT64_MAX), 0);
+    assert_int_equal(commitlog_start_pos(w.log.commitlog), 0);
+    acknowledge(&w, commitlog_last_index(w.log.commitlog));
+    assert_int_equal(driver_trim(&w.log.driver, UINT64_MAX), 0);
+    assert_true(commitlog_start_pos(w.log.commitlog) > 0);
+    world_fini(&w);
+}
+
 static void room_is_told_when_the_others_make_it(void **state)
 {
     struct rlog_proposal proposals[4];
@@ -1021,6 +1043,7 @@ int main(void)
         cmocka_unit_test(lost_proposals_are_answered_before_the_role_is_told),
         cmocka_unit_test(positions_and_store_time_are_known_before_the_proposal),
         cmocka_unit_test(what_is_in_flight_is_bounded),
+        cmocka_unit_test(a_trim_takes_nothing_that_is_not_applied),
         cmocka_unit_test(room_is_told_when_the_others_make_it),
         cmocka_unit_test(a_leader_whose_disk_hangs_makes_way_for_another),
         cmocka_unit_test(a_snapshot_takes_the_place_of_a_log_that_is_too_old),
