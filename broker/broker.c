@@ -383,11 +383,20 @@ static int init_flows(struct broker *broker)
     return rc;
 }
 
+static struct delayed_rules delayed_rules(const struct broker_config *config)
+{
+    return (struct delayed_rules){.level_ms = config->delay_ms,
+                                  .levels = config->n_delays,
+                                  .timers = config->timers,
+                                  .timer_max_ms = config->timer_max_s * SECOND_MS};
+}
+
 static int open_flows(struct broker *broker)
 {
     struct context *ctx = &broker->ctx;
     int rc = sequencer_new(broker->loop, &broker->store, &ctx->sequencer);
 
+    ctx->delayed = delayed_rules(&broker->config);
     if (rc == 0) {
         sequencer_set_waiting_max(ctx->sequencer, (uint64_t)broker->config.waiting_bytes_max);
     }

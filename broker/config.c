@@ -1,5 +1,6 @@
 #include "broker/config.h"
 
+#include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/file.h"
 #include "remoting/base/heap.h"
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DELAY_MS_MAX (INT64_C(36600) * 86400000)
 #define REPLY_SUFFIX_BYTES 12 /* <cluster>_REPLY_TOPIC is a topic too */
 
 static int set_text(char **field, const char *text)
@@ -216,6 +218,50 @@ static int check_hours(struct broker_config *config, struct mq_buf *problem)
     return 0;
 }
 
+/* "5s" in milliseconds; -1: not of that form. */
+static int64_t delay_of(struct mq_str text)
+{
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    int64_t number = 0;
+
+    for (size_t i = 0; text.len > 1 && i < ARRAY_SIZE(units); i++) {
+        if (text.at[text.len - 1] == units[i].unit &&
+            mq_str_to_i64((struct mq_str){text.at, text.len - 1}, &number) == 0 && number >= 0 &&
+            number <= DELAY_MS_MAX / units[i].ms) {
+            return number * units[i].ms;
+        }
+    }
+    return -1;
+}
+
+/* messageDelayLevel: how long levels 1, 2, ... wait. */
+static int check_delays(struct broker_config *config, struct mq_buf *problem)
+{
+    const char *at = config->delay_levels;
+
+    while (*at != '\0') {
+        size_t n = strcspn(at, " ");
+        int64_t ms = n != 0 ? delay_of((struct mq_str){at, (uint32_t)n}) : 0;
+
+        if (ms < 0 || (n != 0 && config->n_delays == DELAY_LEVELS_MAX)) {
+            (void)mq_buf_printf(
+                problem,
+                "messageDelayLevel \"%s\" is not of the form 1s 5m 2h 1d: at most %u times, each of at "
+                "most 36600 days\n",
+                config->delay_levels, DELAY_LEVELS_MAX);
+            return MQ_EINVAL;
+        }
+        if (n != 0) {
+            config->delay_ms[config->n_delays++] = ms;
+        }
+        at += n + (at[n] == ' ');
+    }
+    return 0;
+}
+
 static int check_address(struct broker_config *config, struct mq_buf *problem)
 {
     if (inet_pton(AF_INET, config->ip, config->ip_bytes) != 1) {
@@ -255,6 +301,9 @@ static int finish(struct broker_config *config, struct mq_buf *problem)
     }
     if (rc == 0) {
         rc = check_hours(config, problem);
+    }
+    if (rc == 0) {
+        rc = check_delays(config, problem);
     }
     if (rc == 0 && config->store_dir[0] == '\0') {
         rc = default_store_dir(config);

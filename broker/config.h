@@ -2,6 +2,7 @@
 #ifndef BROKER_CONFIG_H
 #define BROKER_CONFIG_H
 
+#include "broker/flow/delayed.h"
 #include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/base/buf.h"
 #include "remoting/base/conf.h"
@@ -62,12 +63,18 @@ struct broker_config {
     int64_t transaction_interval_ms;   /* transactionCheckInterval, 30000 */
     int64_t transaction_checks_max;    /* transactionCheckMax, 15 */
     bool reject_transactions;          /* rejectTransactionMessage */
+    char *delay_levels;                /* messageDelayLevel, "1s 5s 10s ... 2h" */
+    bool timers;                       /* timerWheelEnable, true */
+    int64_t timer_max_s;               /* timerMaxDelaySec, 259200; up to a hundred years */
+    bool recall;                       /* recallMessageEnable, true (the original's is false) */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */
     uint8_t ip_bytes[4]; /* brokerIP1 in network order */
     struct rlog_member members[RLOG_MEMBERS_MAX];
     uint32_t n_members;
+    int64_t delay_ms[DELAY_LEVELS_MAX]; /* of delay_levels */
+    uint32_t n_delays;
     uint32_t delete_hours; /* bit h: hour h is in deleteWhen */
     uint32_t self;         /* number in dLegerSelfId + 1: raft member id, and broker id of a follower */
 };

@@ -83,6 +83,10 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("transactionCheckInterval", transaction_interval_ms, 10, 86400000, "30000"),
     NUMBER("transactionCheckMax", transaction_checks_max, 1, 10000, "15"),
     FLAG("rejectTransactionMessage", reject_transactions, "false"),
+    TEXT("messageDelayLevel", delay_levels, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h"),
+    FLAG("timerWheelEnable", timers, "true"),
+    NUMBER("timerMaxDelaySec", timer_max_s, 0, INT64_C(100) * 366 * 86400, "259200"),
+    FLAG("recallMessageEnable", recall, "true"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */
@@ -232,12 +236,8 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("defaultQueryMaxNum"),
     IGNORED("filterSupportRetry"),
     IGNORED("enableCalcFilterBitMap"),
-    IGNORED("messageDelayLevel"),
     IGNORED("flushDelayOffsetInterval"),
-    IGNORED("timerWheelEnable"),
     IGNORED("timerPrecisionMs"),
-    IGNORED("timerMaxDelaySec"),
-    IGNORED("recallMessageEnable"),
     IGNORED("traceTopicEnable"),
     IGNORED("msgTraceTopicName"),
     IGNORED("aclEnable"),

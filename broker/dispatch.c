@@ -52,6 +52,7 @@ static const struct row rows[] = {
     {REQ_RESUME_CHECK_HALF_MESSAGE, LEADER, resume_check},
     {REQ_GET_TOPIC_CONFIG, ANY_NODE, get_topic},
     {REQ_LITE_PULL_MESSAGE, ANY_NODE, pull_message},
+    {REQ_RECALL_MESSAGE, LEADER, recall_message},
     {REQ_RAFTMQ_GROUP_STATUS, ANY_NODE, group_status},
     {REQ_RAFTMQ_MEMBER_ADD, LEADER, change_group},
     {REQ_RAFTMQ_MEMBER_PROMOTE, LEADER, change_group},

@@ -31,9 +31,10 @@ void flow_wake_at(const struct flow_env *env, uint64_t at_ms)
 static int release_below(void *data, uint64_t pos)
 {
     struct flows *flows = data;
-    int rc = half_flow_release_below(&flows->half, pos);
+    int half = half_flow_release_below(&flows->half, pos);
+    int pending = pending_release_below(&flows->pending, pos);
 
-    return rc;
+    return half != 0 ? half : pending;
 }
 
 int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, struct sequencer *sequencer,
@@ -50,6 +51,7 @@ int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, 
     flows->retention.release_below = release_below;
     flows->retention.release_data = flows;
     half_flow_init(&flows->half, &flows->env, &rules->half);
+    pending_init(&flows->pending, &flows->env);
     return 0;
 }
 
@@ -57,18 +59,21 @@ void flows_lead(struct flows *flows)
 {
     flows->leading = true;
     half_flow_lead(&flows->half);
+    pending_lead(&flows->pending);
 }
 
 void flows_rest(struct flows *flows)
 {
     flows->leading = false;
     half_flow_rest(&flows->half);
+    pending_rest(&flows->pending);
 }
 
 void flows_turn(struct flows *flows)
 {
     retention_turn(&flows->retention);
     half_flow_turn(&flows->half);
+    pending_turn(&flows->pending);
 }
 
 void flows_log_start_moved(struct flows *flows, uint64_t pos)

@@ -10,6 +10,7 @@
 
 #include "broker/flow/flow_env.h"
 #include "broker/flow/half.h"
+#include "broker/flow/pending.h"
 #include "broker/flow/retention.h"
 
 struct flow_rules {
@@ -23,6 +24,7 @@ struct flows {
     struct flow_alarm alarm;
     struct retention retention;
     struct half_flow half;
+    struct pending pending;
     bool leading;
     void (*closed)(void *data);
     void *closed_data;

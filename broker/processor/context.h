@@ -4,6 +4,7 @@
 
 #include "broker/config.h"
 #include "broker/flow/cold_reads.h"
+#include "broker/flow/delayed.h"
 #include "broker/processor/runtime.h"
 #include "broker/state/fsm.h"
 #include "broker/store/sequencer.h"
@@ -31,6 +32,8 @@ struct context {
     struct sequencer *sequencer;
     struct pull_hold *pull_hold;
     struct cold_reads cold_reads;
+    struct delayed_rules delayed;
+    uint32_t recalls;    /* under way */
     struct flows *flows; /* NULL until they are open */
     struct producer_table *producers;
     struct consumer_table *consumers;

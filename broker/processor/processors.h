@@ -7,6 +7,9 @@
 /* send.c: 10, 310, 320 */
 void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* recall.c: 370 */
+void recall_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* pull.c: 11, 361 */
 void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 

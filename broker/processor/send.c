@@ -1,7 +1,8 @@
 /* SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320).
  *
  * Happy path: decode -> checks in RocketMQ's order -> records are built straight into the next entry ->
- * sequencer_add. When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
+ * sequencer_add. A message that is to wait goes under another topic, with an item that says for what
+ * (flow/delayed.h). When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
  * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
  * RocketMQ's SendMessageProcessor, HookUtils. */
 #include "broker/flow/flows.h"
@@ -16,12 +17,13 @@
 #include "remoting/protocol/headers.h"
 #include "remoting/protocol/names.h"
 #include "remoting/protocol/properties.h"
+#include "remoting/protocol/recall_handle.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { KIND_SINGLE, KIND_BATCH };
+enum { KIND_SINGLE, KIND_BATCH, KIND_TIMER };
 
 #define BATCH_MESSAGES_MAX 65535
 #define BATCH_RECORDS_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
@@ -53,7 +55,7 @@ static void put_msg_ids(struct context *ctx, struct proto_writer *w, const struc
     struct mq_buf ids = {0};
     uint32_t at = p->at;
 
-    if (p->kind == KIND_SINGLE) {
+    if (p->kind != KIND_BATCH) {
         size_t n = proto_offset_msg_id(&ctx->store_host, (int64_t)(outcome->payload_pos + at), one);
 
         proto_put_str(w, MQ_STR("msgId"), (struct mq_str){one, (uint32_t)n});
@@ -127,6 +129,26 @@ static bool reserve(struct context *ctx, const struct reply_to *to, struct queue
     return rc == 0;
 }
 
+/* By which the message can be called back. One to a retry topic gets none, as nobody but the broker sends there. */
+static void put_recall_handle(struct context *ctx, struct proto_writer *w, struct mq_str properties)
+{
+    struct proto_recall_handle handle = {.topic = proto_properties_get(properties, PROTO_PROP_REAL_TOPIC),
+                                         .broker_name = mq_str_of(ctx->config->broker_name),
+                                         .uniq_key = proto_properties_get(properties, PROTO_PROP_UNIQ_KEY)};
+    char text[PROTO_RECALL_HANDLE_MAX];
+    size_t n;
+
+    if (mq_str_to_i64(proto_properties_get(properties, PROTO_PROP_TIMER_OUT_MS), &handle.out_ms) != 0 ||
+        mq_str_starts(handle.topic, PROTO_RETRY_PREFIX)) {
+        return;
+    }
+    handle.out_ms++; /* the time itself lies behind it */
+    n = proto_recall_handle_encode(&handle, text);
+    if (n != 0) {
+        proto_put_str(w, MQ_STR("recallHandle"), (struct mq_str){text, (uint32_t)n});
+    }
+}
+
 static void on_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct context *ctx = p->data;
@@ -145,10 +167,13 @@ static void on_stored(struct sequencer_pending *p, const struct sequencer_outcom
     put_msg_ids(ctx, &w, p, outcome);
     proto_put_i64(&w, MQ_STR("queueId"), p->queue_id);
     proto_put_i64(&w, MQ_STR("queueOffset"), (int64_t)p->qoff);
-    if (p->kind == KIND_SINGLE) {
+    if (p->kind != KIND_BATCH) {
         struct mq_str properties = proto_record_properties(outcome->payload + p->at, p->bytes);
 
         proto_put_str(&w, MQ_STR("transactionId"), proto_properties_get(properties, PROTO_PROP_UNIQ_KEY));
+        if (p->kind == KIND_TIMER) {
+            put_recall_handle(ctx, &w, properties);
+        }
     }
     put_region(ctx, &w);
     reply_end(&to, &w, NULL, 0);
@@ -174,32 +199,23 @@ static void refuse(struct context *ctx, const struct reply_to *to, int32_t code,
     }
 }
 
-/* What this broker does not do yet. Refused: storing the message as an ordinary one would deliver it at the wrong
- * time or before its transaction ends. Returns NULL when there is nothing of it. */
-static const char *unsupported_property(struct mq_str properties)
+/* What the message waits for goes to @plan. False after an answer. */
+static bool check_delay(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
+                        struct delayed_plan *plan)
 {
-    struct mq_str key, value;
+    const char *why;
+    int rc = delayed_plan(&ctx->delayed, header->properties, mq_clock_wall_ms(), plan, &why);
 
-    while (proto_properties_next(&properties, &key, &value)) {
-        int32_t level = 0;
-
-        switch (key.at[0]) { /* most properties are told apart by one byte */
-        case 'D':
-            if (mq_str_eq(key, PROTO_PROP_DELAY) && (mq_str_to_i32(value, &level) != 0 || level > 0)) {
-                return "property DELAY asks for delayed delivery";
-            }
-            break;
-        case 'T':
-            if (mq_str_eq(key, MQ_STR("TIMER_DELAY_SEC")) || mq_str_eq(key, MQ_STR("TIMER_DELAY_MS")) ||
-                mq_str_eq(key, MQ_STR("TIMER_DELIVER_MS"))) {
-                return "a TIMER property asks for timed delivery";
-            }
-            break;
-        default:
-            break;
-        }
+    if (rc != 0) {
+        refuse(ctx, to, rc == MQ_EUNSUPPORTED ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL, "%s", why);
+        return false;
     }
-    return NULL;
+    if (header->batch && plan->due_ms != 0) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "a batch cannot wait: its properties ask for delay level %u or a time",
+               plan->level);
+        return false;
+    }
+    return true;
 }
 
 static bool check_topic(struct context *ctx, const struct reply_to *to, struct mq_str topic)
@@ -244,8 +260,8 @@ static bool check_half(struct context *ctx, const struct reply_to *to, const str
         refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property TRAN_MSG: a batch is no transaction");
         return false;
     }
-    if (proto_properties_get(header->properties, PROTO_PROP_DELAY).len != 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property DELAY: a transaction is not delayed as well");
+    if (delayed_is_asked(header->properties)) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property DELAY or TIMER_*: a transaction is not delayed as well");
         return false;
     }
     if (!name_text(proto_properties_get(header->properties, PROTO_PROP_PRODUCER_GROUP), group)) {
@@ -260,10 +276,9 @@ static bool check_half(struct context *ctx, const struct reply_to *to, const str
 
 /* What the message itself may be. */
 static bool check_message(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
-                          const struct proto_command *cmd)
+                          const struct proto_command *cmd, struct delayed_plan *plan)
 {
     const struct broker_config *config = ctx->config;
-    const char *unsupported;
 
     if (cmd->body_bytes == 0) {
         refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the body is empty");
@@ -289,12 +304,7 @@ static bool check_message(struct context *ctx, const struct reply_to *to, const 
                header->sys_flag);
         return false;
     }
-    unsupported = unsupported_property(header->properties);
-    if (unsupported != NULL) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "%s, which is not supported yet", unsupported);
-        return false;
-    }
-    return true;
+    return check_delay(ctx, to, header, plan);
 }
 
 /* The topic of the send; creates it when that is allowed. Returns NULL after an answer. */
@@ -362,14 +372,9 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
                        struct record_source *source)
 {
     struct sequencer_pending pending = pending_for(to, on_stored, ctx);
-    char uniq_key[32];
     uint8_t *at;
     int32_t bytes;
 
-    if (proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY).at == NULL) {
-        proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
-        source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
-    }
     if (!reserve(ctx, to, queue, 1, record_build_bound(source), &at)) {
         return;
     }
@@ -386,6 +391,75 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
     sequencer_add(ctx->sequencer, (uint32_t)bytes, queue, 1, 0, &pending);
 }
 
+/* Answers a message that was not stored with its item. */
+static void fail_delayed(struct context *ctx, const struct reply_to *to, const struct queue *queue, int rc)
+{
+    if (rc == MQ_ETOOBIG || rc == MQ_EBADMSG) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
+               PROTO_PROPERTIES_MAX);
+    } else if (rc >= MQ_ENOMEM && queue != NULL) {
+        refuse(ctx, to, RESP_SERVICE_NOT_AVAILABLE, "%s cannot grow: %s; nothing was stored", queue->cq.dir,
+               mq_strerror(rc));
+    } else {
+        fail(ctx, to, rc);
+    }
+}
+
+/* A message for @queue that waits first. */
+static void add_delayed(struct context *ctx, const struct reply_to *to, const struct queue *queue,
+                        struct record_source *source, const struct delayed_plan *plan)
+{
+    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    struct bundle_part parts[] = {
+        {.kind = BUNDLE_NEW, .source = source, .own = true},
+        {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_PUT},
+    };
+    struct mq_str uniq_key = proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY);
+    struct delayed_store store;
+    int rc;
+
+    delayed_store_make(&store, &ctx->delayed, plan, source->topic, queue->id,
+                       uniq_key.at != NULL ? uniq_key : source->uniq_key);
+    source->topic = store.topic;
+    source->queue_id = store.queue_id;
+    source->prepared_pos = store.due_ms;
+    source->put = store.put;
+    source->n_put = store.n_put;
+    source->drop = store.drop;
+    source->n_drop = store.n_drop;
+    parts[1].item = &store.item.base;
+    pending.kind = plan->level != 0 ? KIND_SINGLE : KIND_TIMER;
+    pending.records = 1;
+    pending.queue_id = queue->id;
+    rc = record_build_properties_bound(source) > PROTO_PROPERTIES_MAX - DELAYED_DELIVERY_BYTES
+             ? MQ_ETOOBIG
+             : ensure_queue(ctx->state, ctx->sequencer, store.topic, store.queues, DELAYED_TOPIC_PERM, store.queue_id,
+                            &parts[0].queue);
+    if (rc == 0) {
+        rc = bundle_add(ctx->sequencer, ctx->store, parts, ARRAY_SIZE(parts), &pending, 0);
+    }
+    if (rc != 0) {
+        fail_delayed(ctx, to, parts[0].queue, rc);
+    }
+}
+
+/* One message, which gets a unique key if it has none. */
+static void add_message(struct context *ctx, const struct reply_to *to, struct queue *queue,
+                        struct record_source *source, const struct delayed_plan *plan)
+{
+    char uniq_key[32];
+
+    if (proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY).at == NULL) {
+        proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
+        source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
+    }
+    if (plan->due_ms != 0) {
+        add_delayed(ctx, to, queue, source, plan);
+    } else {
+        add_single(ctx, to, queue, source);
+    }
+}
+
 /* What one message of a batch may be; NULL when it is fine. */
 static const char *batch_item_fault(const struct proto_batch_item *item)
 {
@@ -395,8 +469,10 @@ static const char *batch_item_fault(const struct proto_batch_item *item)
     if (item->properties.len > PROTO_PROPERTIES_MAX) {
         return "its properties pass 32767 bytes";
     }
-    return is_half(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction"
-                                     : unsupported_property(item->properties);
+    if (delayed_is_asked(item->properties)) {
+        return "it asks for a delay, which a message of a batch cannot have";
+    }
+    return is_half(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction" : NULL;
 }
 
 /* Counts the messages of a batch and bounds the bytes of their records. Returns the number, or -1 after an answer. */
@@ -530,6 +606,7 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
 {
     struct reply_to to = reply_to_of(ch, cmd);
     struct proto_send_header header;
+    struct delayed_plan plan;
     struct proto_problem why;
     struct record_source source;
     struct queue *queue;
@@ -542,7 +619,7 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
         reply_problem(&to, &why);
         return;
     }
-    if (!check_topic(ctx, &to, header.topic) || !check_message(ctx, &to, &header, cmd)) {
+    if (!check_topic(ctx, &to, header.topic) || !check_message(ctx, &to, &header, cmd, &plan)) {
         return;
     }
     queue = find_queue(ctx, &to, &header);
@@ -570,6 +647,6 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
     } else if (is_half(header.properties)) {
         add_half(ctx, &to, queue, &source);
     } else {
-        add_single(ctx, &to, queue, &source);
+        add_message(ctx, &to, queue, &source, &plan);
     }
 }

@@ -169,7 +169,8 @@ void propose_system_topics(struct context *ctx)
     propose_named(ctx, "%s", config->cluster, 16, TOPIC_PERM_INHERIT | (config->cluster_topic ? rw : 0));
     propose_named(ctx, "%s", config->broker_name, 1, TOPIC_PERM_INHERIT | (config->broker_topic ? rw : 0));
     propose_named(ctx, "%s", "OFFSET_MOVED_EVENT", 1, rw);
-    propose_named(ctx, "%s", "SCHEDULE_TOPIC_XXXX", 18, rw);
+    propose_named(ctx, "%s", "SCHEDULE_TOPIC_XXXX", delayed_level_queues(&ctx->delayed), rw);
+    propose_named(ctx, "%s", "rmq_sys_wheel_timer", 1, rw);
     propose_named(ctx, "%s", "RMQ_SYS_TRANS_HALF_TOPIC", 1, rw);
     propose_named(ctx, "%s", "RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, rw);
     propose_named(ctx, "%s", "TRANS_CHECK_MAX_TIME_TOPIC", 1, rw);

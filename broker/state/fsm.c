@@ -5,6 +5,7 @@
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/pending_items.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
@@ -24,6 +25,7 @@ int state_init(struct state *state, struct store *store)
     offset_table_init(&state->offsets);
     lock_table_init(&state->locks);
     half_table_init(&state->halves);
+    pending_table_init(&state->pending);
     store->queues.changing = state_queue_changing;
     store->queues.changing_data = state;
     return 0;
@@ -37,6 +39,7 @@ void state_fini(struct state *state)
     offset_table_fini(&state->offsets);
     lock_table_fini(&state->locks);
     half_table_fini(&state->halves);
+    pending_table_fini(&state->pending);
 }
 
 /* --- items --- */
@@ -129,6 +132,9 @@ static const struct item_kind {
     [COMMAND_HALF_END] = {&raftmq__half_end__descriptor, half_apply_end},
     [COMMAND_HALF_CHECKED] = {&raftmq__half_checked__descriptor, half_apply_checked},
     [COMMAND_HALF_MOVE] = {&raftmq__half_move__descriptor, half_apply_move},
+    [COMMAND_PENDING_PUT] = {&raftmq__pending_put__descriptor, pending_apply_put},
+    [COMMAND_PENDING_END] = {&raftmq__pending_end__descriptor, pending_apply_end},
+    [COMMAND_PENDING_MOVE] = {&raftmq__pending_move__descriptor, pending_apply_move},
 };
 
 static void *heap_alloc(void *data, size_t bytes)

@@ -5,6 +5,7 @@
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/pending_items.h"
 #include "broker/state/section.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
@@ -451,8 +452,8 @@ static const struct state_section log_section = {
 
 /* In the order in which they are put and counted: ascending by id. */
 static const struct state_section *const sections[] = {
-    &topics_section, &groups_section, &offsets_section, &locks_section, &queues_section, &log_section,
-    &half_section,
+    &topics_section, &groups_section, &offsets_section, &locks_section,
+    &queues_section, &log_section,    &pending_section, &half_section,
 };
 
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))

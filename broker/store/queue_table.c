@@ -4,6 +4,7 @@
 #include "broker/store/queue_table.h"
 #include "remoting/base/buf.h"
 #include "remoting/base/err.h"
+#include "remoting/protocol/names.h"
 
 int queue_table_init(struct queue_table *table, const char *dir)
 {
@@ -48,6 +49,7 @@ struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str 
     }
     topic->topic = mq_strndup(name.at, name.len);
     topic->topic_bytes = name.len;
+    topic->scheduled = mq_str_eq(name, PROTO_TOPIC_SCHEDULE);
     if (topic->topic != NULL) {
         HASH_ADD_KEYPTR(hh, table->by_topic, topic->topic, name.len, topic);
     }

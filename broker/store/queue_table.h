@@ -37,6 +37,7 @@ struct queue {
 struct topic_queues {
     char *topic; /* owned; key */
     uint32_t topic_bytes;
+    bool scheduled;        /* SCHEDULE_TOPIC_XXXX: units say when a message is due, not its tag */
     struct queue **queues; /* owned; by id, NULL where never used */
     uint32_t n;
     UT_hash_handle hh;

@@ -43,19 +43,24 @@ static uint32_t property_bytes(struct mq_str name, struct mq_str value)
     return name.len + value.len + 2;
 }
 
-uint32_t record_build_bound(const struct record_source *source)
+uint32_t record_build_properties_bound(const struct record_source *source)
 {
-    struct proto_record rec = head_of(source);
     uint32_t put_bytes = 0;
 
     for (uint32_t i = 0; i < source->n_put; i++) {
         put_bytes += property_bytes(source->put[i].name, source->put[i].value);
     }
-    return put_bytes + (uint32_t)proto_record_bytes(&rec) + source->properties.len + 1 +
-           property_bytes(PROTO_PROP_MSG_REGION, source->region) +
+    return source->properties.len + 1 + put_bytes + property_bytes(PROTO_PROP_MSG_REGION, source->region) +
            property_bytes(PROTO_PROP_TRACE_ON, MQ_STR("false")) +
            property_bytes(PROTO_PROP_CLUSTER, source->cluster) +
            property_bytes(PROTO_PROP_UNIQ_KEY, source->uniq_key);
+}
+
+uint32_t record_build_bound(const struct record_source *source)
+{
+    struct proto_record rec = head_of(source);
+
+    return (uint32_t)proto_record_bytes(&rec) + record_build_properties_bound(source);
 }
 
 static bool is_named(struct mq_str property, struct mq_str name)

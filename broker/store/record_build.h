@@ -37,6 +37,9 @@ struct record_source {
 /* An upper bound of the record's size, for sequencer_reserve. */
 uint32_t record_build_bound(const struct record_source *source);
 
+/* The same of its properties alone, with the broker's own. */
+uint32_t record_build_properties_bound(const struct record_source *source);
+
 /* Writes one record at @at; returns its size, or MQ_ETOOBIG when the properties pass PROTO_PROPERTIES_MAX. POP_CK is
  * left out, the broker's own properties replace ones of the same name. @own: the three broker properties and UNIQ_KEY
  * are added. */

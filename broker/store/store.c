@@ -146,6 +146,20 @@ bool store_drain(struct store *store, void (*cb)(void *data), void *data)
     return false;
 }
 
+/* The unit of a message that waits for a delay level has the time when it is due in the place of its tag, as
+ * RocketMQ's has. The record says it where a committed half message has its position: nothing else may depend on
+ * what levels there are. */
+static int64_t tags_code(const struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
+                         struct mq_str properties)
+{
+    struct proto_record rec;
+
+    if (queues->scheduled && proto_record_decode(record, bytes, &rec) == 0 && rec.prepared_pos != 0) {
+        return rec.prepared_pos;
+    }
+    return proto_tags_code(properties);
+}
+
 /* What @record says of itself: its queue, its offset there, and the unit that finds it. */
 static int read_record(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
                        uint64_t pos, struct queue **queue, struct consume_unit *unit)
@@ -160,7 +174,7 @@ static int read_record(struct store *store, struct topic_queues *queues, const u
     if (rc != 0) {
         return rc;
     }
-    *unit = (struct consume_unit){pos, bytes, proto_tags_code(properties)};
+    *unit = (struct consume_unit){pos, bytes, tags_code(queues, record, bytes, properties)};
     return mq_be64_load(record + PROTO_RECORD_POS_AT) == pos ? 0 : MQ_ECORRUPT;
 }
 

@@ -11,6 +11,8 @@
 #define PROTO_GROUP_MAX 120
 
 #define PROTO_TOPIC_TBW102 MQ_STR("TBW102")
+#define PROTO_TOPIC_SCHEDULE MQ_STR("SCHEDULE_TOPIC_XXXX") /* messages of delay levels, until they are due */
+#define PROTO_TOPIC_TIMER MQ_STR("rmq_sys_wheel_timer")    /* messages with a time of their own, likewise */
 #define PROTO_RETRY_PREFIX MQ_STR("%RETRY%")
 #define PROTO_DLQ_PREFIX MQ_STR("%DLQ%")
 

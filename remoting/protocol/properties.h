@@ -22,6 +22,12 @@
 #define PROTO_PROP_PRODUCER_GROUP MQ_STR("PGROUP")
 #define PROTO_PROP_TRANSACTION_ID MQ_STR("__transactionId__")
 #define PROTO_PROP_CHECK_IMMUNITY MQ_STR("CHECK_IMMUNITY_TIME_IN_SECONDS")
+#define PROTO_PROP_TIMER_DELAY_SEC MQ_STR("TIMER_DELAY_SEC")
+#define PROTO_PROP_TIMER_DELAY_MS MQ_STR("TIMER_DELAY_MS")
+#define PROTO_PROP_TIMER_DELIVER_MS MQ_STR("TIMER_DELIVER_MS")
+#define PROTO_PROP_TIMER_OUT_MS MQ_STR("TIMER_OUT_MS")
+#define PROTO_PROP_TIMER_ENQUEUE_MS MQ_STR("TIMER_ENQUEUE_MS")
+#define PROTO_PROP_TIMER_DEQUEUE_MS MQ_STR("TIMER_DEQUEUE_MS")
 
 /* Walks the properties Java would keep (name and value both non-empty), in order. @rest starts as the whole string
  * and is moved on; false at the end. */

@@ -16,6 +16,9 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     [COMMAND_OFFSET_COMMIT] = &raftmq__offset_commit__descriptor,
     [COMMAND_LOCK_GRANT] = &raftmq__lock_grant__descriptor,
     [COMMAND_LOCK_RELEASE] = &raftmq__lock_release__descriptor,
+    [COMMAND_PENDING_PUT] = &raftmq__pending_put__descriptor,
+    [COMMAND_PENDING_END] = &raftmq__pending_end__descriptor,
+    [COMMAND_PENDING_MOVE] = &raftmq__pending_move__descriptor,
 };
 
 static void check_item(const struct command_block *block)

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTIONS 6u
-
 static char dir[] = "/tmp/raftmq-fuzz-XXXXXX";
 
 static void remove_dir(void)
@@ -36,11 +34,13 @@ static void make_dir(void)
 /* Returns whether everything was taken. */
 static bool restore(struct state *state, const uint8_t *bytes, size_t n, struct mq_buf *problem)
 {
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    uint32_t n_sections = state_sections(state, sections);
     size_t at = 0;
     int rc = 0;
 
     while (rc == 0 && n - at >= 3) {
-        uint16_t section = (uint16_t)(1 + bytes[at] % SECTIONS);
+        uint16_t section = sections[bytes[at] % n_sections].id;
         size_t length = (size_t)bytes[at + 1] << 8 | bytes[at + 2];
         uint8_t *rows;
 

@@ -228,7 +228,7 @@ static const struct wrong broker_wrongs[] = {
     {"a send to queue ten", 310, SEND(TOPIC, "ten"), "body", RESP_SYSTEM_ERROR, "ten"},
     {"a send without a body", 310, SEND(TOPIC, "0"), NULL, RESP_MESSAGE_ILLEGAL, "body"},
     {"a send without a topic", 310, {{"a", "P"}, {"e", "0"}}, "body", RESP_SYSTEM_ERROR, "missing"},
-    {"a send with a delay", 310, SEND_WITH("DELAY\0013\002", "false"), "body", RESP_MESSAGE_ILLEGAL, "DELAY"},
+    {"a send with a bad delay", 310, SEND_WITH("DELAY\001x\002", "false"), "body", RESP_MESSAGE_ILLEGAL, "DELAY"},
     {"a send of a half message", 310, SEND_WITH("TRAN_MSG\001true\002", "false"), "body", RESP_MESSAGE_ILLEGAL,
      "TRAN_MSG"},
     {"a batch that does not decode", 320, SEND_WITH("", "true"), "this is not a batch", RESP_MESSAGE_ILLEGAL,

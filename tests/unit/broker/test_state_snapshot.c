@@ -109,11 +109,44 @@ static void move_start(struct fixture *f, uint64_t pos)
     apply_item(f, COMMAND_LOG_START, &start.base);
 }
 
+/* A message that waits; @n chooses one that waits already, to end or to move. */
+static void change_pending(struct fixture *f, uint32_t r, uint32_t n)
+{
+    Raftmq__PendingPut put = RAFTMQ__PENDING_PUT__INIT;
+    Raftmq__PendingEnd end = RAFTMQ__PENDING_END__INIT;
+    Raftmq__PendingMove move = RAFTMQ__PENDING_MOVE__INIT;
+    const struct fixture_message m = {.queue_id = 21, .qoff = fixture_queue(f, 21)->cq.max, .store_ms = 5};
+    const struct pending_table *table = &f->state.pending;
+    const struct pending_row *row = table->count != 0 ? pending_table_at(table, n % table->rows) : NULL;
+    uint8_t payload[1024];
+    uint32_t bytes;
+
+    if (row != NULL && r % 3 == 0) {
+        end.pos = row->pos;
+        apply_item(f, COMMAND_PENDING_END, &end.base);
+        return;
+    }
+    bytes = fixture_record(&m, payload);
+    fixture_set_pos(payload, rlog_place(f->log, 0));
+    if (row != NULL && r % 3 == 1) {
+        move.pos = row->pos;
+        command_encode(COMMAND_PENDING_MOVE, &move.base, payload + bytes);
+        bytes += command_bytes(&move.base);
+    } else {
+        put.due_ms = (int64_t)n;
+        put.key_hash = r % 8;
+        put.kind = n % 2 == 0 ? PENDING_LEVEL : PENDING_TIMER;
+        command_encode(COMMAND_PENDING_PUT, &put.base, payload + bytes);
+        bytes += command_bytes(&put.base);
+    }
+    fake_log_append(f->log, payload, bytes, 1, 1, 5);
+}
+
 static void change(struct fixture *f, uint64_t *random)
 {
     uint32_t r = next_random(random), n = next_random(random);
 
-    switch (r % 8) {
+    switch (r % 9) {
     case 0:
         put_topic(f, n % 40, n % 16);
         break;
@@ -131,6 +164,9 @@ static void change(struct fixture *f, uint64_t *random)
         if (n % 50 == 0) {
             move_start(f, n % 1000);
         }
+        break;
+    case 6:
+        change_pending(f, n % 7, next_random(random));
         break;
     default:
         put_offset(f, n % 37, n % 11, (int32_t)(n % 9), n % 5 == 0 ? 0 : (int64_t)n);
@@ -248,6 +284,7 @@ static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlo
     put_group(f, 1, 3);
     put_offset(f, 1, 1, 0, 77);
     put_lock(f, 1, "one", false);
+    change_pending(f, 2, 4);
     fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
     assert_int_equal(state_sections(&f->state, sections), state_section_count());
     state_snapshot_begin(&f->state, sink);
@@ -303,6 +340,9 @@ static void rows_that_cannot_be_are_refused(void **state)
         {"a queue with more messages than the log has bytes", 5,
          "\x0A\x0D\x0A\x01t\x18\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 15, false, MQ_EBADMSG},
         {"a queue id too large", 5, "\x0A\x09\x0A\x01t\x10\xFF\xFF\x03\x18\x01", 11, false, MQ_EBADMSG},
+        {"a waiting message of no kind", 11, "\x0A\x02\x08\x07", 4, false, MQ_EBADMSG},
+        {"a waiting message of a later kind", 11, "\x0A\x04\x08\x07\x28\x03", 6, false, MQ_EBADMSG},
+        {"a waiting message twice", 11, NULL, 0, true, MQ_EBADMSG},
         {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
         {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},
         {"an offset row twice", 3, NULL, 0, true, MQ_EBADMSG},
