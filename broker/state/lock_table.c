@@ -9,10 +9,57 @@
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
+/* How many locks a group holds; without any it is gone. */
+struct lock_group {
+    char *name; /* owned; key */
+    uint32_t locks;
+    UT_hash_handle hh;
+};
+
 void lock_table_init(struct lock_table *table)
 {
     *table = (struct lock_table){0};
     TAILQ_INIT(&table->by_lease);
+}
+
+static struct lock_group *find_group(const struct lock_table *table, struct mq_str name)
+{
+    struct lock_group *group;
+
+    HASH_FIND(hh, table->groups, name.at, name.len, group);
+    return group;
+}
+
+static struct lock_group *get_group(struct lock_table *table, struct mq_str name)
+{
+    struct lock_group *group = find_group(table, name);
+
+    if (group != NULL) {
+        return group;
+    }
+    group = mq_calloc(1, sizeof(*group));
+    if (group == NULL) {
+        return NULL;
+    }
+    group->name = mq_strndup(name.at, name.len);
+    if (group->name != NULL) {
+        HASH_ADD_KEYPTR(hh, table->groups, group->name, name.len, group);
+    }
+    if (group->hh.tbl == NULL) {
+        mq_free(group->name);
+        mq_free(group);
+        return NULL;
+    }
+    return group;
+}
+
+static void drop_group_without_locks(struct lock_table *table, struct lock_group *group)
+{
+    if (group->locks == 0) {
+        HASH_DEL(table->groups, group);
+        mq_free(group->name);
+        mq_free(group);
+    }
 }
 
 static void lock_free(struct lock *lock)
@@ -56,6 +103,8 @@ static void remove_lock(struct lock_table *table, struct lock *lock)
     table->sum -= lock_hash(lock);
     HASH_DEL(table->by_key, lock);
     TAILQ_REMOVE(&table->by_lease, lock, by_lease);
+    lock->group->locks--;
+    drop_group_without_locks(table, lock->group);
     lock_free(lock);
     table->count--;
 }
@@ -107,16 +156,27 @@ static void set_parts(struct lock *lock, const struct lock_key *key)
     lock->parts.queue_id = key->queue_id;
 }
 
+bool lock_table_group_holds(const struct lock_table *table, struct mq_str group)
+{
+    return find_group(table, group) != NULL;
+}
+
 static int add_lock(struct lock_table *table, const struct lock_key *key, const char *client_id)
 {
     struct joined_key joined;
+    struct lock_group *group;
     struct lock *lock;
 
     if (make_key(&joined, key) != 0) {
         return 0; /* too long: not granted, on no member */
     }
+    group = get_group(table, key->group);
+    if (group == NULL) {
+        return MQ_ENOMEM;
+    }
     lock = mq_calloc(1, sizeof(*lock));
     if (lock == NULL) {
+        drop_group_without_locks(table, group);
         return MQ_ENOMEM;
     }
     lock->key = mq_strndup(joined.at, joined.bytes);
@@ -127,8 +187,11 @@ static int add_lock(struct lock_table *table, const struct lock_key *key, const 
     }
     if (lock->hh.tbl == NULL) {
         lock_free(lock);
+        drop_group_without_locks(table, group);
         return MQ_ENOMEM;
     }
+    lock->group = group;
+    group->locks++;
     set_parts(lock, key);
     lock->generation = table->copy.generation; /* younger than the snapshot that is being taken */
     TAILQ_INSERT_TAIL(&table->by_lease, lock, by_lease);

@@ -14,6 +14,7 @@
 struct Raftmq__LockGrant;
 struct Raftmq__LockRelease;
 struct Raftmq__LockRows;
+struct lock_group;
 
 #define LOCK_LEASE_MS 60000
 
@@ -26,10 +27,11 @@ struct lock {
     char *key; /* owned: group, topic, broker name with NULs between, then the queue id in 4 bytes */
     uint32_t key_bytes;
     struct lock_key parts; /* borrowed from key */
-    char *client_id;       /* owned */
-    uint64_t renewed_ms;   /* leader: monotonic time of the last lock call or of the election */
-    uint32_t releasing;    /* leader: so many releases were proposed and not applied yet: a renewal comes too late */
-    uint64_t generation;   /* table_copy's */
+    struct lock_group *group;
+    char *client_id;     /* owned */
+    uint64_t renewed_ms; /* leader: monotonic time of the last lock call or of the election */
+    uint32_t releasing;  /* leader: so many releases were proposed and not applied yet: a renewal comes too late */
+    uint64_t generation; /* table_copy's */
     TAILQ_ENTRY(lock) by_lease;
     UT_hash_handle hh;
 };
@@ -38,6 +40,7 @@ TAILQ_HEAD(lock_list, lock);
 
 struct lock_table {
     struct lock *by_key;
+    struct lock_group *groups; /* those that hold a lock */
     struct lock_list by_lease; /* leader: ascending by renewed_ms */
     /* Leader: releases under way that may meet a lock which is not there yet. While there are any, a row alone does
      * not tell that its owner keeps it. */
@@ -50,6 +53,8 @@ struct lock_table {
 void lock_table_init(struct lock_table *table);
 void lock_table_fini(struct lock_table *table);
 struct lock *lock_table_find(const struct lock_table *table, const struct lock_key *key);
+/* Somebody of @group holds a queue. */
+bool lock_table_group_holds(const struct lock_table *table, struct mq_str group);
 /* Returns 0, or MQ_ENOMEM, after which some queues may be granted. Queues under names that are too long are left out.
  */
 int lock_table_grant(struct lock_table *table, const struct Raftmq__LockGrant *item);

@@ -139,6 +139,30 @@ static void the_hash_sees_holders_but_neither_order_nor_leases(void **state)
     lock_table_fini(&two);
 }
 
+static void a_group_holds_a_lock_until_its_last_one_is_released(void **state)
+{
+    struct lock_table table;
+    struct call call;
+
+    (void)state;
+    lock_table_init(&table);
+    assert_false(lock_table_group_holds(&table, MQ_STR("group")));
+    assert_int_equal(lock_table_grant(&table, &call_of(&call, "one", 0, 3)->grant), 0);
+    assert_int_equal(lock_table_grant(&table, &call_of(&call, "two", 1, 3)->grant), 0);
+    assert_true(lock_table_group_holds(&table, MQ_STR("group")));
+    assert_false(lock_table_group_holds(&table, MQ_STR("grou")));
+    assert_false(lock_table_group_holds(&table, MQ_STR("")));
+    lock_table_release(&table, &call_of(&call, "one", 0, 3)->release);
+    assert_true(lock_table_group_holds(&table, MQ_STR("group")));
+    lock_table_release(&table, &call_of(&call, "two", 3, 1)->release);
+    assert_false(lock_table_group_holds(&table, MQ_STR("group")));
+    assert_int_equal(lock_table_grant(&table, &call_of(&call, "one", 0, 1)->grant), 0);
+    assert_true(lock_table_group_holds(&table, MQ_STR("group")));
+    lock_table_clear(&table);
+    assert_false(lock_table_group_holds(&table, MQ_STR("group")));
+    lock_table_fini(&table);
+}
+
 static void every_failing_allocation_is_an_error(void **state)
 {
     struct lock_table table;
@@ -156,7 +180,7 @@ static void every_failing_allocation_is_an_error(void **state)
         assert_true(rc == 0 || (rc == MQ_ENOMEM && table.count == 0));
         failures += rc != 0;
     }
-    assert_int_equal(failures, 5);
+    assert_int_equal(failures, 9);
     assert_string_equal(holder(&table, 0), "one");
     lock_table_fini(&table);
 }
@@ -169,6 +193,7 @@ int main(void)
         cmocka_unit_test(a_lock_knows_the_parts_of_its_key),
         cmocka_unit_test(queues_under_names_that_are_too_long_are_left_out),
         cmocka_unit_test(the_hash_sees_holders_but_neither_order_nor_leases),
+        cmocka_unit_test(a_group_holds_a_lock_until_its_last_one_is_released),
         cmocka_unit_test(every_failing_allocation_is_an_error),
     };
 
