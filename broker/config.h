@@ -37,6 +37,7 @@ struct broker_config {
     int64_t short_polling_ms;          /* shortPollingTimeMills, 1000 */
     bool lite_pull;                    /* litePullMessageEnable, true */
     bool notify_consumers;             /* notifyConsumerIdsChangedEnable, true */
+    bool store_replies;                /* storeReplyMessageEnable, true */
     int64_t channel_expired_ms;        /* channelExpiredTimeout, 120000 */
     int64_t idle_s;                    /* serverChannelMaxIdleTimeSeconds, 120 */
     int64_t register_ms;               /* registerNameServerPeriod, 30000, 10 s to 60 s */

@@ -50,6 +50,8 @@ static const struct row rows[] = {
     {REQ_SEND_MESSAGE_V2, LEADER, send_message},
     {REQ_SEND_BATCH_MESSAGE, LEADER, send_message},
     {REQ_RESUME_CHECK_HALF_MESSAGE, LEADER, resume_check},
+    {REQ_SEND_REPLY_MESSAGE, ANY_NODE, send_reply},
+    {REQ_SEND_REPLY_MESSAGE_V2, ANY_NODE, send_reply},
     {REQ_GET_TOPIC_CONFIG, ANY_NODE, get_topic},
     {REQ_LITE_PULL_MESSAGE, ANY_NODE, pull_message},
     {REQ_RECALL_MESSAGE, LEADER, recall_message},

@@ -32,6 +32,9 @@ void update_offset(struct context *ctx, struct net_channel *ch, struct proto_com
 /* Proposes a commit that nobody waits for (a pull's COMMIT_OFFSET). */
 void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset);
 
+/* request_reply.c: 324, 325 */
+void send_reply(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* client.c: 34, 35, 38 */
 void client_heartbeat(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void check_client(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
@@ -63,6 +66,10 @@ void get_topic(struct context *ctx, struct net_channel *ch, struct proto_command
  * or MQ_ENOTFOUND, MQ_ENOMEM (also TOPICS_MAX), or what the sequencer said. */
 int topic_for_send(struct context *ctx, struct mq_str topic, struct mq_str default_topic, int32_t queues,
                    bool unit_mode, struct topic **out);
+/* The topic @name, made with the rest when there is none; likewise. Returns also MQ_EINVAL for a name that is none.
+ */
+int topic_make(struct context *ctx, struct mq_str name, uint32_t queues, uint32_t perm, uint32_t sys_flag,
+               struct topic **out);
 /* Proposes a topic if it is unknown, for nobody in particular (retry topics, system topics). */
 int topic_propose(struct context *ctx, struct mq_str topic, uint32_t queues, uint32_t perm);
 /* A group that may be used: known, or made on first use (then proposed here when this node leads). */

@@ -5,9 +5,12 @@
  * (flow/delayed.h). When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
  * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
  * RocketMQ's SendMessageProcessor, HookUtils. */
+#include "broker/processor/send.h"
+
 #include "broker/flow/flows.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
+#include "broker/processor/retry.h"
 #include "broker/state/bundle.h"
 #include "broker/state/ensure.h"
 #include "broker/store/record_build.h"
@@ -28,7 +31,7 @@ enum { KIND_SINGLE, KIND_BATCH, KIND_TIMER };
 #define BATCH_MESSAGES_MAX 65535
 #define BATCH_RECORDS_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
 
-static void host_of(const struct sockaddr_storage *addr, struct proto_host *out)
+void send_host_of(const struct sockaddr_storage *addr, struct proto_host *out)
 {
     *out = (struct proto_host){.ip_bytes = 4};
     if (addr->ss_family == AF_INET6) {
@@ -74,7 +77,7 @@ static void put_msg_ids(struct context *ctx, struct proto_writer *w, const struc
     mq_buf_free(&ids);
 }
 
-static void put_region(struct context *ctx, struct proto_writer *w)
+void send_put_region(struct context *ctx, struct proto_writer *w)
 {
     proto_put_str(w, MQ_STR("MSG_REGION"), mq_str_of(ctx->config->region));
     proto_put_str(w, MQ_STR("TRACE_ON"), ctx->config->trace_on ? MQ_STR("true") : MQ_STR("false"));
@@ -175,7 +178,7 @@ static void on_stored(struct sequencer_pending *p, const struct sequencer_outcom
             put_recall_handle(ctx, &w, properties);
         }
     }
-    put_region(ctx, &w);
+    send_put_region(ctx, &w);
     reply_end(&to, &w, NULL, 0);
 }
 
@@ -194,7 +197,7 @@ static void refuse(struct context *ctx, const struct reply_to *to, int32_t code,
     waits = reply_begin_printed(to, &w, code, fmt, args);
     va_end(args);
     if (waits) {
-        put_region(ctx, &w);
+        send_put_region(ctx, &w);
         reply_end(to, &w, NULL, 0);
     }
 }
@@ -232,19 +235,19 @@ static bool check_topic(struct context *ctx, const struct reply_to *to, struct m
                REMARK_ARG(topic));
         return false;
     }
-    if (mq_str_starts(topic, PROTO_RETRY_PREFIX) || mq_str_starts(topic, PROTO_DLQ_PREFIX)) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
-               "topic \"" MQ_STR_FMT "\": sends to retry and dead letter topics are not supported yet",
-               REMARK_ARG(topic));
-        return false;
-    }
     return true;
 }
 
-/* The message is the first half of a transaction: consumers get it when its producer commits. */
-static bool is_half(struct mq_str properties)
+static bool asks_for_transaction(struct mq_str properties)
 {
     return mq_str_to_bool(proto_properties_get(properties, PROTO_PROP_TRAN_MSG));
+}
+
+/* The message is the first half of a transaction: consumers get it when its producer commits. What comes to a retry
+ * topic was committed before; clients below 4.6.1 leave the property in. */
+static bool is_half(const struct proto_send_header *header)
+{
+    return asks_for_transaction(header->properties) && !mq_str_starts(header->topic, PROTO_RETRY_PREFIX);
 }
 
 /* What a half message has to be. */
@@ -295,7 +298,7 @@ static bool check_message(struct context *ctx, const struct reply_to *to, const 
                PROTO_PROPERTIES_MAX);
         return false;
     }
-    if (is_half(header->properties)) {
+    if (is_half(header)) {
         if (!check_half(ctx, to, header)) {
             return false;
         }
@@ -368,7 +371,8 @@ static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
     return queue;
 }
 
-static void add_single(struct context *ctx, const struct reply_to *to, struct queue *queue,
+/* @queue_id: as the answer has it. */
+static void add_single(struct context *ctx, const struct reply_to *to, struct queue *queue, int32_t queue_id,
                        struct record_source *source)
 {
     struct sequencer_pending pending = pending_for(to, on_stored, ctx);
@@ -387,7 +391,7 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
     }
     pending.kind = KIND_SINGLE;
     pending.records = 1;
-    pending.queue_id = queue->id;
+    pending.queue_id = queue_id;
     sequencer_add(ctx->sequencer, (uint32_t)bytes, queue, 1, 0, &pending);
 }
 
@@ -444,19 +448,19 @@ static void add_delayed(struct context *ctx, const struct reply_to *to, const st
 }
 
 /* One message, which gets a unique key if it has none. */
-static void add_message(struct context *ctx, const struct reply_to *to, struct queue *queue,
-                        struct record_source *source, const struct delayed_plan *plan)
+static void add_message(struct context *ctx, const struct reply_to *to, struct send_plan *plan)
 {
+    struct record_source *source = &plan->source;
     char uniq_key[32];
 
     if (proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY).at == NULL) {
         proto_uniq_key_next(&ctx->uniq_key, mq_clock_wall_ms(), uniq_key);
         source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
     }
-    if (plan->due_ms != 0) {
-        add_delayed(ctx, to, queue, source, plan);
+    if (plan->delayed.due_ms != 0) {
+        add_delayed(ctx, to, plan->queue, source, &plan->delayed);
     } else {
-        add_single(ctx, to, queue, source);
+        add_single(ctx, to, plan->queue, plan->queue_id, source);
     }
 }
 
@@ -472,7 +476,7 @@ static const char *batch_item_fault(const struct proto_batch_item *item)
     if (delayed_is_asked(item->properties)) {
         return "it asks for a delay, which a message of a batch cannot have";
     }
-    return is_half(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction" : NULL;
+    return asks_for_transaction(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction" : NULL;
 }
 
 /* Counts the messages of a batch and bounds the bytes of their records. Returns the number, or -1 after an answer. */
@@ -602,14 +606,75 @@ static void add_half(struct context *ctx, const struct reply_to *to, const struc
     }
 }
 
+bool send_prepare(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
+                  const struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan)
+{
+    if (!check_topic(ctx, to, header->topic) || !check_message(ctx, to, header, cmd, &plan->delayed)) {
+        return false;
+    }
+    plan->queue = find_queue(ctx, to, header);
+    if (plan->queue == NULL) {
+        return false;
+    }
+    plan->queue_id = plan->queue->id;
+    plan->source = (struct record_source){
+        .topic = header->topic,
+        .queue_id = plan->queue_id,
+        .flag = header->flag,
+        .sys_flag = header->sys_flag,
+        .born_ms = header->born_ms,
+        .store_host = ctx->store_host,
+        .reconsume_times = header->reconsume_times,
+        .body = {(const char *)cmd->body, cmd->body_bytes},
+        .properties = header->properties,
+        .region = mq_str_of(ctx->config->region),
+        .trace_on = ctx->config->trace_on,
+    };
+    send_host_of(&ch->conn.peer, &plan->source.born_host);
+    return true;
+}
+
+/* A send to a retry topic may become a dead letter. Returns false after an answer. */
+static bool look_at_retry(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
+                          int32_t version, struct send_plan *plan)
+{
+    static const struct record_property spent = {PROTO_PROP_DELAY, MQ_STR("-1")};
+    struct mq_str group = retry_group_of(header->topic);
+    bool dead;
+    int rc;
+
+    if (header->batch) {
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "topic \"" MQ_STR_FMT "\": a batch to a retry topic is not taken",
+               REMARK_ARG(header->topic));
+        return false;
+    }
+    if (retry_send_check(ctx, header, version, &dead) != 0) {
+        refuse(ctx, to, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "group \"" MQ_STR_FMT "\" does not exist",
+               REMARK_ARG(group));
+        return false;
+    }
+    if (!dead) {
+        return true;
+    }
+    rc = dead_letter_queue(ctx, group, &plan->queue);
+    if (rc != 0) {
+        fail(ctx, to, rc);
+        return false;
+    }
+    plan->delayed.due_ms = 0;
+    plan->source.topic = (struct mq_str){plan->queue->topic->topic, plan->queue->topic->topic_bytes};
+    plan->source.queue_id = plan->queue->id;
+    plan->source.put = &spent;
+    plan->source.n_put = 1;
+    return true;
+}
+
 void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
     struct proto_send_header header;
-    struct delayed_plan plan;
     struct proto_problem why;
-    struct record_source source;
-    struct queue *queue;
+    struct send_plan plan;
     int rc;
 
     rc = cmd->code == REQ_SEND_MESSAGE ? proto_send_header_decode(&cmd->fields, &header, &why)
@@ -619,34 +684,19 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
         reply_problem(&to, &why);
         return;
     }
-    if (!check_topic(ctx, &to, header.topic) || !check_message(ctx, &to, &header, cmd, &plan)) {
+    if (!send_prepare(ctx, &to, &header, ch, cmd, &plan)) {
         return;
     }
-    queue = find_queue(ctx, &to, &header);
-    if (queue == NULL) {
+    plan.source.cluster = mq_str_of(ctx->config->cluster);
+    if (mq_str_starts(header.topic, PROTO_RETRY_PREFIX) && !look_at_retry(ctx, &to, &header, cmd->version, &plan)) {
         return;
     }
-    source = (struct record_source){
-        .topic = header.topic,
-        .queue_id = queue->id,
-        .flag = header.flag,
-        .sys_flag = header.sys_flag,
-        .born_ms = header.born_ms,
-        .store_host = ctx->store_host,
-        .reconsume_times = header.reconsume_times,
-        .body = {(const char *)cmd->body, cmd->body_bytes},
-        .properties = header.properties,
-        .region = mq_str_of(ctx->config->region),
-        .trace_on = ctx->config->trace_on,
-        .cluster = mq_str_of(ctx->config->cluster),
-    };
-    host_of(&ch->conn.peer, &source.born_host);
     /* The batch field decides, not the code: C++ clients send batches as 310. */
     if (header.batch) {
-        add_batch(ctx, &to, queue, &source, source.body);
-    } else if (is_half(header.properties)) {
-        add_half(ctx, &to, queue, &source);
+        add_batch(ctx, &to, plan.queue, &plan.source, plan.source.body);
+    } else if (is_half(&header)) {
+        add_half(ctx, &to, plan.queue, &plan.source);
     } else {
-        add_message(ctx, &to, queue, &source, &plan);
+        add_message(ctx, &to, &plan);
     }
 }

@@ -76,9 +76,31 @@ int topic_propose(struct context *ctx, struct mq_str topic, uint32_t queues, uin
     return propose_topic(ctx, topic, queues, perm, false, 0);
 }
 
+int topic_make(struct context *ctx, struct mq_str name, uint32_t queues, uint32_t perm, uint32_t sys_flag,
+               struct topic **out)
+{
+    struct topic *found = topic_table_find_for_send(&ctx->state->topics, name);
+    int rc;
+
+    if (found == NULL) {
+        rc = propose_topic(ctx, name, queues, perm, false, sys_flag);
+        if (rc != 0) {
+            return rc;
+        }
+        found = topic_table_find_for_send(&ctx->state->topics, name);
+    }
+    if (found == NULL) {
+        return MQ_ENOMEM;
+    }
+    *out = found;
+    return 0;
+}
+
 int topic_for_send(struct context *ctx, struct mq_str topic, struct mq_str default_topic, int32_t queues,
                    bool unit_mode, struct topic **out)
 {
+    bool retry = mq_str_starts(topic, PROTO_RETRY_PREFIX);
+    uint32_t sys_flag = unit_mode ? (retry ? TOPIC_SYS_FLAG_UNIT_SUB : TOPIC_SYS_FLAG_UNIT) : 0;
     struct topic *found = topic_table_find_for_send(&ctx->state->topics, topic);
     const struct topic *model;
     uint32_t n;
@@ -91,12 +113,11 @@ int topic_for_send(struct context *ctx, struct mq_str topic, struct mq_str defau
     model = topic_table_find(&ctx->state->topics, default_topic);
     if (model == NULL || (model->perm & TOPIC_PERM_INHERIT) == 0 ||
         (mq_str_eq(default_topic, PROTO_TOPIC_TBW102) && !ctx->config->auto_create_topic)) {
-        return MQ_ENOTFOUND;
+        return retry ? topic_make(ctx, topic, 1, TOPIC_PERM_READ | TOPIC_PERM_WRITE, sys_flag, out) : MQ_ENOTFOUND;
     }
     n = queues < 0 ? 0 : (uint32_t)queues;
     n = n > model->write_queues ? model->write_queues : n;
-    rc = propose_topic(ctx, topic, n, model->perm & ~(uint32_t)TOPIC_PERM_INHERIT, model->multi_tag,
-                       unit_mode ? 1 : 0);
+    rc = propose_topic(ctx, topic, n, model->perm & ~(uint32_t)TOPIC_PERM_INHERIT, model->multi_tag, sys_flag);
     if (rc != 0) {
         return rc;
     }

@@ -17,6 +17,7 @@ struct Raftmq__TopicRows;
 struct Raftmq__TopicConfigItem; /* generated typedef: Raftmq__TopicConfigItem */
 
 enum { TOPIC_PERM_INHERIT = 1, TOPIC_PERM_WRITE = 2, TOPIC_PERM_READ = 4 };
+enum { TOPIC_SYS_FLAG_UNIT = 1, TOPIC_SYS_FLAG_UNIT_SUB = 2 };
 
 #define TOPICS_MAX 50000 /* all of them fit into one registration: PROTO_TOPICS_MAX, and a frame of 16 MiB */
 #define TOPIC_QUEUES_MAX 65535

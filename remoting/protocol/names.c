@@ -43,6 +43,18 @@ enum proto_name_problem proto_group_check(struct mq_str group)
     return check(group, PROTO_GROUP_MAX);
 }
 
+struct mq_str proto_group_topic(struct mq_str prefix, struct mq_str group, char out[PROTO_RETRY_TOPIC_MAX])
+{
+    if (group.len > PROTO_RETRY_TOPIC_MAX - prefix.len) {
+        return (struct mq_str){0};
+    }
+    memcpy(out, prefix.at, prefix.len);
+    if (group.len != 0) {
+        memcpy(out + prefix.len, group.at, group.len);
+    }
+    return (struct mq_str){out, prefix.len + group.len};
+}
+
 const char *proto_name_problem_text(enum proto_name_problem problem, bool is_group)
 {
     switch (problem) {

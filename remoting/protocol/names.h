@@ -26,6 +26,10 @@ enum proto_name_problem {
 enum proto_name_problem proto_topic_check(struct mq_str topic);
 enum proto_name_problem proto_group_check(struct mq_str group);
 
+/* The topic of @group behind @prefix, one of the two above, written into @out. Absent when no topic may be so long.
+ */
+struct mq_str proto_group_topic(struct mq_str prefix, struct mq_str group, char out[PROTO_RETRY_TOPIC_MAX]);
+
 /* "longer than 127 characters" and the like, for remarks. */
 const char *proto_name_problem_text(enum proto_name_problem problem, bool is_group);
 

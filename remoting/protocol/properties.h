@@ -28,6 +28,11 @@
 #define PROTO_PROP_TIMER_OUT_MS MQ_STR("TIMER_OUT_MS")
 #define PROTO_PROP_TIMER_ENQUEUE_MS MQ_STR("TIMER_ENQUEUE_MS")
 #define PROTO_PROP_TIMER_DEQUEUE_MS MQ_STR("TIMER_DEQUEUE_MS")
+#define PROTO_PROP_RETRY_TOPIC MQ_STR("RETRY_TOPIC")
+#define PROTO_PROP_ORIGIN_MESSAGE_ID MQ_STR("ORIGIN_MESSAGE_ID")
+#define PROTO_PROP_WAIT MQ_STR("WAIT")
+#define PROTO_PROP_REPLY_TO_CLIENT MQ_STR("REPLY_TO_CLIENT")
+#define PROTO_PROP_PUSH_REPLY_TIME MQ_STR("PUSH_REPLY_TIME")
 
 /* Walks the properties Java would keep (name and value both non-empty), in order. @rest starts as the whole string
  * and is moved on; false at the end. */

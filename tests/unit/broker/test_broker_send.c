@@ -305,7 +305,6 @@ static void bad_sends_get_the_code_of_the_original_and_a_remark(void **state)
         {"a time too far ahead", "Orders", "0", "b", "TIMER_DELAY_SEC\001259201\002", "0", RESP_MESSAGE_ILLEGAL,
          "timerMaxDelaySec 259200"},
         {"a half message", "Orders", "0", "b", "TRAN_MSG\001true\002", "4", RESP_MESSAGE_ILLEGAL, "transaction"},
-        {"to a retry topic", "%RETRY%CG", "0", "b", "", "0", RESP_MESSAGE_ILLEGAL, "retry"},
         {"a queue that is no number", "Orders", "x", "b", "", "0", RESP_SYSTEM_ERROR, "\"x\""},
         {"a number beyond 32 bits", "Orders", "4294967296", "b", "", "0", RESP_SYSTEM_ERROR, "4294967296"},
     };
