@@ -36,6 +36,7 @@ static const struct row rows[] = {
     {REQ_VIEW_MESSAGE_BY_ID, ANY_NODE, view_message},
     {REQ_HEART_BEAT, ANY_NODE, client_heartbeat},
     {REQ_UNREGISTER_CLIENT, ANY_NODE, client_unregister},
+    {REQ_CONSUMER_SEND_MSG_BACK, LEADER, send_back},
     {REQ_END_TRANSACTION, LEADER, end_transaction},
     {REQ_GET_CONSUMER_LIST_BY_GROUP, ANY_NODE, consumer_list},
     {REQ_LOCK_BATCH_MQ, LEADER, lock_queues},

@@ -42,6 +42,7 @@ struct context {
     struct proto_uniq_key uniq_key;
     int64_t boot_ms;         /* wall clock */
     uint32_t next_any_queue; /* for sends that leave the queue to us */
+    uint32_t backs_cold;     /* send_back's: requests whose record is on its way from the disk */
     struct runtime runtime;
     struct {
         uint64_t puts, put_bytes, put_failed; /* messages acknowledged; refused or lost requests */

@@ -32,6 +32,9 @@ void update_offset(struct context *ctx, struct net_channel *ch, struct proto_com
 /* Proposes a commit that nobody waits for (a pull's COMMIT_OFFSET). */
 void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset);
 
+/* send_back.c: 36 */
+void send_back(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* request_reply.c: 324, 325 */
 void send_reply(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 

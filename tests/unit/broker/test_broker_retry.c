@@ -140,7 +140,7 @@ static void an_orderly_group_sends_only_what_it_has_given_up(void **state)
 {
     (void)state;
     lock("Orderly", REQ_LOCK_BATCH_MQ);
-    assert_int_equal(send_retry("%RETRY%Orderly", "0", "1", "16", ""), RESP_SUCCESS);
+    assert_int_equal(send_retry("%RETRY%Orderly", "0", "1", "16", "DELAY\0013\002"), RESP_SUCCESS);
     assert_int_equal(max_of("%DLQ%Orderly", "0"), 1);
     assert_int_equal(send_retry("%RETRY%Another", "0", "1", "16", ""), RESP_SUCCESS);
     assert_int_equal(max_of("%DLQ%Another", "0"), 0);
