@@ -16,6 +16,7 @@
 
 #include "broker/dispatch.h"
 #include "broker/flow/flows.h"
+#include "broker/flow/quota.h"
 #include "broker/inside.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
@@ -204,6 +205,7 @@ static void on_channel_closed(struct net_channel *ch, int reason)
     (void)reason;
     net_calls_channel_closed(&broker->calls, ch);
     pull_hold_channel_closed(broker->ctx.pull_hold, ch);
+    quota_channel_closed(broker->ctx.quota, ch);
     consumer_table_channel_closed(broker->ctx.consumers, ch);
     producer_table_channel_closed(broker->ctx.producers, ch);
     session_end(ch);
@@ -391,6 +393,17 @@ static struct delayed_rules delayed_rules(const struct broker_config *config)
                                   .timer_max_ms = config->timer_max_s * SECOND_MS};
 }
 
+static int open_quota(struct broker *broker)
+{
+    const struct broker_config *config = &broker->config;
+    const struct quota_rules rules = {
+        .group = {config->group_messages_per_s, config->group_bytes_per_s},
+        .connection = {config->connection_messages_per_s, config->connection_bytes_per_s},
+    };
+
+    return quota_new(&rules, &broker->ctx.quota);
+}
+
 static int open_flows(struct broker *broker)
 {
     struct context *ctx = &broker->ctx;
@@ -405,6 +418,9 @@ static int open_flows(struct broker *broker)
     }
     if (rc == 0) {
         rc = consumer_table_new(notify_member, broker, &ctx->consumers);
+    }
+    if (rc == 0) {
+        rc = open_quota(broker);
     }
     if (rc == 0) {
         rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
@@ -583,6 +599,7 @@ static void close_rest(void *data)
     if (broker->ctx.consumers != NULL) {
         consumer_table_free(broker->ctx.consumers);
     }
+    quota_free(broker->ctx.quota);
     if (broker->ctx.producers != NULL) {
         producer_table_free(broker->ctx.producers);
     }

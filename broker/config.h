@@ -68,6 +68,10 @@ struct broker_config {
     bool timers;                       /* timerWheelEnable, true */
     int64_t timer_max_s;               /* timerMaxDelaySec, 259200; up to a hundred years */
     bool recall;                       /* recallMessageEnable, true (the original's is false) */
+    int64_t group_messages_per_s;      /* raftmqGroupMessagesPerSecond (ours), 0: any number */
+    int64_t group_bytes_per_s;         /* raftmqGroupBytesPerSecond (ours) */
+    int64_t connection_messages_per_s; /* raftmqConnectionMessagesPerSecond (ours) */
+    int64_t connection_bytes_per_s;    /* raftmqConnectionBytesPerSecond (ours) */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */

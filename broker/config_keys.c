@@ -88,6 +88,10 @@ const struct mq_conf_key broker_config_keys[] = {
     FLAG("timerWheelEnable", timers, "true"),
     NUMBER("timerMaxDelaySec", timer_max_s, 0, INT64_C(100) * 366 * 86400, "259200"),
     FLAG("recallMessageEnable", recall, "true"),
+    NUMBER("raftmqGroupMessagesPerSecond", group_messages_per_s, 0, 1000000000, "0"),
+    NUMBER("raftmqGroupBytesPerSecond", group_bytes_per_s, 0, (int64_t)100 << 30, "0"),
+    NUMBER("raftmqConnectionMessagesPerSecond", connection_messages_per_s, 0, 1000000000, "0"),
+    NUMBER("raftmqConnectionBytesPerSecond", connection_bytes_per_s, 0, (int64_t)100 << 30, "0"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */

@@ -20,6 +20,7 @@
 struct pull_hold;
 struct producer_table;
 struct consumer_table;
+struct quota;
 struct flows;
 
 struct context {
@@ -37,6 +38,7 @@ struct context {
     struct flows *flows; /* NULL until they are open */
     struct producer_table *producers;
     struct consumer_table *consumers;
+    struct quota *quota;          /* NULL: nobody is limited */
     struct net_calls *calls;      /* what this node asks its clients */
     struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */
     struct proto_uniq_key uniq_key;

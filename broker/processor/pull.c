@@ -325,6 +325,13 @@ static bool parse_filter(struct context *ctx, const struct reply_to *to, const s
     return rc == 0;
 }
 
+static bool forbids_broadcast(struct context *ctx, struct mq_str name)
+{
+    const struct group *group = group_table_find(&ctx->state->groups, name);
+
+    return group != NULL && !group->consume_broadcast_enable && consumer_table_is_broadcasting(ctx->consumers, name);
+}
+
 /* What the group's heartbeats said: one reference in @out. Returns false after an answer. */
 static bool find_subscription(struct context *ctx, const struct reply_to *to, const struct proto_pull_header *header,
                               struct message_filter **out)
@@ -335,6 +342,11 @@ static bool find_subscription(struct context *ctx, const struct reply_to *to, co
     if (!consumer_table_has_group(ctx->consumers, group)) {
         reply_error(to, RESP_SUBSCRIPTION_NOT_EXIST,
                     "consumerGroup \"" MQ_STR_FMT "\" has no member known here: send a heartbeat", REMARK_ARG(group));
+        return false;
+    }
+    if (forbids_broadcast(ctx, group)) {
+        refuse_permission(to, 4, "consumerGroup \"" MQ_STR_FMT "\" has consumeBroadcastEnable false and broadcasts",
+                          REMARK_ARG(group));
         return false;
     }
     sub = consumer_table_subscription(ctx->consumers, group, header->topic);

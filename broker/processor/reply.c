@@ -147,17 +147,18 @@ void reply_full(const struct reply_to *to, const struct rlog_space *space)
     }
 }
 
-void reply_busy(const struct reply_to *to, uint64_t waiting, uint64_t waiting_max, const struct rlog_bound *bound)
+void reply_busy(const struct reply_to *to, const struct reply_waiting *waiting, const struct rlog_bound *bound)
 {
     if (bound->what != NULL) {
         reply_error(to, RESP_SYSTEM_BUSY,
-                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed, as the bound on %s is "
-                    "reached: %" PRIu64 " of %" PRIu64 "; nothing was stored",
-                    waiting, waiting_max, bound->what, bound->used, bound->max);
+                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed, the oldest for %" PRId64
+                    " ms, as the bound on %s is reached: %" PRIu64 " of %" PRIu64 "; nothing was stored",
+                    waiting->bytes, waiting->bytes_max, waiting->ms, bound->what, bound->used, bound->max);
     } else {
         reply_error(to, RESP_SYSTEM_BUSY,
-                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed; nothing was stored",
-                    waiting, waiting_max);
+                    "[OVERLOAD] %" PRIu64 " of at most %" PRIu64 " bytes wait to be proposed, the oldest for %" PRId64
+                    " ms; nothing was stored",
+                    waiting->bytes, waiting->bytes_max, waiting->ms);
     }
 }
 

@@ -63,7 +63,13 @@ void reply_full(const struct reply_to *to, const struct rlog_space *space);
 /* Our code as the answer to a request that could not be carried out: MQ_ENOTLEADER, MQ_EFULL 14, MQ_EBUSY 2,
  * MQ_EUNSURE 1 [UNKNOWN], MQ_ETOOBIG 13, others 1. The only place where our codes become the wire's. */
 void reply_failed(const struct reply_to *to, int rc);
-/* SYSTEM_BUSY: @waiting of at most @waiting_max bytes wait to be proposed, because of @bound (what may be NULL). */
-void reply_busy(const struct reply_to *to, uint64_t waiting, uint64_t waiting_max, const struct rlog_bound *bound);
+/* What waits to be proposed when nothing more is taken: @bytes of at most @bytes_max, the oldest for @ms. */
+struct reply_waiting {
+    uint64_t bytes, bytes_max;
+    int64_t ms;
+};
+
+/* SYSTEM_BUSY: what waits, and because of which @bound (what may be NULL). */
+void reply_busy(const struct reply_to *to, const struct reply_waiting *waiting, const struct rlog_bound *bound);
 
 #endif

@@ -8,6 +8,7 @@
 #include "broker/processor/send.h"
 
 #include "broker/flow/flows.h"
+#include "broker/flow/quota.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/processor/retry.h"
@@ -96,11 +97,12 @@ static void fail(struct context *ctx, const struct reply_to *to, int rc)
         return;
     }
     if (rc == MQ_EBUSY && ctx->store->log != NULL) {
-        uint64_t waiting, waiting_max;
+        struct reply_waiting waiting;
 
-        sequencer_waiting_get(ctx->sequencer, &waiting, &waiting_max);
+        sequencer_waiting_get(ctx->sequencer, &waiting.bytes, &waiting.bytes_max);
+        waiting.ms = sequencer_waiting_ms(ctx->sequencer, mq_clock_wall_ms());
         rlog_bound_get(ctx->store->log, &bound);
-        reply_busy(to, waiting, waiting_max, &bound);
+        reply_busy(to, &waiting, &bound);
         return;
     }
     reply_failed(to, rc);
@@ -307,7 +309,44 @@ static bool check_message(struct context *ctx, const struct reply_to *to, const 
                header->sys_flag);
         return false;
     }
+    if ((header->sys_flag & PROTO_SYS_INNER_BATCH) != 0) {
+        /* Only a queue that holds whole batches could take it; such topics cannot be made here. */
+        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d has the bit of an inner batch (%d), which is not supported",
+               header->sys_flag, PROTO_SYS_INNER_BATCH);
+        return false;
+    }
     return check_delay(ctx, to, header, plan);
+}
+
+static uint32_t count_messages(const struct proto_send_header *header, const struct proto_command *cmd)
+{
+    struct mq_str rest = {(const char *)cmd->body, cmd->body_bytes};
+    struct proto_batch_item item;
+    uint32_t count = 0;
+
+    while (header->batch && proto_batch_next(&rest, &item) == 1) {
+        count++;
+    }
+    return count != 0 ? count : 1;
+}
+
+/* Whether group and connection may send that much now. Returns false after an answer. */
+static bool check_quota(struct context *ctx, const struct reply_to *to, struct net_channel *ch,
+                        const struct proto_send_header *header, const struct proto_command *cmd)
+{
+    struct quota_refusal why;
+
+    if (ctx->quota == NULL || quota_take(ctx->quota, ch, header->producer_group, count_messages(header, cmd),
+                                         cmd->body_bytes, mq_clock_mono_ms(), &why)) {
+        return true;
+    }
+    refuse(ctx, to, RESP_SYSTEM_BUSY,
+           "[QUOTA] producerGroup \"" MQ_STR_FMT
+           "\": the %s has sent what it may, %lld %s a second; in %llu ms more is "
+           "taken; nothing was stored",
+           REMARK_ARG(header->producer_group), why.whose, (long long)why.per_second, why.unit,
+           (unsigned long long)why.wait_ms);
+    return false;
 }
 
 /* The topic of the send; creates it when that is allowed. Returns NULL after an answer. */
@@ -607,9 +646,10 @@ static void add_half(struct context *ctx, const struct reply_to *to, const struc
 }
 
 bool send_prepare(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
-                  const struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan)
+                  struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan)
 {
-    if (!check_topic(ctx, to, header->topic) || !check_message(ctx, to, header, cmd, &plan->delayed)) {
+    if (!check_topic(ctx, to, header->topic) || !check_message(ctx, to, header, cmd, &plan->delayed) ||
+        !check_quota(ctx, to, ch, header, cmd)) {
         return false;
     }
     plan->queue = find_queue(ctx, to, header);

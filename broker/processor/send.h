@@ -17,7 +17,7 @@ struct send_plan {
 /* Checks topic, message and queue in RocketMQ's order, makes the topic when that is allowed, and fills @plan. Returns
  * false after an answer. */
 bool send_prepare(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
-                  const struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan);
+                  struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan);
 
 /* The fields that every answer to a send has. */
 void send_put_region(struct context *ctx, struct proto_writer *w);

@@ -257,6 +257,11 @@ void sequencer_waiting_get(const struct sequencer *seq, uint64_t *bytes, uint64_
     *max = seq->waiting_max;
 }
 
+int64_t sequencer_waiting_ms(const struct sequencer *seq, int64_t now_ms)
+{
+    return seq->first != NULL && now_ms > seq->first->wall_ms ? now_ms - seq->first->wall_ms : 0;
+}
+
 int sequencer_reserve(struct sequencer *seq, uint32_t bytes, uint8_t **at)
 {
     struct draft *last = seq->last;

@@ -56,6 +56,8 @@ void sequencer_free(struct sequencer *seq);
 /* How much may wait to be proposed, and how much does. */
 void sequencer_set_waiting_max(struct sequencer *seq, uint64_t bytes);
 void sequencer_waiting_get(const struct sequencer *seq, uint64_t *bytes, uint64_t *max);
+/* For how long the oldest of it waits at wall time @now_ms; 0 when nothing does. */
+int64_t sequencer_waiting_ms(const struct sequencer *seq, int64_t now_ms);
 
 /* The role changed. @writable false: everything gathered is answered with MQ_ENOTLEADER; next offsets are reset. */
 void sequencer_set_writable(struct sequencer *seq, bool writable);

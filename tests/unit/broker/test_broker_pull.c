@@ -2,6 +2,7 @@
 #include "tests/unit/broker/rig.h"
 
 #include "broker/flow/pull_hold.h"
+#include "broker/processor/propose.h"
 #include "remoting/base/clock.h"
 #include "remoting/protocol/record.h"
 #include "tests/unit/broker/lacking.h"
@@ -189,6 +190,71 @@ static void subscriptions_come_from_heartbeats_unless_the_request_brings_one(voi
     }
 }
 
+/* Puts a group into the state, as an operator's request would. */
+static void put_group(const char *name, bool broadcast)
+{
+    Raftmq__GroupPut put = RAFTMQ__GROUP_PUT__INIT;
+
+    group_defaults(&put, (char *)name);
+    put.consume_broadcast_enable = broadcast;
+    assert_int_equal(propose_item(rig.ctx, COMMAND_GROUP_PUT, &put.base, NULL), 0);
+    /* Behind it in the log. */
+    assert_int_equal(rig_send(&peer, "BenchmarkTest", "0", "b", "", NULL), RESP_SUCCESS);
+}
+
+static int32_t pull_subscribed(const char *group, const char *topic)
+{
+    return peer_ask(&peer, REQ_PULL_MESSAGE,
+                    FIELDS({"consumerGroup", group}, {"topic", topic}, {"queueId", "0"}, {"queueOffset", "0"},
+                           {"maxMsgNums", "32"}, {"sysFlag", "0"}, {"commitOffset", "0"},
+                           {"suspendTimeoutMillis", "0"}, {"subVersion", "0"}),
+                    MQ_STR(""), &answer);
+}
+
+static void a_group_that_may_not_broadcast_is_refused_with_its_kind(void **state)
+{
+    static const struct {
+        const char *group, *model;
+        bool may;
+        int32_t code;
+    } cases[] = {
+        {"NoBroadcast", "BROADCASTING", false, RESP_NO_PERMISSION},
+        {"NoBroadcast", "CLUSTERING", false, RESP_SUCCESS},
+        {"Broadcast", "BROADCASTING", true, RESP_SUCCESS},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char body[512];
+
+        put_group(cases[i].group, cases[i].may);
+        snprintf(body, sizeof(body),
+                 "{\"clientID\":\"c1\",\"consumerDataSet\":[{\"groupName\":\"%s\",\"messageModel\":\"%s\","
+                 "\"subscriptionDataSet\":[{\"topic\":\"Orders\",\"subString\":\"*\"}]}]}",
+                 cases[i].group, cases[i].model);
+        assert_int_equal(peer_code(&peer, REQ_HEART_BEAT, NO_FIELDS, mq_str_of(body)), RESP_SUCCESS);
+        assert_int_equal(pull_subscribed(cases[i].group, "Orders"), cases[i].code);
+        if (cases[i].code == RESP_NO_PERMISSION) {
+            assert_int_equal(answer_number(&answer, "forbiddenType"), 4);
+        }
+    }
+}
+
+static void names_of_a_namespace_are_names_like_others(void **state)
+{
+    static const char beat[] = "{\"clientID\":\"c1\",\"consumerDataSet\":[{\"groupName\":\"MQ_INST_1%CG\","
+                               "\"subscriptionDataSet\":[{\"topic\":\"MQ_INST_1%Orders\",\"subString\":\"*\"},"
+                               "{\"topic\":\"%RETRY%MQ_INST_1%CG\",\"subString\":\"*\"}]}]}";
+
+    (void)state;
+    assert_int_equal(rig_topic(&peer, "MQ_INST_1%Orders", "1"), RESP_SUCCESS);
+    assert_int_equal(peer_code(&peer, REQ_HEART_BEAT, NO_FIELDS, mq_str_of(beat)), RESP_SUCCESS);
+    assert_int_equal(rig_send(&peer, "MQ_INST_1%Orders", "0", "b", "", NULL), RESP_SUCCESS); /* behind the group */
+    assert_int_equal(pull_subscribed("MQ_INST_1%CG", "MQ_INST_1%Orders"), RESP_SUCCESS);
+    assert_int_equal(pull_subscribed("MQ_INST_1%CG", "%RETRY%MQ_INST_1%CG"), RESP_PULL_NOT_FOUND);
+    assert_string_equal(answer_remark(&answer), "NO_MESSAGE_IN_QUEUE");
+}
+
 static uint32_t parked(void)
 {
     return pull_hold_count(rig.ctx->pull_hold);
@@ -346,6 +412,8 @@ int main(void)
         cmocka_unit_test(what_may_not_be_read_is_refused_with_its_kind),
         cmocka_unit_test(at_most_so_many_messages_come_as_asked_and_as_configured),
         cmocka_unit_test(subscriptions_come_from_heartbeats_unless_the_request_brings_one),
+        cmocka_unit_test(a_group_that_may_not_broadcast_is_refused_with_its_kind),
+        cmocka_unit_test(names_of_a_namespace_are_names_like_others),
         cmocka_unit_test(a_waiting_pull_wakes_for_a_message_that_it_wants),
         cmocka_unit_test(a_waiting_pull_ends_when_its_time_is_up),
         cmocka_unit_test(a_waiting_pull_goes_with_its_connection),

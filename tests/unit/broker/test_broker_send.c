@@ -374,6 +374,78 @@ static void a_record_that_fits_no_segment_is_refused_and_its_topic_is_there(void
     mq_free(body);
 }
 
+/* As an MQTT gateway and stock producers send: with their default configuration brokers store these properties and
+ * bits as they are. */
+static void properties_and_flags_of_clients_are_stored_as_they_came(void **state)
+{
+    static const char properties[] = "INNER_MULTI_DISPATCH\001%LMQ%one,%LMQ%two\002mine\001v\002";
+    struct answer sent = {0}, pulled = {0};
+    struct proto_record rec;
+
+    (void)state;
+    assert_int_equal(
+        peer_ask(&peer, REQ_SEND_MESSAGE_V2,
+                 FIELDS({"a", "PG"}, {"b", "Kept"}, {"c", "TBW102"}, {"d", "1"}, {"e", "0"}, {"f", "769"},
+                        {"g", "1700000000000"}, {"h", "0"}, {"i", properties}, {"m", "false"}),
+                 MQ_STR("compressed"), &sent),
+        RESP_SUCCESS);
+    assert_int_equal(rig_pull(&peer, "Kept", "0", "0", NULL, &pulled), RESP_SUCCESS);
+    rec = record_of(&pulled, 0);
+    assert_int_equal(rec.sys_flag, 769); /* compressed, by zstd */
+    assert_true(
+        mq_str_eq(proto_properties_get(rec.properties, MQ_STR("INNER_MULTI_DISPATCH")), MQ_STR("%LMQ%one,%LMQ%two")));
+    assert_true(mq_str_eq(proto_properties_get(rec.properties, MQ_STR("mine")), MQ_STR("v")));
+    assert_null(topic_table_find(&rig.ctx->state->topics, MQ_STR("%LMQ%one")));
+    answer_free(&sent);
+    answer_free(&pulled);
+}
+
+static void an_inner_batch_is_refused_by_its_flag(void **state)
+{
+    struct answer answer = {0};
+
+    (void)state;
+    assert_int_equal(peer_ask(&peer, REQ_SEND_MESSAGE_V2,
+                              FIELDS({"a", "PG"}, {"b", "Orders"}, {"c", "TBW102"}, {"d", "1"}, {"e", "0"},
+                                     {"f", "192"}, {"g", "1700000000000"}, {"h", "0"}, {"i", ""}, {"m", "false"}),
+                              MQ_STR("b"), &answer),
+                     RESP_MESSAGE_ILLEGAL);
+    assert_non_null(strstr(answer_remark(&answer), "sysFlag 192"));
+    answer_free(&answer);
+}
+
+static void producers_over_their_quota_are_told_which_and_how_much(void **state)
+{
+    static const char *const limits[] = {"raftmqConnectionMessagesPerSecond=5", "raftmqGroupBytesPerSecond=1000000",
+                                         NULL};
+    struct rig other;
+    struct peer from, second;
+    struct answer answer = {0};
+    int32_t code = RESP_SUCCESS;
+    uint64_t stored = 0;
+    char large[2048];
+
+    (void)state;
+    memset(large, 'x', sizeof(large) - 1);
+    large[sizeof(large) - 1] = '\0';
+    rig_open(&other, limits);
+    peer_dial(&other, &from, PROTO_JSON);
+    peer_dial(&other, &second, PROTO_JSON);
+    while (stored < 1000 && (code = rig_send(&from, "Q", "0", "b", "", &answer)) == RESP_SUCCESS) {
+        stored++;
+    }
+    assert_true(stored >= 5); /* a second's worth, and what came meanwhile */
+    assert_int_equal(code, RESP_SYSTEM_BUSY);
+    assert_non_null(strstr(answer_remark(&answer), "[QUOTA] producerGroup \"PG\": the connection"));
+    assert_non_null(strstr(answer_remark(&answer), "5 messages a second"));
+    assert_non_null(answer_field(&answer, "MSG_REGION"));
+    assert_int_equal(rig_send(&second, "Q", "0", large, "", &answer), RESP_SUCCESS); /* others go on */
+    answer_free(&answer);
+    peer_hang_up(&from);
+    peer_hang_up(&second);
+    rig_close(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +459,9 @@ int main(void)
         cmocka_unit_test(sends_that_leave_the_queue_to_the_broker_are_spread),
         cmocka_unit_test(bad_sends_get_the_code_of_the_original_and_a_remark),
         cmocka_unit_test(the_largest_body_passes_and_one_byte_more_does_not),
+        cmocka_unit_test(properties_and_flags_of_clients_are_stored_as_they_came),
+        cmocka_unit_test(an_inner_batch_is_refused_by_its_flag),
+        cmocka_unit_test(producers_over_their_quota_are_told_which_and_how_much),
         cmocka_unit_test(a_record_that_fits_no_segment_is_refused_and_its_topic_is_there),
     };
 
