@@ -1,6 +1,7 @@
 /* Questions that an operator's tool asks a consumer through us: GET_CONSUMER_RUNNING_INFO (307),
  * CONSUME_MESSAGE_DIRECTLY (309), and INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223), for which several are asked with
- * GET_CONSUMER_STATUS_FROM_CLIENT (221).
+ * GET_CONSUMER_STATUS_FROM_CLIENT (221); and what is told to consumers without an answer:
+ * RESET_CONSUMER_CLIENT_OFFSET (220).
  *
  * Happy path of 307 and 309: decode -> the message is read (309) -> the client's connection is looked up -> the
  * request goes on with the fields it came with -> the client's answer goes back byte for byte, whatever its code.
@@ -427,4 +428,36 @@ void ask_consumer_status(struct context *ctx, struct net_channel *ch, struct pro
                                .waiting = 1};
     consumer_table_each(ctx->consumers, header.group, ask_status_of, all);
     status_unref(all);
+}
+
+/* --- 220 --- */
+
+struct reset_telling {
+    struct context *ctx;
+    const struct proto_reset_client_header *header;
+    struct mq_str body;
+    uint32_t told;
+};
+
+static void tell_to_reset(void *data, struct net_channel *ch, struct mq_str client_id)
+{
+    struct reset_telling *telling = data;
+    struct net_calls *calls = telling->ctx->calls;
+    struct proto_writer w;
+
+    (void)client_id;
+    if (net_calls_begin(calls, ch, &w, REQ_RESET_CONSUMER_CLIENT_OFFSET, PROTO_JSON, true) != 0) {
+        return;
+    }
+    proto_reset_client_header_encode(&w, telling->header);
+    telling->told += net_calls_oneway(calls, ch, &w, telling->body.at, telling->body.len) == 0;
+}
+
+uint32_t tell_consumers_to_reset(struct context *ctx, const struct proto_reset_client_header *header,
+                                 struct mq_str body)
+{
+    struct reset_telling telling = {.ctx = ctx, .header = header, .body = body};
+
+    consumer_table_each(ctx->consumers, header->group, tell_to_reset, &telling);
+    return telling.told;
 }

@@ -52,6 +52,12 @@ void producer_connections(struct context *ctx, struct net_channel *ch, struct pr
 void ask_running_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void ask_to_consume(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void ask_consumer_status(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+struct proto_reset_client_header;
+/* Tells every member of the group that is connected here to go on where @body says (220): the way in which offsets
+ * were reset before brokers did it themselves. @body: proto_queue_offsets, or the list that C++ clients read. Nobody
+ * answers a 220: members drop what they have, commit the offsets and start there. Returns how many were told. */
+uint32_t tell_consumers_to_reset(struct context *ctx, const struct proto_reset_client_header *header,
+                                 struct mq_str body);
 
 /* lock.c: 41, 42 */
 void lock_queues(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

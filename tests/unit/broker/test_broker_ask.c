@@ -2,8 +2,10 @@
  */
 #include "tests/unit/broker/rig.h"
 
+#include "broker/processor/processors.h"
 #include "broker/session/consumer_table.h"
 #include "remoting/base/heap.h"
+#include "remoting/protocol/headers.h"
 
 #include <stdio.h>
 
@@ -229,6 +231,52 @@ static void the_positions_of_all_members_are_gathered(void **state)
     mq_buf_free(&odd.body);
 }
 
+static void on_reset(struct peer *peer, const struct proto_command *cmd)
+{
+    struct asked *asked = peer->data;
+
+    if (cmd->code == REQ_RESET_CONSUMER_CLIENT_OFFSET) {
+        assert_int_equal(cmd->flag & PROTO_FLAG_ONEWAY, PROTO_FLAG_ONEWAY);
+        assert_true(mq_str_eq(proto_fields_get(&cmd->fields, MQ_STR("group")), MQ_STR("Reset")));
+        assert_true(mq_str_eq(proto_fields_get(&cmd->fields, MQ_STR("timestamp")), MQ_STR("-1")));
+        assert_true(mq_str_eq(proto_fields_get(&cmd->fields, MQ_STR("isForce")), MQ_STR("true")));
+        asked->body.len = 0;
+        assert_int_equal(mq_buf_put(&asked->body, cmd->body, cmd->body_bytes), 0);
+        asked->code = cmd->code;
+    }
+}
+
+static bool were_told(void *data)
+{
+    const struct asked *asked = data;
+
+    return asked[0].code != 0 && asked[1].code != 0;
+}
+
+static void members_are_told_where_to_go_on(void **state)
+{
+    const struct proto_reset_client_header header = {MQ_STR("Orders"), MQ_STR("Reset"), -1, true};
+    const struct mq_str body =
+        MQ_STR("{\"offsetTable\":{{\"brokerName\":\"b\",\"queueId\":0,\"topic\":\"Orders\"}:7}}");
+    struct asked asked[2] = {{0}};
+    struct peer a, b;
+
+    (void)state;
+    dial_asked(&a, &asked[0], "one", "Reset");
+    dial_asked(&b, &asked[1], "two", "Reset");
+    a.on_request = b.on_request = on_reset;
+    assert_int_equal(tell_consumers_to_reset(rig.ctx, &header, body), 2);
+    rig_wait(&rig, were_told, asked);
+    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+        assert_true(mq_str_eq(mq_buf_str(&asked[i].body), body)); /* not a blank more: Go clients count bytes */
+        mq_buf_free(&asked[i].body);
+    }
+    peer_hang_up(&a);
+    peer_hang_up(&b);
+    peer_sync(&tool);
+    assert_int_equal(tell_consumers_to_reset(rig.ctx, &header, body), 0);
+}
+
 static void a_tool_that_leaves_takes_its_question_along(void **state)
 {
     struct asked asked = {.answer = "late", .silent = true};
@@ -292,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_question_goes_on_and_its_answer_comes_back),
         cmocka_unit_test(a_message_is_consumed_by_whom_the_operator_names),
         cmocka_unit_test(the_positions_of_all_members_are_gathered),
+        cmocka_unit_test(members_are_told_where_to_go_on),
         cmocka_unit_test(a_tool_that_leaves_takes_its_question_along),
         cmocka_unit_test(questions_that_lack_something_are_answered),
     };
