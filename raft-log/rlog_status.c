@@ -18,6 +18,20 @@ int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at
     return commitlog_view(log->commitlog, pos, bytes, at, ref);
 }
 
+int rlog_stretch_get(struct rlog *log, uint64_t pos, struct rlog_stretch *out)
+{
+    uint64_t segment_end = (pos / log->options.segment_bytes + 1) * log->options.segment_bytes;
+    uint64_t end = log->driver.applied_pos < segment_end ? log->driver.applied_pos : segment_end;
+    const uint8_t *at;
+    struct net_ref *ref;
+
+    if (rlog_view(log, pos, 1, &at, &ref) != 0) {
+        return MQ_ENOTFOUND;
+    }
+    *out = (struct rlog_stretch){pos, at, end - pos, end == segment_end, ref};
+    return 0;
+}
+
 bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes)
 {
     return commitlog_is_cold(log->commitlog, pos, bytes);

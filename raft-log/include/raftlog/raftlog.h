@@ -230,6 +230,36 @@ int rlog_member_replace(struct rlog *log, uint32_t id, const char *address, stru
  */
 int rlog_view(struct rlog *log, uint64_t pos, uint32_t bytes, const uint8_t **at, struct net_ref **ref);
 
+/* Whole entries as they lie in one mapped segment, for somebody who reads the log in order, on a thread of his own.
+ */
+struct rlog_stretch {
+    uint64_t pos; /* of at[0] */
+    const uint8_t *at;
+    uint64_t n;
+    bool ends_segment;   /* zeros may follow the last entry */
+    struct net_ref *ref; /* acquired; to be released on the loop's thread */
+};
+
+/* All that is applied from @pos, where an entry or a segment begins or ends, to the end of the segment. Returns 0 or
+ * MQ_ENOTFOUND (outside what this node holds and has applied). */
+int rlog_stretch_get(struct rlog *log, uint64_t pos, struct rlog_stretch *out);
+
+/* The way through a stretch. Belongs to whoever made it; may be used on any thread while the stretch is held. */
+struct rlog_walk {
+    uint64_t pos; /* of at[0] */
+    const uint8_t *at;
+    uint64_t left;
+    bool ends_segment;
+    bool chained;      /* crc is set: the next entry must follow one with that header */
+    uint32_t crc;      /* of the header of the last entry, */
+    uint32_t prev_crc; /* and of the one in front of it, as the last one says */
+    bool payloads;     /* their checksums are looked at, too */
+};
+
+/* The next entry; one that is no command comes without payload. Returns 1; 0 behind the last one; or MQ_ECORRUPT,
+ * with the walk where it was: the bytes are not what was written there, or do not follow what was read before. */
+int rlog_walk_next(struct rlog_walk *walk, struct rlog_entry *out);
+
 /* Whether this node's log begins where the group's does. If not, it fetches what it lacks (rlog_status.catchup), and
  * others have what is not found here. */
 bool rlog_is_whole(const struct rlog *log);
