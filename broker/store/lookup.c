@@ -5,8 +5,8 @@
 #include "remoting/protocol/frame.h"
 #include "remoting/protocol/record.h"
 
-/* Store time of an encoded record: behind the born host, whose length the system flag tells. */
-static int64_t store_time(const uint8_t *record)
+/* It lies behind the born host, whose length the system flag tells. */
+int64_t store_time(const uint8_t *record)
 {
     uint32_t flag = mq_be32_load(record + PROTO_RECORD_SYS_FLAG_AT);
 

@@ -133,6 +133,8 @@ int store_warm(struct store *store, const struct reader_request *request, void (
 /* Search by store time, with the edges of RocketMQ's getOffsetInQueueByTime. Reads some 20 records, from disk where
  * they are cold. */
 uint64_t store_offset_by_time(struct store *store, struct queue *queue, int64_t time_ms, bool upper);
+/* Store time of an encoded record. */
+int64_t store_time(const uint8_t *record);
 /* Store time of message @qoff, or -1. */
 int64_t store_time_of(struct store *store, struct queue *queue, uint64_t qoff);
 /* The record at @pos if one lies there: it must say so itself and its queue's unit must point back at it, so that

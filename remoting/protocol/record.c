@@ -196,6 +196,17 @@ int proto_record_decode(const uint8_t *bytes, size_t n, struct proto_record *out
     return 0;
 }
 
+int proto_record_texts(const uint8_t *bytes, size_t n, struct proto_record_texts *out)
+{
+    struct layout layout;
+
+    if (find_layout(bytes, n, &layout) != 0 || layout.record_bytes != n) {
+        return MQ_EBADMSG;
+    }
+    *out = (struct proto_record_texts){layout.topic, layout.properties};
+    return 0;
+}
+
 struct mq_str proto_record_properties(const uint8_t *bytes, size_t n)
 {
     struct layout layout;

@@ -71,6 +71,13 @@ size_t proto_record_encode(const struct proto_record *rec, uint8_t *at);
  * CRC is not checked. Slices point into @bytes. */
 int proto_record_decode(const uint8_t *bytes, size_t n, struct proto_record *out);
 
+/* Topic and properties of an encoded record without decoding the rest. Returns 0 or MQ_EBADMSG, also when @n bytes
+ * are not the whole record. */
+struct proto_record_texts {
+    struct mq_str topic, properties; /* borrowed */
+};
+int proto_record_texts(const uint8_t *bytes, size_t n, struct proto_record_texts *out);
+
 /* The property block of an encoded record without decoding the rest; absent on ill-formed bytes. */
 struct mq_str proto_record_properties(const uint8_t *bytes, size_t n);
 struct mq_str proto_record_topic(const uint8_t *bytes, size_t n);
