@@ -25,6 +25,7 @@
 #include "broker/role.h"
 #include "broker/session/consumer_table.h"
 #include "broker/session/producer_table.h"
+#include "broker/store/indexer.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
@@ -236,6 +237,9 @@ static void on_turn(struct net_turn *turn)
 
     consumer_table_tell(broker->ctx.consumers, broker->loop->now_ms);
     flows_turn(&broker->flows);
+    if (broker->ctx.indexer != NULL) {
+        indexer_turn(broker->ctx.indexer, broker->state.log_start_pos);
+    }
 }
 
 static void on_second(uv_timer_t *timer)
@@ -440,6 +444,23 @@ static int open_flows(struct broker *broker)
     return rc;
 }
 
+static int open_indexer(struct broker *broker)
+{
+    const struct broker_config *config = &broker->config;
+    char *dir;
+    int rc;
+
+    if (!config->message_index) {
+        return 0; /* what is there stays, and is read on when it is switched on again */
+    }
+    dir = mq_path_join(config->store_dir, "index");
+    rc = dir != NULL
+             ? indexer_new(broker->loop, &broker->store, dir, (uint64_t)config->segment_bytes, &broker->ctx.indexer)
+             : MQ_ENOMEM;
+    mq_free(dir);
+    return rc;
+}
+
 static int open_server(struct broker *broker, struct mq_buf *problem)
 {
     const struct broker_config *config = &broker->config;
@@ -487,6 +508,9 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
     }
     if (rc == 0) {
         rc = open_flows(broker);
+    }
+    if (rc == 0) {
+        rc = open_indexer(broker);
     }
     if (rc == 0) {
         rc = open_server(broker, problem);
@@ -646,9 +670,27 @@ static void close_reads(struct broker *broker)
     }
 }
 
+static void on_indexer_closed(void *data)
+{
+    struct broker *broker = data;
+
+    broker->ctx.indexer = NULL;
+    close_reads(broker);
+}
+
+/* It holds a part of the log, too. */
+static void close_indexer(struct broker *broker)
+{
+    if (broker->ctx.indexer != NULL) {
+        indexer_close(broker->ctx.indexer, on_indexer_closed, broker);
+    } else {
+        close_reads(broker);
+    }
+}
+
 static void on_calls_closed(struct net_calls *calls)
 {
-    close_reads(container_of(calls, struct broker, calls));
+    close_indexer(container_of(calls, struct broker, calls));
 }
 
 static void close_calls(struct broker *broker)
@@ -656,7 +698,7 @@ static void close_calls(struct broker *broker)
     if (broker->calls_open) {
         net_calls_close(&broker->calls, on_calls_closed);
     } else {
-        close_reads(broker);
+        close_indexer(broker);
     }
 }
 

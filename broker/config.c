@@ -293,6 +293,9 @@ static int finish(struct broker_config *config, struct mq_buf *problem)
     if (rc == 0) {
         rc = check_name("brokerClusterName", config->cluster, PROTO_TOPIC_MAX - REPLY_SUFFIX_BYTES, problem);
     }
+    if (rc == 0) {
+        rc = check_name("msgTraceTopicName", config->trace_topic_name, PROTO_TOPIC_MAX, problem);
+    }
     if (rc == 0 && config->ip[0] == '\0') {
         rc = find_own_address(&config->ip);
     }

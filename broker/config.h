@@ -72,6 +72,9 @@ struct broker_config {
     int64_t group_bytes_per_s;         /* raftmqGroupBytesPerSecond (ours) */
     int64_t connection_messages_per_s; /* raftmqConnectionMessagesPerSecond (ours) */
     int64_t connection_bytes_per_s;    /* raftmqConnectionBytesPerSecond (ours) */
+    bool message_index;                /* messageIndexEnable, true */
+    bool trace_topic;                  /* traceTopicEnable, false */
+    char *trace_topic_name;            /* msgTraceTopicName, RMQ_SYS_TRACE_TOPIC */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */

@@ -92,6 +92,9 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("raftmqGroupBytesPerSecond", group_bytes_per_s, 0, (int64_t)100 << 30, "0"),
     NUMBER("raftmqConnectionMessagesPerSecond", connection_messages_per_s, 0, 1000000000, "0"),
     NUMBER("raftmqConnectionBytesPerSecond", connection_bytes_per_s, 0, (int64_t)100 << 30, "0"),
+    FLAG("messageIndexEnable", message_index, "true"),
+    FLAG("traceTopicEnable", trace_topic, "false"),
+    TEXT("msgTraceTopicName", trace_topic_name, "RMQ_SYS_TRACE_TOPIC"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */
@@ -234,7 +237,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("forceRegister"),
     /* What this release does not do yet: index, filters, delay, transactions, POP, ACLs. */
     IGNORED("diskSpaceWarningLevelRatio"),
-    IGNORED("messageIndexEnable"),
     IGNORED("maxHashSlotNum"),
     IGNORED("maxIndexNum"),
     IGNORED("maxMsgsNumBatch"),
@@ -243,8 +245,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("enableCalcFilterBitMap"),
     IGNORED("flushDelayOffsetInterval"),
     IGNORED("timerPrecisionMs"),
-    IGNORED("traceTopicEnable"),
-    IGNORED("msgTraceTopicName"),
     IGNORED("aclEnable"),
     IGNORED("authenticationEnabled"),
     IGNORED("authorizationEnabled"),

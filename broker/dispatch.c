@@ -22,6 +22,7 @@ struct row {
 static const struct row rows[] = {
     {REQ_SEND_MESSAGE, LEADER, send_message},
     {REQ_PULL_MESSAGE, ANY_NODE, pull_message},
+    {REQ_QUERY_MESSAGE, ANY_NODE, query_message},
     {REQ_QUERY_CONSUMER_OFFSET, LEADER, query_offset},
     {REQ_UPDATE_CONSUMER_OFFSET, LEADER, update_offset},
     {REQ_UPDATE_AND_CREATE_TOPIC, LEADER, create_topic},
@@ -50,6 +51,7 @@ static const struct row rows[] = {
     {REQ_CONSUME_MESSAGE_DIRECTLY, ANY_NODE, ask_to_consume},
     {REQ_SEND_MESSAGE_V2, LEADER, send_message},
     {REQ_SEND_BATCH_MESSAGE, LEADER, send_message},
+    {REQ_QUERY_CONSUME_QUEUE, ANY_NODE, query_consume_queue},
     {REQ_RESUME_CHECK_HALF_MESSAGE, LEADER, resume_check},
     {REQ_SEND_REPLY_MESSAGE, ANY_NODE, send_reply},
     {REQ_SEND_REPLY_MESSAGE_V2, ANY_NODE, send_reply},

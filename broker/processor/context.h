@@ -22,6 +22,7 @@ struct producer_table;
 struct consumer_table;
 struct quota;
 struct flows;
+struct indexer;
 
 struct context {
     struct net_loop *loop;
@@ -35,7 +36,10 @@ struct context {
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
     uint32_t recalls;    /* under way */
-    struct flows *flows; /* NULL until they are open */
+    struct flows *flows;     /* NULL until they are open */
+    struct indexer *indexer; /* NULL: messageIndexEnable is false */
+    uint32_t key_queries;    /* under way: query_message.c */
+    uint32_t views;          /* records being read for 33: query.c */
     struct producer_table *producers;
     struct consumer_table *consumers;
     struct quota *quota;          /* NULL: nobody is limited */

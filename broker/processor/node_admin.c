@@ -4,6 +4,7 @@
 #include "broker/flow/pull_hold.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
+#include "broker/store/indexer.h"
 #include "remoting/base/err.h"
 #include "remoting/base/json.h"
 #include "remoting/base/stats.h"
@@ -57,7 +58,6 @@ static int add_stock_keys(const struct context *ctx, struct mq_str broker_id, st
         {MQ_STR("enableDLegerCommitLog"), MQ_STR("true")},
         {MQ_STR("filterServerNums"), MQ_STR("0")},
         {MQ_STR("slaveReadEnable"), MQ_STR("true")},
-        {MQ_STR("traceTopicEnable"), MQ_STR("false")},
         {MQ_STR("useTLS"), MQ_STR("false")},
     };
     int rc = 0;
@@ -222,6 +222,9 @@ static int put_status(struct mq_buf *body, const struct context *ctx, const stru
                                  ctx->store->messages, pull_hold_count(ctx->pull_hold), resident, anon,
                                  status->mapped_bytes)
                  : rc;
+    rc = rc == 0
+             ? mq_buf_printf(body, ",\"indexedPos\":%" PRIu64, ctx->indexer != NULL ? indexer_pos(ctx->indexer) : 0)
+             : rc;
     rc = rc == 0 ? put_scrub(body, &status->scrub) : rc;
     rc = rc == 0 ? put_membership(body, status) : rc;
     rc = rc == 0 ? put_catchup(body, &status->catchup) : rc;

@@ -13,6 +13,12 @@ void recall_message(struct context *ctx, struct net_channel *ch, struct proto_co
 /* pull.c: 11, 361 */
 void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* query_message.c: 12 */
+void query_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* query_queue.c: 321 */
+void query_consume_queue(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* query.c: 29, 30, 31, 32, 33 */
 void search_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void get_max_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

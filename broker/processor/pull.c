@@ -20,8 +20,6 @@
 #include "remoting/base/heap.h"
 #include "remoting/protocol/headers.h"
 
-#define COPY_BYTES_MAX 1024 /* shorter views are copied: cheaper than an iovec entry and a reference */
-
 /* A pull that has passed its checks. */
 struct pull {
     struct context *ctx;
@@ -84,25 +82,12 @@ static void answer(struct pull *pull, int32_t code, uint64_t next, const struct 
 static void answer_found(struct pull *pull, struct reader_result *found)
 {
     struct context *ctx = pull->ctx;
-    struct net_channel *ch = pull->to.ch;
     struct proto_writer w;
-    int rc;
 
     if (!begin_answer(pull, &w, RESP_SUCCESS, found->next, found)) {
         return;
     }
-    rc = proto_end(&w, found->bytes);
-    for (uint32_t i = 0; rc == 0 && i < found->n_views; i++) {
-        const struct reader_view *view = &found->views[i];
-
-        rc = view->bytes <= COPY_BYTES_MAX ? mq_buf_put(net_channel_out(ch), view->at, view->bytes)
-                                           : net_conn_out_view(&ch->conn, view->at, view->bytes, view->ref);
-    }
-    if (rc != 0) {
-        net_channel_close(ch, rc, false); /* half a frame is out: the connection has to go */
-        return;
-    }
-    net_channel_out_done(ch);
+    reply_end_views(&pull->to, &w, found->views, found->n_views, found->bytes);
     ctx->stats.gets += found->records;
     ctx->stats.get_found++;
 }

@@ -2,7 +2,13 @@
  * with SUCCESS, as the original does. Source: RocketMQ's AdminBrokerProcessor, QueryMessageProcessor. */
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
+#include "broker/store/fetch.h"
+#include "remoting/base/assert.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
 #include "remoting/protocol/headers.h"
+
+#define VIEWS_MAX 256u /* messages that are read from the disk at a time */
 
 /* NULL when the topic is unknown or the queue was never used. */
 static struct queue *queue_of(struct context *ctx, struct mq_str topic, int32_t queue_id)
@@ -86,22 +92,73 @@ void get_earliest_store_time(struct context *ctx, struct net_channel *ch, struct
     }
 }
 
+/* A message that is asked for by its position and lies on the disk. */
+struct cold_view {
+    struct store_fetch fetch;
+    struct context *ctx;
+    struct reply_to to; /* its channel is counted */
+};
+
+static void refuse_view(const struct reply_to *to, uint64_t pos)
+{
+    reply_error(to, RESP_SYSTEM_ERROR, "offset %lld: no message begins there in the commit log", (long long)pos);
+}
+
+static void on_fetched(struct store_fetch *fetch, int status, const struct reader_view *view)
+{
+    struct cold_view *cold = container_of(fetch, struct cold_view, fetch);
+
+    if (!cold->to.ch->dead && status == 0) {
+        reply_body(&cold->to, view->at, view->bytes);
+    } else if (!cold->to.ch->dead) {
+        refuse_view(&cold->to, fetch->pos);
+    }
+    cold->ctx->views--;
+    net_channel_release(cold->to.ch);
+    mq_free(cold);
+}
+
+static void view_cold(struct context *ctx, const struct reply_to *to, uint64_t pos)
+{
+    struct cold_view *cold = ctx->views < VIEWS_MAX ? mq_malloc(sizeof(*cold)) : NULL;
+
+    if (cold == NULL) {
+        reply_error(to, RESP_SYSTEM_BUSY, "[OVERLOAD] %u of at most %u messages are being read from the disk",
+                    ctx->views, VIEWS_MAX);
+        return;
+    }
+    *cold = (struct cold_view){.fetch = {.pos = pos, .done = on_fetched}, .ctx = ctx, .to = *to};
+    if (store_fetch_start(ctx->store, &cold->fetch) != 0) {
+        refuse_view(to, pos);
+        mq_free(cold);
+        return;
+    }
+    net_channel_acquire(to->ch);
+    ctx->views++;
+}
+
 void view_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
     struct proto_view_header header;
     struct proto_problem why;
     struct reader_view view;
+    int rc;
 
     if (proto_view_header_decode(&cmd->fields, &header, &why) != 0) {
         reply_problem(&to, &why);
         return;
     }
-    if (header.pos < 0 || store_record_at(ctx->store, (uint64_t)header.pos, &view) != 0) {
-        reply_error(&to, RESP_SYSTEM_ERROR, "offset %lld: no message begins there in the commit log",
-                    (long long)header.pos);
+    if (to.ch == NULL) {
         return;
     }
-    reply_body(&to, view.at, view.bytes);
-    net_ref_release(view.ref);
+    rc = header.pos < 0 ? MQ_ENOTFOUND : store_fetch(ctx->store, (uint64_t)header.pos, &view);
+    if (rc == 0) {
+        reply_body(&to, view.at, view.bytes);
+        net_ref_release(view.ref);
+    } else if (rc == MQ_EAGAIN) {
+        view_cold(ctx, &to, (uint64_t)header.pos);
+    } else {
+        refuse_view(&to, (uint64_t)header.pos);
+    }
 }

@@ -1,6 +1,7 @@
 #include "broker/processor/reply.h"
 
 #include "broker/store/sequencer.h"
+#include "broker/store/store.h"
 #include "raft-log/include/raftlog/raftlog.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/headers.h"
@@ -9,6 +10,7 @@
 #include <stdio.h>
 
 #define REMARK_BYTES_MAX 512
+#define COPY_BYTES_MAX 1024 /* shorter views are copied: cheaper than an iovec entry and a reference */
 
 bool reply_begin(const struct reply_to *to, struct proto_writer *w, int32_t code, struct mq_str remark)
 {
@@ -47,6 +49,24 @@ void reply_end(const struct reply_to *to, struct proto_writer *w, const void *bo
 
     if (rc == 0 && body_bytes > 0) {
         rc = mq_buf_put(w->out, body, body_bytes);
+    }
+    if (rc != 0) {
+        net_channel_close(to->ch, rc, false);
+        return;
+    }
+    net_channel_out_done(to->ch);
+}
+
+void reply_end_views(const struct reply_to *to, struct proto_writer *w, const struct reader_view *views, uint32_t n,
+                     uint64_t bytes)
+{
+    int rc = proto_end(w, bytes);
+
+    for (uint32_t i = 0; rc == 0 && i < n; i++) {
+        const struct reader_view *view = &views[i];
+
+        rc = view->bytes <= COPY_BYTES_MAX ? mq_buf_put(net_channel_out(to->ch), view->at, view->bytes)
+                                           : net_conn_out_view(&to->ch->conn, view->at, view->bytes, view->ref);
     }
     if (rc != 0) {
         net_channel_close(to->ch, rc, false);

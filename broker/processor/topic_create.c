@@ -196,6 +196,9 @@ void propose_system_topics(struct context *ctx)
     propose_named(ctx, "%s", "RMQ_SYS_TRANS_OP_HALF_TOPIC", 1, rw);
     propose_named(ctx, "%s", "TRANS_CHECK_MAX_TIME_TOPIC", 1, rw);
     propose_named(ctx, "%s_REPLY_TOPIC", config->cluster, 1, rw);
+    if (config->trace_topic) { /* else the first trace that a client sends makes it, as any other topic */
+        propose_named(ctx, "%s", config->trace_topic_name, 1, rw);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
         if (group_table_find(&ctx->state->groups, mq_str_of(groups[i])) == NULL) {
             (void)propose_group(ctx, mq_str_of(groups[i]));

@@ -302,7 +302,7 @@ static void put_tags(struct proto_out *out, struct mq_str expression, bool hashe
     PROTO_OUT(out, "]");
 }
 
-static void put_sub(struct proto_out *out, const struct proto_subscription *sub)
+void proto_out_subscription(struct proto_out *out, const struct proto_subscription *sub)
 {
     struct mq_str tags = sub->type == PROTO_EXPRESSION_TAG ? sub->expression : (struct mq_str){0};
 
@@ -336,7 +336,7 @@ static void put_consumer(struct proto_out *out, const struct proto_consumer *con
     PROTO_OUT(out, ",\"subscriptionDataSet\":[");
     for (uint32_t i = 0; i < consumer->sub_count; i++) {
         proto_out_comma(out, i);
-        put_sub(out, &subs->items[consumer->sub_first + i]);
+        proto_out_subscription(out, &subs->items[consumer->sub_first + i]);
     }
     PROTO_OUT(out, "],\"unitMode\":");
     proto_out_bool(out, consumer->unit_mode);
@@ -431,7 +431,7 @@ int proto_consumer_connections_encode(struct mq_buf *buf, const struct proto_con
         proto_out_comma(&out, n++);
         proto_out_string(&out, subs->items[i].topic);
         PROTO_OUT(&out, ":");
-        put_sub(&out, &subs->items[i]);
+        proto_out_subscription(&out, &subs->items[i]);
     }
     PROTO_OUT(&out, "}}");
     return proto_out_end(&out);

@@ -67,6 +67,9 @@ void proto_out_bool(struct proto_out *out, bool value);
 void proto_out_double(struct proto_out *out, double value);
 void proto_out_comma(struct proto_out *out, uint32_t i); /* before element @i: nothing before the first */
 void proto_out_strings(struct proto_out *out, const struct proto_str_list *list);
+struct proto_subscription;
+/* body_client.c; a type that is known */
+void proto_out_subscription(struct proto_out *out, const struct proto_subscription *sub);
 void proto_out_queue_ref(struct proto_out *out, const struct proto_queue_ref *queue);
 
 #define PROTO_OUT(out, literal) proto_out_raw((out), MQ_STR(literal))

@@ -1,11 +1,12 @@
 /* One question to a program under test, for shell scripts: prints the answer in lines that are easy to compare.
  *
- *   probe ask PORT CODE [KEY=VALUE]... [-b BODY]
- *                                               code=N remark=TEXT, then one line for each field, then body=TEXT
- *   probe send PORT TOPIC QUEUE FIRST COUNT     sends the messages m<FIRST> ...; acknowledged=N first=OFFSET
- * last=OFFSET probe pull PORT TOPIC QUEUE FROM COUNT      reads COUNT messages; one line each: OFFSET BODY probe
- * status PORT KEY...                    the values of group status, one line probe topic PORT TOPIC QUEUES creates a
- * topic; code=N
+ * - probe ask PORT CODE [KEY=VALUE]... [-b BODY]: code=N remark=TEXT, a line for each field, body=TEXT
+ * - probe send PORT TOPIC QUEUE FIRST COUNT: the messages m<FIRST> ...; acknowledged=N first=OFFSET last=OFFSET
+ * - probe pull PORT TOPIC QUEUE FROM COUNT: reads COUNT messages; one line each: OFFSET BODY
+ * - probe find PORT TOPIC KEY MAX: messages that have the key, as pull prints them
+ * - probe view PORT POSITION: the message there, as pull prints it
+ * - probe status PORT KEY...: the values of group status, one line
+ * - probe topic PORT TOPIC QUEUES: creates a topic; code=N
  *
  * Exit status 0 when the answer was a success, 1 when it was another code (printed), 2 without an answer. */
 #include "remoting/base/crc.h"
@@ -165,6 +166,48 @@ static int pull_some(int port, char **argv)
     return code;
 }
 
+/* Asks for records and prints them. */
+static int print_answer(int port, const struct wire_request *request)
+{
+    struct proto_command answer;
+    struct wire wire;
+    int rc = wire_open(&wire, port);
+
+    if (rc == 0) {
+        rc = wire_ask(&wire, request, TIMEOUT_MS, &answer);
+    }
+    if (rc != 0) {
+        return no_answer(port, rc);
+    }
+    rc = answer.code == RESP_SUCCESS ? 0 : refused(answer.code, &answer);
+    if (rc == 0) {
+        (void)print_records(&answer, INT64_MAX);
+    }
+    wire_close(&wire);
+    return rc;
+}
+
+static int find(int port, char **argv)
+{
+    const struct wire_field fields[] = {{"topic", argv[0]},
+                                        {"key", argv[1]},
+                                        {"maxNum", argv[2]},
+                                        {"beginTimestamp", "0"},
+                                        {"endTimestamp", "9223372036854775807"}};
+    const struct wire_request request = {
+        .code = REQ_QUERY_MESSAGE, .fields = fields, .n_fields = sizeof(fields) / sizeof(fields[0])};
+
+    return print_answer(port, &request);
+}
+
+static int view(int port, char **argv)
+{
+    const struct wire_field field = {"offset", argv[0]};
+    const struct wire_request request = {.code = REQ_VIEW_MESSAGE_BY_ID, .fields = &field, .n_fields = 1};
+
+    return print_answer(port, &request);
+}
+
 static void print_value(const struct wire_status *s, const char *key)
 {
     const struct {
@@ -259,6 +302,12 @@ int main(int argc, char **argv)
     if (argc == 7 && strcmp(argv[1], "pull") == 0) {
         return pull_some(port, argv + 3);
     }
+    if (argc == 6 && strcmp(argv[1], "find") == 0) {
+        return find(port, argv + 3);
+    }
+    if (argc == 4 && strcmp(argv[1], "view") == 0) {
+        return view(port, argv + 3);
+    }
     if (argc >= 4 && strcmp(argv[1], "status") == 0) {
         return status(port, argc - 3, argv + 3);
     }
@@ -269,7 +318,9 @@ int main(int argc, char **argv)
         return reseal(argv + 2);
     }
     fprintf(stderr, "usage: probe ask PORT CODE [KEY=VALUE]... [-b BODY] | send PORT TOPIC QUEUE FIRST COUNT | "
-                    "pull PORT TOPIC QUEUE FROM COUNT | status PORT KEY... | topic PORT TOPIC QUEUES | reseal FILE "
+                    "pull PORT TOPIC QUEUE FROM COUNT | find PORT TOPIC KEY MAX | view PORT POSITION | status PORT "
+                    "KEY... | topic PORT "
+                    "TOPIC QUEUES | reseal FILE "
                     "BYTES VERSION\n");
     return 2;
 }
