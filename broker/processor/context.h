@@ -35,7 +35,7 @@ struct context {
     struct pull_hold *pull_hold;
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
-    uint32_t recalls;    /* under way */
+    uint32_t recalls;        /* under way */
     struct flows *flows;     /* NULL until they are open */
     struct indexer *indexer; /* NULL: messageIndexEnable is false */
     uint32_t key_queries;    /* under way: query_message.c */

@@ -15,6 +15,7 @@ for part in proc case java stock group; do
 done
 . "$TOP/tests/compat/driver.sh"
 . "$TOP/tests/compat/admin.sh"
+. "$TOP/tests/compat/query.sh"
 
 GROUP=compat-a
 BROKERS=raftmq
@@ -64,8 +65,10 @@ NAMESRV=127.0.0.1:$NAMESRV_PORT
 start_$BROKERS
 for version in $CLIENT_VERSIONS; do
     java_cases "$version" "$NAMESRV" basic "basic-$version"
+    java_cases "$version" "$NAMESRV" query "query-$version"
     java_cases "$version" "$NAMESRV" failover "failover-$version"
 done
 admin_cases
+query_cases
 [ $BROKERS = stock ] || case_run "three replicas hold the same bytes" wait_for 30 "equal logs" group_logs_equal $GROUP || true
 case_end compat-java

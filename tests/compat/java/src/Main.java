@@ -1,6 +1,6 @@
 package raftmq.compat;
 
-/** Usage: Main NAMESRV RUN basic|failover|once [PART-OF-A-NAME, of basic cases]. The last line is "N passed, N failed"; exit status 1 if any failed. */
+/** Usage: Main NAMESRV RUN basic|failover|query|once [PART-OF-A-NAME, of basic cases]. The last line is "N passed, N failed"; exit status 1 if any failed. */
 public final class Main {
     private Main() {
     }
@@ -13,6 +13,9 @@ public final class Main {
             break;
         case "failover":
             new Failover(args[0], args[1]).runAll(report);
+            break;
+        case "query":
+            new Query(args[0], args[1]).runAll(report);
             break;
         case "once":
             new Once(args[0], args[1]).runAll(report);
