@@ -16,6 +16,7 @@
 
 #include "broker/dispatch.h"
 #include "broker/flow/flows.h"
+#include "broker/flow/pop_hold.h"
 #include "broker/flow/quota.h"
 #include "broker/inside.h"
 #include "broker/processor/processors.h"
@@ -240,6 +241,7 @@ static void on_turn(struct net_turn *turn)
     if (broker->ctx.indexer != NULL) {
         indexer_turn(broker->ctx.indexer, broker->state.log_start_pos);
     }
+    pop_hold_turn(broker->ctx.pop_hold, &broker->flows.env);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -428,6 +430,9 @@ static int open_flows(struct broker *broker)
     }
     if (rc == 0) {
         rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
+    }
+    if (rc == 0) {
+        rc = pop_hold_new(&broker->store, pop_wake, ctx, &ctx->pop_hold);
     }
     if (rc == 0) {
         rc = init_flows(broker);
@@ -735,6 +740,8 @@ static void on_timer_closed(uv_handle_t *handle)
     struct broker *broker = handle->data;
 
     net_turn_remove(&broker->turn);
+    pop_hold_free(broker->ctx.pop_hold);
+    broker->ctx.pop_hold = NULL;
     close_flows(broker);
 }
 

@@ -64,6 +64,10 @@ static const struct row rows[] = {
     {REQ_RAFTMQ_MEMBER_REMOVE, LEADER, change_group},
     {REQ_RAFTMQ_MEMBER_REPLACE, LEADER, change_group},
     {REQ_RAFTMQ_TRANSFER, LEADER, transfer_leadership},
+    {REQ_POP_MESSAGE, LEADER, pop_message},
+    {REQ_ACK_MESSAGE, LEADER, pop_ack},
+    {REQ_CHANGE_MESSAGE_INVISIBLETIME, LEADER, pop_change},
+    {REQ_BATCH_ACK_MESSAGE, LEADER, pop_batch_ack},
 };
 
 static int compare_code(const void *key, const void *element)

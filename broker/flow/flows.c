@@ -33,8 +33,9 @@ static int release_below(void *data, uint64_t pos)
     struct flows *flows = data;
     int half = half_flow_release_below(&flows->half, pos);
     int pending = pending_release_below(&flows->pending, pos);
+    int pops = pop_revive_release_below(&flows->pop_revive, pos);
 
-    return half != 0 ? half : pending;
+    return half != 0 ? half : pending != 0 ? pending : pops;
 }
 
 int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, struct sequencer *sequencer,
@@ -52,6 +53,7 @@ int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, 
     flows->retention.release_data = flows;
     half_flow_init(&flows->half, &flows->env, &rules->half);
     pending_init(&flows->pending, &flows->env);
+    pop_revive_init(&flows->pop_revive, &flows->env);
     return 0;
 }
 
@@ -60,6 +62,7 @@ void flows_lead(struct flows *flows)
     flows->leading = true;
     half_flow_lead(&flows->half);
     pending_lead(&flows->pending);
+    pop_revive_lead(&flows->pop_revive);
 }
 
 void flows_rest(struct flows *flows)
@@ -67,6 +70,7 @@ void flows_rest(struct flows *flows)
     flows->leading = false;
     half_flow_rest(&flows->half);
     pending_rest(&flows->pending);
+    pop_revive_rest(&flows->pop_revive);
 }
 
 void flows_turn(struct flows *flows)
@@ -74,6 +78,7 @@ void flows_turn(struct flows *flows)
     retention_turn(&flows->retention);
     half_flow_turn(&flows->half);
     pending_turn(&flows->pending);
+    pop_revive_turn(&flows->pop_revive);
 }
 
 void flows_log_start_moved(struct flows *flows, uint64_t pos)

@@ -11,6 +11,7 @@
 #include "broker/flow/flow_env.h"
 #include "broker/flow/half.h"
 #include "broker/flow/pending.h"
+#include "broker/flow/pop_revive.h"
 #include "broker/flow/retention.h"
 
 struct flow_rules {
@@ -25,6 +26,7 @@ struct flows {
     struct retention retention;
     struct half_flow half;
     struct pending pending;
+    struct pop_revive pop_revive;
     bool leading;
     void (*closed)(void *data);
     void *closed_data;

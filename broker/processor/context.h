@@ -17,6 +17,7 @@
 
 #define CLIENT_ID_MAX 255 /* bytes; clients make "address@pid#nanoseconds" */
 
+struct pop_hold;
 struct pull_hold;
 struct producer_table;
 struct consumer_table;
@@ -33,6 +34,9 @@ struct context {
     struct state *state;
     struct sequencer *sequencer;
     struct pull_hold *pull_hold;
+    struct pop_hold *pop_hold;
+    int64_t last_pop_ms; /* of the last check point made here: each has a time of its own */
+    uint32_t pops;       /* counted, to take turns */
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
     uint32_t recalls;        /* under way */

@@ -4,6 +4,8 @@
 
 #include "broker/processor/context.h"
 
+struct pop_parked;
+
 /* send.c: 10, 310, 320 */
 void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
@@ -31,6 +33,16 @@ void end_transaction(struct context *ctx, struct net_channel *ch, struct proto_c
 void resume_check(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 /* half_flow's ask; @data: the context. */
 void transaction_ask(void *data, const struct half *half, const struct reader_view *record);
+
+/* pop.c: 200050 */
+void pop_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* pop_hold's callback; @data: the context. */
+void pop_wake(void *data, struct pop_parked *parked, bool timely);
+
+/* pop_ack.c: 200051, 200053, 200151 */
+void pop_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void pop_change(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void pop_batch_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
 /* offset.c: 14, 15 */
 void query_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

@@ -31,7 +31,11 @@ enum command_type {
     COMMAND_HALF_PUT = 24,
     COMMAND_HALF_END = 25,
     COMMAND_HALF_CHECKED = 26,
-    COMMAND_HALF_MOVE = 27
+    COMMAND_HALF_MOVE = 27,
+    COMMAND_POP_TAKE = 32,
+    COMMAND_POP_ACK = 33,
+    COMMAND_POP_CHANGE = 34,
+    COMMAND_POP_REVIVE = 35
 };
 
 /* Bytes of the item and its writing; @at has command_bytes(message) of room. */

@@ -26,6 +26,7 @@ int state_init(struct state *state, struct store *store)
     lock_table_init(&state->locks);
     half_table_init(&state->halves);
     pending_table_init(&state->pending);
+    pop_table_init(&state->pops);
     store->queues.changing = state_queue_changing;
     store->queues.changing_data = state;
     return 0;
@@ -40,6 +41,7 @@ void state_fini(struct state *state)
     lock_table_fini(&state->locks);
     half_table_fini(&state->halves);
     pending_table_fini(&state->pending);
+    pop_table_fini(&state->pops);
 }
 
 /* --- items --- */
@@ -135,6 +137,10 @@ static const struct item_kind {
     [COMMAND_PENDING_PUT] = {&raftmq__pending_put__descriptor, pending_apply_put},
     [COMMAND_PENDING_END] = {&raftmq__pending_end__descriptor, pending_apply_end},
     [COMMAND_PENDING_MOVE] = {&raftmq__pending_move__descriptor, pending_apply_move},
+    [COMMAND_POP_TAKE] = {&raftmq__pop_take__descriptor, pop_apply_take},
+    [COMMAND_POP_ACK] = {&raftmq__pop_ack__descriptor, pop_apply_ack},
+    [COMMAND_POP_CHANGE] = {&raftmq__pop_change__descriptor, pop_apply_change},
+    [COMMAND_POP_REVIVE] = {&raftmq__pop_revive__descriptor, pop_apply_revive},
 };
 
 static void *heap_alloc(void *data, size_t bytes)

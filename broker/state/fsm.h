@@ -10,6 +10,7 @@
 #include "broker/state/lock_table.h"
 #include "broker/state/offset_table.h"
 #include "broker/state/pending_table.h"
+#include "broker/state/pop_table.h"
 #include "broker/state/topic_table.h"
 #include "broker/store/store.h"
 #include "raft-log/include/raftlog/fsm.h"
@@ -30,6 +31,7 @@ struct state {
     struct lock_table locks;
     struct half_table halves;
     struct pending_table pending;
+    struct pop_table pops;
     struct state_news news;
     uint64_t applied_index;
     uint64_t log_start_pos;                  /* the group has dropped what lies below */

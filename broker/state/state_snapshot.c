@@ -452,8 +452,8 @@ static const struct state_section log_section = {
 
 /* In the order in which they are put and counted: ascending by id. */
 static const struct state_section *const sections[] = {
-    &topics_section, &groups_section, &offsets_section, &locks_section,
-    &queues_section, &log_section,    &pending_section, &half_section,
+    &topics_section, &groups_section,  &offsets_section, &locks_section, &queues_section,
+    &log_section,    &pending_section, &half_section,    &pop_section,
 };
 
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))

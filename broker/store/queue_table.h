@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+struct pop_group;
 struct pull_parked;
 
 #define QUEUE_ID_MAX 65534
@@ -40,6 +41,7 @@ struct topic_queues {
     bool scheduled;        /* SCHEDULE_TOPIC_XXXX: units say when a message is due, not its tag */
     struct queue **queues; /* owned; by id, NULL where never used */
     uint32_t n;
+    struct pop_group *pops; /* flow/pop_hold's: groups with pops parked here; NULL when none */
     UT_hash_handle hh;
 };
 

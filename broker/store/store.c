@@ -203,6 +203,9 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
     if (store->arrived != NULL) {
         store->arrived(store->arrived_data, queue, unit.tags_code, record, bytes);
     }
+    if (queue->topic->pops != NULL && store->popped != NULL) {
+        store->popped(store->popped_data, queue, unit.tags_code);
+    }
     return 0;
 }
 

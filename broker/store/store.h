@@ -20,6 +20,9 @@ struct store {
     /* Called for every message that became visible; set by pull_hold. May be NULL. */
     void (*arrived)(void *data, struct queue *queue, int64_t tags_code, const uint8_t *record, uint32_t bytes);
     void *arrived_data;
+    /* The same for pops: called only where some are parked. Set by pop_hold. */
+    void (*popped)(void *data, struct queue *queue, int64_t tags_code);
+    void *popped_data;
     uint64_t messages;           /* applied since the process started */
     uint64_t end_pos;            /* behind the last applied record */
     uint32_t warming;            /* jobs on the pool under way */

@@ -1,0 +1,458 @@
+/* ACK_MESSAGE (200051), BATCH_ACK_MESSAGE (200151), CHANGE_MESSAGE_INVISIBLETIME (200053): what becomes of messages
+ * that were popped. The receipt handle names the check point; what it speaks of may be over, which is no error for an
+ * acknowledgement. Source: RocketMQ's AckMessageProcessor, ChangeInvisibleTimeProcessor, ExtraInfoUtil, BatchAck. */
+#include "broker/flow/pop_revive.h"
+#include "broker/processor/processors.h"
+#include "broker/processor/propose.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/err.h"
+#include "remoting/base/heap.h"
+#include "remoting/base/json.h"
+#include "remoting/protocol/headers.h"
+
+#include <inttypes.h>
+
+#define ORDERED_QUEUE 999 /* revive queue in the handles of ordered pop */
+#define HANDLE_FIELDS_MIN 6
+#define INVISIBLE_MS_MAX ((int64_t)3 * 24 * 3600 * 1000)
+#define BATCH_MAX 4096u /* acknowledgements in one request */
+
+/* startOffset popTime invisibleTime reviveQid flag brokerName queueId queueOffset; more may follow. */
+struct handle {
+    int64_t start, pop_ms, invisible_ms;
+    int32_t revive_queue;
+};
+
+static bool next_field(struct mq_str *rest, struct mq_str *out)
+{
+    const char *space;
+
+    if (rest->len == 0) {
+        return false;
+    }
+    space = memchr(rest->at, ' ', rest->len);
+    *out = (struct mq_str){rest->at, space != NULL ? (uint32_t)(space - rest->at) : rest->len};
+    rest->at += out->len + (space != NULL);
+    rest->len -= out->len + (space != NULL);
+    return true;
+}
+
+static bool parse_handle(struct mq_str text, struct handle *out)
+{
+    struct mq_str fields[HANDLE_FIELDS_MIN];
+
+    for (int i = 0; i < HANDLE_FIELDS_MIN; i++) {
+        if (!next_field(&text, &fields[i])) {
+            return false;
+        }
+    }
+    return mq_str_to_i64(fields[0], &out->start) == 0 && mq_str_to_i64(fields[1], &out->pop_ms) == 0 &&
+           mq_str_to_i64(fields[2], &out->invisible_ms) == 0 && mq_str_to_i32(fields[3], &out->revive_queue) == 0;
+}
+
+/* The queue, when the request may be carried out on message @header->qoff of it. NULL after an answer. @past_end:
+ * whether the queue's end itself counts as inside. */
+static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
+                                const struct proto_pop_ack_header *header, bool past_end)
+{
+    struct topic *topic = topic_table_find(&ctx->state->topics, header->topic);
+    struct queue *queue;
+    uint64_t min, max;
+
+    if (topic == NULL) {
+        reply_no_topic(to, header->topic);
+        return NULL;
+    }
+    if (header->queue_id < 0 || (uint32_t)header->queue_id >= topic->read_queues) {
+        reply_error(to, RESP_MESSAGE_ILLEGAL, "queueId %d: topic \"" MQ_STR_FMT "\" has %u read queues",
+                    header->queue_id, REMARK_ARG(header->topic), topic->read_queues);
+        return NULL;
+    }
+    queue = topic_queues_find(topic->queues, header->queue_id);
+    min = queue != NULL ? queue->cq.min : 0;
+    max = queue != NULL ? queue->cq.max : 0;
+    if (queue == NULL || header->qoff < 0 || (uint64_t)header->qoff < min ||
+        (uint64_t)header->qoff >= max + (past_end ? 1 : 0)) {
+        reply_error(to, RESP_NO_MESSAGE, "offset %" PRId64 ": the queue has %" PRIu64 " to %" PRIu64, header->qoff,
+                    min, max);
+        return NULL;
+    }
+    return queue;
+}
+
+/* Decodes what 200051 and 200053 share. False after an answer. */
+static bool decode(struct context *ctx, const struct reply_to *to, struct proto_command *cmd,
+                   struct proto_pop_ack_header *header, struct handle *handle, bool past_end)
+{
+    struct proto_problem why;
+
+    if (proto_pop_ack_header_decode(&cmd->fields, header, &why) != 0) {
+        reply_problem(to, &why);
+        return false;
+    }
+    if (find_queue(ctx, to, header, past_end) == NULL) {
+        return false;
+    }
+    if (!parse_handle(header->handle, handle)) {
+        reply_error(to, RESP_SYSTEM_ERROR,
+                    "extraInfo \"" MQ_STR_FMT "\": a handle has at least %d fields, the first four numbers",
+                    REMARK_ARG(header->handle), HANDLE_FIELDS_MIN);
+        return false;
+    }
+    if (handle->revive_queue == ORDERED_QUEUE) {
+        reply_error(to, RESP_SYSTEM_ERROR, "extraInfo names ordered pop, which is not supported yet");
+        return false;
+    }
+    return true;
+}
+
+/* The check point that a handle names; NULL: it is over. */
+static struct pop_check *check_of(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id,
+                                  int64_t start, int64_t pop_ms)
+{
+    struct pop_queue *queue = pop_table_queue(&ctx->state->pops, group, topic, queue_id);
+
+    return queue != NULL && start >= 0 ? pop_table_find(&ctx->state->pops, queue, (uint64_t)start, pop_ms) : NULL;
+}
+
+void pop_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct sequencer_pending pending = pending_for(&to, answer_done, ctx);
+    struct proto_pop_ack_header header;
+    Raftmq__PopAck item = RAFTMQ__POP_ACK__INIT;
+    struct handle handle;
+    struct pop_check *check;
+    uint32_t offset;
+    int rc;
+
+    if (!decode(ctx, &to, cmd, &header, &handle, true)) {
+        return;
+    }
+    check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);
+    if (check == NULL || pop_check_bit(check, (uint64_t)header.qoff) == 0) {
+        reply_code(&to, RESP_SUCCESS); /* acknowledged before, or it is to come again: nothing to be done */
+        return;
+    }
+    offset = (uint32_t)((uint64_t)header.qoff - check->key.start);
+    item.group = (char *)check->key.queue->group.at;
+    item.topic = (char *)check->key.queue->topic.at;
+    item.queue_id = header.queue_id;
+    item.start = handle.start;
+    item.pop_ms = handle.pop_ms;
+    item.offsets = &offset;
+    item.n_offsets = 1;
+    rc = propose_item(ctx, COMMAND_POP_ACK, &item.base, &pending);
+    if (rc != 0) {
+        reply_failed(&to, rc);
+    }
+}
+
+/* --- 200053 --- */
+
+struct change_job {
+    struct context *ctx;
+    struct reply_to to;      /* with a reference to its channel */
+    struct pop_queue *queue; /* held */
+    uint64_t qoff;
+    int64_t pop_ms, invisible_ms;
+    int32_t revive_queue;
+};
+
+static void answer_change(struct change_job *job)
+{
+    const struct proto_pop_change_response_header header = {
+        .pop_ms = job->pop_ms, .invisible_ms = job->invisible_ms, .revive_queue = job->revive_queue};
+    struct proto_writer w;
+
+    if (reply_begin(&job->to, &w, RESP_SUCCESS, (struct mq_str){0})) {
+        proto_pop_change_response_header_encode(&w, &header);
+        reply_end(&job->to, &w, NULL, 0);
+    }
+}
+
+static void refuse_over(const struct reply_to *to, int64_t qoff)
+{
+    reply_error(to, RESP_NO_MESSAGE,
+                "offset %" PRId64 ": the time of this receipt handle is over, or the message is acknowledged", qoff);
+}
+
+static void job_end(struct change_job *job)
+{
+    pop_table_release(&job->ctx->state->pops, job->queue);
+    if (job->to.ch != NULL) {
+        net_channel_release(job->to.ch);
+    }
+    mq_free(job);
+}
+
+static void on_changed(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct change_job *job = p->data;
+
+    if (outcome->status != 0) {
+        reply_failed(&job->to, outcome->status);
+    } else if (pop_table_find(&job->ctx->state->pops, job->queue, job->qoff, job->pop_ms) == NULL) {
+        refuse_over(&job->to, (int64_t)job->qoff); /* what was in the log before has ended it */
+    } else {
+        answer_change(job);
+    }
+    job_end(job);
+}
+
+static int64_t next_pop_ms(struct context *ctx)
+{
+    int64_t now_ms = mq_clock_wall_ms();
+
+    ctx->last_pop_ms = now_ms > ctx->last_pop_ms ? now_ms : ctx->last_pop_ms + 1;
+    return ctx->last_pop_ms;
+}
+
+static void propose_change(struct change_job *job, const struct pop_check *check)
+{
+    const struct sequencer_pending pending = {.done = on_changed, .data = job};
+    Raftmq__PopChange item = RAFTMQ__POP_CHANGE__INIT;
+    int rc;
+
+    item.group = (char *)job->queue->group.at;
+    item.topic = (char *)job->queue->topic.at;
+    item.queue_id = job->queue->queue_id;
+    item.start = (int64_t)check->key.start;
+    item.pop_ms = check->key.pop_ms;
+    item.offset = (uint32_t)(job->qoff - check->key.start);
+    item.new_pop_ms = job->pop_ms;
+    item.until_ms = job->pop_ms + job->invisible_ms;
+    rc = propose_item(job->ctx, COMMAND_POP_CHANGE, &item.base, &pending);
+    if (rc != 0) {
+        reply_failed(&job->to, rc);
+        job_end(job);
+    }
+}
+
+void pop_change(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct proto_pop_ack_header header;
+    struct handle handle;
+    struct pop_check *check;
+    struct change_job *job;
+
+    if (!decode(ctx, &to, cmd, &header, &handle, false)) {
+        return;
+    }
+    if (header.invisible_ms < 1 || header.invisible_ms > INVISIBLE_MS_MAX) {
+        reply_error(&to, RESP_INVALID_PARAMETER, "invisibleTime %" PRId64 ": 1 to %" PRId64 " ms",
+                    header.invisible_ms, INVISIBLE_MS_MAX);
+        return;
+    }
+    check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);
+    if (check == NULL || check->reviving || pop_check_bit(check, (uint64_t)header.qoff) == 0) {
+        refuse_over(&to, header.qoff);
+        return;
+    }
+    job = mq_calloc(1, sizeof(*job));
+    if (job == NULL) {
+        reply_failed(&to, MQ_ENOMEM);
+        return;
+    }
+    job->ctx = ctx;
+    job->to = to;
+    if (to.ch != NULL) {
+        (void)net_channel_acquire(to.ch);
+    }
+    job->queue = pop_table_hold(&ctx->state->pops, check->key.queue->group, check->key.queue->topic, header.queue_id);
+    job->qoff = (uint64_t)header.qoff;
+    job->invisible_ms = header.invisible_ms;
+    job->revive_queue = handle.revive_queue;
+    do {
+        job->pop_ms = next_pop_ms(ctx);
+    } while (pop_table_find(&ctx->state->pops, job->queue, job->qoff, job->pop_ms) != NULL);
+    propose_change(job, check);
+}
+
+/* --- 200151 --- */
+
+/* One element of "acks". */
+struct batch_ack {
+    struct mq_str group, topic, retry, bits;
+    int64_t start, pop_ms;
+    int32_t queue_id;
+};
+
+static int digit_of(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+/* The set bits of @text, base64 of a bit set whose first byte has bits 0 to 7, as offsets; those from
+ * POP_MESSAGES_MAX on are of no check point. Returns how many, or -1. */
+static int decode_bits(struct mq_str text, uint32_t out[POP_MESSAGES_MAX])
+{
+    uint32_t word = 0, bits = 0, bit = 0;
+    int n = 0;
+
+    for (uint32_t i = 0; i < text.len && text.at[i] != '='; i++) {
+        int digit = digit_of(text.at[i]);
+
+        if (digit < 0) {
+            return -1;
+        }
+        word = word << 6 | (uint32_t)digit;
+        bits += 6;
+        if (bits < 8) {
+            continue;
+        }
+        bits -= 8;
+        for (uint32_t b = 0; b < 8 && bit < POP_MESSAGES_MAX; b++, bit++) {
+            if ((word >> bits >> b & 1) != 0) {
+                out[n++] = bit;
+            }
+        }
+        word &= (1u << bits) - 1;
+    }
+    return n;
+}
+
+static int read_ack(struct mq_json *json, struct batch_ack *out)
+{
+    struct mq_str value;
+
+    *out = (struct batch_ack){.start = -1, .pop_ms = -1, .queue_id = -1};
+    while (mq_json_next(json) == MQ_JSON_KEY) {
+        struct mq_str key = json->text;
+
+        if (mq_json_scalar(json, &value) != 0) {
+            return MQ_EBADMSG;
+        }
+        if (mq_str_eq(key, MQ_STR("c")) || mq_str_eq(key, MQ_STR("consumerGroup"))) {
+            out->group = value;
+        } else if (mq_str_eq(key, MQ_STR("t")) || mq_str_eq(key, MQ_STR("topic"))) {
+            out->topic = value;
+        } else if (mq_str_eq(key, MQ_STR("r")) || mq_str_eq(key, MQ_STR("retry"))) {
+            out->retry = value;
+        } else if (mq_str_eq(key, MQ_STR("b")) || mq_str_eq(key, MQ_STR("bitSet"))) {
+            out->bits = value;
+        } else if (mq_str_eq(key, MQ_STR("so")) || mq_str_eq(key, MQ_STR("startOffset"))) {
+            (void)mq_str_to_i64(value, &out->start);
+        } else if (mq_str_eq(key, MQ_STR("pt")) || mq_str_eq(key, MQ_STR("popTime"))) {
+            (void)mq_str_to_i64(value, &out->pop_ms);
+        } else if (mq_str_eq(key, MQ_STR("q")) || mq_str_eq(key, MQ_STR("queueId"))) {
+            (void)mq_str_to_i32(value, &out->queue_id);
+        }
+    }
+    return json->kind == MQ_JSON_OBJECT_END ? 0 : MQ_EBADMSG;
+}
+
+/* Proposes what is there to acknowledge; @last waits for it. Returns 1 when something was proposed, 0, or an error.
+ */
+static int carry_out(struct context *ctx, const struct batch_ack *ack, const struct sequencer_pending *p)
+{
+    Raftmq__PopAck item = RAFTMQ__POP_ACK__INIT;
+    char retry[POP_RETRY_TOPIC_MAX + 1];
+    uint32_t offsets[POP_MESSAGES_MAX];
+    struct mq_str topic = ack->topic;
+    struct pop_check *check;
+    int n = decode_bits(ack->bits, offsets);
+    int rc;
+
+    if (mq_str_eq(ack->retry, MQ_STR("1"))) {
+        topic = (struct mq_str){retry, pop_retry_topic(ack->group, ack->topic, retry)};
+    }
+    check = n > 0 ? check_of(ctx, ack->group, topic, ack->queue_id, ack->start, ack->pop_ms) : NULL;
+    if (check == NULL) {
+        return 0;
+    }
+    item.group = (char *)check->key.queue->group.at;
+    item.topic = (char *)check->key.queue->topic.at;
+    item.queue_id = ack->queue_id;
+    item.start = ack->start;
+    item.pop_ms = ack->pop_ms;
+    item.offsets = offsets;
+    item.n_offsets = (size_t)n;
+    rc = propose_item(ctx, COMMAND_POP_ACK, &item.base, p);
+    return rc != 0 ? rc : 1;
+}
+
+/* Reads the body; calls @each of "acks". Returns how many there are, or MQ_EBADMSG, or what @each said. */
+static int read_batch(struct context *ctx, char *body, size_t n, const struct sequencer_pending *p)
+{
+    struct mq_json json;
+    uint32_t acks = 0;
+
+    mq_json_init(&json, body, n);
+    if (mq_json_next(&json) != MQ_JSON_OBJECT_BEGIN) {
+        return MQ_EBADMSG;
+    }
+    while (mq_json_next(&json) == MQ_JSON_KEY) {
+        if (!mq_str_eq(json.text, MQ_STR("acks"))) {
+            if (mq_json_skip(&json) != 0) {
+                return MQ_EBADMSG;
+            }
+            continue;
+        }
+        if (mq_json_next(&json) != MQ_JSON_ARRAY_BEGIN) {
+            return MQ_EBADMSG;
+        }
+        while (mq_json_next(&json) == MQ_JSON_OBJECT_BEGIN) {
+            struct batch_ack ack;
+            int rc = read_ack(&json, &ack);
+
+            if (rc == 0) {
+                rc = carry_out(ctx, &ack, p);
+            }
+            if (rc < 0 || ++acks > BATCH_MAX) {
+                return rc < 0 ? rc : MQ_ETOOBIG;
+            }
+        }
+        if (json.kind != MQ_JSON_ARRAY_END) {
+            return MQ_EBADMSG;
+        }
+    }
+    return json.kind == MQ_JSON_OBJECT_END ? (int)acks : MQ_EBADMSG;
+}
+
+void pop_batch_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
+{
+    struct reply_to to = reply_to_of(ch, cmd);
+    struct sequencer_pending pending = pending_for(&to, answer_done, ctx);
+    char *body = mq_strndup((const char *)cmd->body, cmd->body_bytes);
+    Raftmq__PopAck nothing = RAFTMQ__POP_ACK__INIT;
+    int acks;
+    int rc;
+
+    if (body == NULL) {
+        reply_failed(&to, MQ_ENOMEM);
+        return;
+    }
+    acks = read_batch(ctx, body, cmd->body_bytes, NULL);
+    mq_free(body);
+    if (acks == 0) {
+        reply_error(&to, RESP_NO_MESSAGE, "acks is empty");
+        return;
+    }
+    if (acks == MQ_EBADMSG || acks == MQ_ETOOBIG) {
+        reply_error(&to, RESP_SYSTEM_ERROR, "the body of %u bytes is no batch of up to %u acknowledgements",
+                    cmd->body_bytes, BATCH_MAX);
+        return;
+    }
+    if (acks < 0) {
+        reply_failed(&to, acks);
+        return;
+    }
+    /* Behind all of them in the log: when this one is applied, so are they. */
+    nothing.group = (char *)"";
+    nothing.topic = (char *)"";
+    rc = propose_item(ctx, COMMAND_POP_ACK, &nothing.base, &pending);
+    if (rc != 0) {
+        reply_failed(&to, rc);
+    }
+}

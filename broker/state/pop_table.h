@@ -1,0 +1,95 @@
+/* Check points of POP consumption: which messages of a queue were handed out to whom, until when, and which of them
+ * were acknowledged. Replicated: whoever leads next hands nothing out again before its time and forgets nothing.
+ * Loop thread.
+ *
+ * The group's offset moves when messages are handed out, in the same item; from then on the check point alone knows
+ * of those that are not acknowledged. A pop is answered when its item is applied, so nobody holds a message that the
+ * log does not know of. */
+#ifndef BROKER_STATE_POP_TABLE_H
+#define BROKER_STATE_POP_TABLE_H
+
+#include "broker/state/apply.h"
+#include "broker/state/due_heap.h"
+#include "broker/state/section.h"
+#include "broker/state/table_copy.h"
+#include "remoting/base/text.h"
+
+#include <uthash.h>
+
+#define POP_MESSAGES_MAX 32u /* of one check point: as many as a handle's bit set has */
+
+/* A queue as one group pops it. Lives as long as it has check points or pops under way. */
+struct pop_queue {
+    char *key; /* owned: group NUL topic NUL queue id in 4 bytes */
+    uint32_t key_bytes;
+    struct mq_str group, topic; /* borrowed from key; a NUL follows each */
+    int32_t queue_id;
+    uint32_t checks, held;
+    /* The leader's: while there are pops whose items are not applied yet, everything below @taken is theirs. */
+    uint32_t taking;
+    uint64_t taken;
+    uint64_t holds; /* messages handed out and not acknowledged */
+    UT_hash_handle hh;
+};
+
+struct pop_key {
+    struct pop_queue *queue;
+    uint64_t start; /* queue offset */
+    int64_t pop_ms;
+};
+
+struct pop_check {
+    struct pop_key key;
+    int64_t until_ms;
+    uint32_t acked; /* bit i: offsets[i] */
+    uint8_t n;
+    bool reviving;  /* leader: it is under way */
+    struct due due; /* at until_ms; never while it is being revived */
+    uint64_t generation;
+    UT_hash_handle hh;
+    uint32_t offsets[]; /* counted from start, ascending */
+};
+
+struct pop_table {
+    struct pop_check *by_key; /* in the order in which they came */
+    struct pop_queue *queues;
+    struct due_heap due;
+    uint32_t count, reviving;
+    uint64_t sum; /* of the fingerprints */
+    struct table_copy copy;
+};
+
+void pop_table_init(struct pop_table *table);
+void pop_table_fini(struct pop_table *table);
+
+/* A queue of a group; hold makes it and keeps it until release. NULL: none, or no memory, or names too long. */
+struct pop_queue *pop_table_queue(const struct pop_table *table, struct mq_str group, struct mq_str topic,
+                                  int32_t queue_id);
+struct pop_queue *pop_table_hold(struct pop_table *table, struct mq_str group, struct mq_str topic, int32_t queue_id);
+void pop_table_release(struct pop_table *table, struct pop_queue *queue);
+
+struct pop_check *pop_table_find(const struct pop_table *table, struct pop_queue *queue, uint64_t start,
+                                 int64_t pop_ms);
+/* Bit of the message at queue offset @qoff; 0: the check point is of others, or this one is acknowledged. */
+uint32_t pop_check_bit(const struct pop_check *check, uint64_t qoff);
+static inline uint32_t pop_check_all(const struct pop_check *check)
+{
+    return check->n == 32 ? UINT32_MAX : (1u << check->n) - 1;
+}
+
+/* The one whose time is over next, or NULL. */
+struct pop_check *pop_table_first_due(const struct pop_table *table);
+/* Leader. */
+void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bool reviving);
+/* Leadership began: what an earlier one had under way is not any more. */
+void pop_table_forget_leading(struct pop_table *table);
+
+/* Items; see apply.h. */
+int pop_apply_take(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope);
+int pop_apply_ack(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope);
+int pop_apply_change(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope);
+int pop_apply_revive(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope);
+
+extern const struct state_section pop_section;
+
+#endif
