@@ -57,7 +57,7 @@ static const struct {
     {"35-request-2.bin", RESP_SUCCESS, NULL},
     {"35-request-3.bin", RESP_SUCCESS, NULL},
     {"35-request-4.bin", RESP_SUCCESS, NULL},
-    {"36-request.bin", RESP_REQUEST_CODE_NOT_SUPPORTED, "send-back is not supported yet"},
+    {"36-request.bin", RESP_SYSTEM_ERROR, "its position is one of the stock broker's log"},
     {"28-request.bin", RESP_SUCCESS, NULL},
     {"202-request.bin", RESP_SUCCESS, NULL},
     {"351-request.bin", RESP_SUCCESS, NULL},
