@@ -30,14 +30,19 @@ bool proto_properties_next(struct mq_str *rest, struct mq_str *name, struct mq_s
     return false;
 }
 
+/* Looked at for every message: a property is not taken to pieces to see that it has another name. */
 struct mq_str proto_properties_get(struct mq_str properties, struct mq_str name)
 {
-    struct mq_str found = {0}, key, value;
+    struct mq_str found = {0};
 
-    while (proto_properties_next(&properties, &key, &value)) {
-        if (mq_str_eq(key, name)) {
-            found = value;
+    while (properties.len != 0) {
+        const char *stop = memchr(properties.at, PROPERTY_END, properties.len);
+        struct mq_str item = stop != NULL ? head(properties, stop) : properties;
+
+        if (item.len > name.len + 1 && item.at[name.len] == NAME_END && memcmp(item.at, name.at, name.len) == 0) {
+            found = tail(item, item.at + name.len + 1);
         }
+        properties = stop != NULL ? tail(properties, stop + 1) : (struct mq_str){0};
     }
     return found;
 }
