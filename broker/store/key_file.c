@@ -286,7 +286,7 @@ static int open_at(const char *dir, uint64_t begin)
     return rc;
 }
 
-/* Returns 0; MQ_ECORRUPT when the file is too short; -errno. */
+/* Returns 0; MQ_ECORRUPT when the file is too short or cannot be read; -errno. */
 static int read_at(int fd, uint64_t at, void *bytes, size_t n)
 {
     size_t done = 0;
@@ -298,7 +298,7 @@ static int read_at(int fd, uint64_t at, void *bytes, size_t n)
             return MQ_ECORRUPT;
         }
         if (got < 0 && errno != EINTR) {
-            return -errno;
+            return errno == EIO ? MQ_ECORRUPT : -errno; /* the disk has lost it */
         }
         done += got > 0 ? (size_t)got : 0;
     }

@@ -3,190 +3,42 @@
 #include "broker/store/record_keys.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
-#include "remoting/base/file.h"
 #include "remoting/base/heap.h"
 #include "remoting/base/log.h"
 #include "remoting/protocol/record.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SPAN_BYTES ((uint64_t)1 << 30)    /* of a gap, filled forwards; the next piece lies before it */
 #define WORTH_BYTES ((uint64_t)256 << 20) /* a gap that still grows downwards waits until it has so much */
 #define BLOCK_HEAD_BYTES 8u               /* size and magic, of a record and of an item */
 
-/* --- the row of files --- */
-
-/* The first file that begins at @pos or behind it. */
-static uint32_t place_of(const struct key_index *index, uint64_t pos)
-{
-    uint32_t low = 0, high = index->n;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (index->files[middle].range.begin < pos) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static int add_file(struct key_index *index, const struct key_file *file)
-{
-    uint32_t at = place_of(index, file->range.begin);
-
-    if (at < index->n && index->files[at].range.begin == file->range.begin) {
-        index->files[at] = *file; /* the one that the run had been loaded from */
-        return 0;
-    }
-    if (index->n == index->cap) {
-        uint32_t cap = index->cap != 0 ? index->cap * 2 : 16;
-        struct key_file *files = mq_realloc(index->files, cap * sizeof(*files));
-
-        if (files == NULL) {
-            return MQ_ENOMEM;
-        }
-        index->files = files;
-        index->cap = cap;
-    }
-    memmove(index->files + at + 1, index->files + at, (index->n - at) * sizeof(index->files[0]));
-    index->files[at] = *file;
-    index->n++;
-    index->unchecked += at < index->unchecked;
-    return 0;
-}
-
-static void forget_file(struct key_index *index, uint32_t at)
-{
-    memmove(index->files + at, index->files + at + 1, (index->n - at - 1) * sizeof(index->files[0]));
-    index->n--;
-    index->unchecked -= at < index->unchecked;
-}
-
-static void remove_file(const struct key_index *index, uint64_t begin)
-{
-    char *path = key_file_path(index->dir, begin, "");
-
-    if (path != NULL) {
-        (void)unlink(path);
-    }
-    mq_free(path);
-}
-
-/* Nothing of it can be trusted: its part of the log is a gap from now on. */
-static void discard_file(struct key_index *index, uint32_t at, const char *why)
-{
-    uint64_t begin = index->files[at].range.begin;
-
-    mq_log_warn("index", "%s/%0*" PRIu64 ": %s: it is made again from the log", index->dir, KEY_FILE_DIGITS, begin,
-                why);
-    remove_file(index, begin);
-    forget_file(index, at);
-}
-
-/* --- opening --- */
-
-static int compare_begin(const void *a, const void *b)
-{
-    const struct key_file *x = a, *y = b;
-
-    return (x->range.begin > y->range.begin) - (x->range.begin < y->range.begin);
-}
-
-/* One name in the directory. What is no file of the index stays, but for unfinished ones. */
-static int take_name(struct key_index *index, const char *name)
-{
-    struct key_file file;
-    uint64_t begin;
-    size_t len = strlen(name);
-    int rc;
-
-    if (len == KEY_FILE_DIGITS + 4 && strcmp(name + KEY_FILE_DIGITS, ".new") == 0) {
-        char *path = mq_path_join(index->dir, name);
-
-        if (path != NULL) {
-            (void)unlink(path);
-        }
-        mq_free(path);
-        return 0;
-    }
-    if (len != KEY_FILE_DIGITS || key_file_name_parse(name, &begin) != 0) {
-        return 0;
-    }
-    rc = key_file_open(index->dir, begin, &file);
-    if (rc == MQ_ECORRUPT || rc == MQ_EVERSION) {
-        mq_log_warn("index", "%s/%s: %s: it is made again from the log", index->dir, name, mq_strerror(rc));
-        remove_file(index, begin);
-        return 0;
-    }
-    return rc != 0 ? rc : add_file(index, &file);
-}
-
-/* Files that overlap, or join and do not fit together, cannot both be of this log; the later one is compared with the
- * log itself. */
-static void drop_misfits(struct key_index *index)
-{
-    for (uint32_t i = index->n; i-- > 1;) {
-        const struct key_range *low = &index->files[i - 1].range, *high = &index->files[i].range;
-
-        if (low->end > high->begin || (low->end == high->begin && low->last_crc != high->prev_crc)) {
-            discard_file(index, i - 1, "it does not join the file behind it");
-        }
-    }
-}
-
 /* The newest file goes on in memory if it is small: an orderly end seals whatever there is. */
 static void load_tail(struct key_index *index)
 {
-    const struct key_file *last = index->n != 0 ? &index->files[index->n - 1] : NULL;
+    const struct key_file *last = index->files.n != 0 ? &index->files.items[index->files.n - 1] : NULL;
 
     if (last == NULL || last->range.keys > KEY_RUN_KEYS / 2) {
         return;
     }
     key_run_begin(&index->tail, last->range.begin);
-    if (key_file_load(index->dir, last, &index->tail) == 0) {
+    if (key_file_load(index->files.dir, last, &index->tail) == 0) {
         index->has_tail = true;
         return;
     }
-    discard_file(index, index->n - 1, "it cannot be read");
+    key_files_discard(&index->files, index->files.n - 1, "it cannot be read");
 }
 
 int key_index_open(struct key_index *index, const char *dir)
 {
-    struct dirent *entry;
-    DIR *names;
     int rc;
 
-    *index = (struct key_index){.dir = mq_strdup(dir)};
-    rc = index->dir != NULL ? mq_dir_make(dir) : MQ_ENOMEM;
-    names = rc == 0 ? opendir(dir) : NULL;
-    if (rc == 0 && names == NULL) {
-        rc = -errno;
+    *index = (struct key_index){0};
+    rc = key_files_open(&index->files, dir);
+    if (rc == 0) {
+        load_tail(index);
     }
-    while (rc == 0 && (entry = readdir(names)) != NULL) {
-        rc = take_name(index, entry->d_name);
-    }
-    if (names != NULL) {
-        closedir(names);
-    }
-    if (rc != 0) {
-        key_index_close(index);
-        return rc;
-    }
-    if (index->n != 0) {
-        qsort(index->files, index->n, sizeof(index->files[0]), compare_begin);
-    }
-    drop_misfits(index);
-    load_tail(index);
-    index->unchecked = index->n;
-    return 0;
+    return rc;
 }
 
 /* --- sealing --- */
@@ -203,11 +55,11 @@ static int seal(struct key_index *index, struct key_run *run)
     if (!index->view.room) {
         return MQ_EFULL;
     }
-    rc = key_file_write(index->dir, run, &file);
+    rc = key_file_write(index->files.dir, run, &file);
     if (rc == 0) {
-        rc = add_file(index, &file);
+        rc = key_files_add(&index->files, &file);
         if (rc != 0) {
-            remove_file(index, file.range.begin);
+            key_files_unlink(&index->files, file.range.begin);
             return rc;
         }
         key_run_begin(run, file.range.end);
@@ -218,17 +70,19 @@ static int seal(struct key_index *index, struct key_run *run)
 /* The tail's own file, if it was loaded from one, counts only while it is not in memory. */
 static uint32_t files_behind(const struct key_index *index)
 {
-    bool loaded = index->has_tail && index->n != 0 &&
-                  index->files[index->n - 1].range.begin == index->tail.range.begin && index->tail.range.entries != 0;
+    bool loaded = index->has_tail && index->files.n != 0 &&
+                  index->files.items[index->files.n - 1].range.begin == index->tail.range.begin &&
+                  index->tail.range.entries != 0;
 
-    return loaded ? index->n - 1 : index->n;
+    return loaded ? index->files.n - 1 : index->files.n;
 }
 
 /* Whether the tail holds what no file has. */
 static bool tail_is_new(const struct key_index *index)
 {
     return index->has_tail && index->tail.range.entries != 0 &&
-           (files_behind(index) == index->n || index->files[index->n - 1].range.entries != index->tail.range.entries);
+           (files_behind(index) == index->files.n ||
+            index->files.items[index->files.n - 1].range.entries != index->tail.range.entries);
 }
 
 void key_index_close(struct key_index *index)
@@ -237,12 +91,11 @@ void key_index_close(struct key_index *index)
 
     if (rc != 0) {
         mq_log_warn("index", "%s: the newest keys are not written, the next start reads them from the log: %s",
-                    index->dir, mq_strerror(rc));
+                    index->files.dir, mq_strerror(rc));
     }
     key_run_free(&index->tail);
     key_run_free(&index->patch);
-    mq_free(index->files);
-    mq_free(index->dir);
+    key_files_free(&index->files);
     *index = (struct key_index){0};
 }
 
@@ -256,9 +109,8 @@ static void give_up_patch(struct key_index *index)
 
 static void drop_below(struct key_index *index, uint64_t pos)
 {
-    while (files_behind(index) != 0 && index->files[0].range.end <= pos) {
-        remove_file(index, index->files[0].range.begin);
-        forget_file(index, 0);
+    while (files_behind(index) != 0 && index->files.items[0].range.end <= pos) {
+        key_files_remove(&index->files, 0);
     }
     if (index->patching && index->patch.range.begin < pos) {
         give_up_patch(index);
@@ -283,7 +135,7 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 static void begin_tail(struct key_index *index)
 {
     const struct key_view *view = &index->view;
-    uint64_t files_end = index->n != 0 ? index->files[index->n - 1].range.end : view->start;
+    uint64_t files_end = index->files.n != 0 ? index->files.items[index->files.n - 1].range.end : view->start;
     uint64_t pos = max_u64(files_end, view->start);
 
     if (view->end > pos && view->end - pos > SPAN_BYTES) {
@@ -304,7 +156,7 @@ static void next_gap(const struct key_index *index, struct gap *gap)
 {
     uint64_t floor = max_u64(index->view.group_start, index->void_end);
 
-    gap->low = gap->behind != 0 ? &index->files[gap->behind - 1].range : NULL;
+    gap->low = gap->behind != 0 ? &index->files.items[gap->behind - 1].range : NULL;
     gap->from = gap->low != NULL ? max_u64(gap->low->end, floor) : floor;
     gap->to = gap->high->begin;
 }
@@ -358,8 +210,8 @@ static bool begin_patch(struct key_index *index)
 
 enum key_reading key_index_wants(struct key_index *index, uint64_t *pos)
 {
-    if (index->unchecked != 0) {
-        *pos = index->files[index->unchecked - 1].range.last_entry;
+    if (index->files.unchecked != 0) {
+        *pos = index->files.items[index->files.unchecked - 1].range.last_entry;
         return KEY_READ_CHECK;
     }
     if (!index->has_tail) {
@@ -375,7 +227,7 @@ enum key_reading key_index_wants(struct key_index *index, uint64_t *pos)
 
 uint64_t key_index_tail_end(const struct key_index *index)
 {
-    return index->has_tail && index->unchecked == 0 ? index->tail.range.end : 0;
+    return index->has_tail && index->files.unchecked == 0 ? index->tail.range.end : 0;
 }
 
 static struct key_run *run_of(struct key_index *index)
@@ -386,16 +238,16 @@ static struct key_run *run_of(struct key_index *index)
 /* The header of the entry behind which @run goes on, where it is known. */
 static bool find_crc(const struct key_index *index, const struct key_run *run, uint32_t *crc)
 {
-    uint32_t at = place_of(index, run->range.begin);
+    uint32_t at = key_files_place(&index->files, run->range.begin);
 
     if (run->range.entries != 0) {
         *crc = run->range.last_crc;
         return true;
     }
-    if (at == 0 || index->files[at - 1].range.end != run->range.begin) {
+    if (at == 0 || index->files.items[at - 1].range.end != run->range.begin) {
         return false;
     }
-    *crc = index->files[at - 1].range.last_crc;
+    *crc = index->files.items[at - 1].range.last_crc;
     return true;
 }
 
@@ -416,22 +268,22 @@ void key_index_begin(struct key_index *index, enum key_reading reading, const st
 
 static void end_check(struct key_index *index, bool is_ours)
 {
-    uint32_t at = index->unchecked - 1;
-    bool is_tail = index->has_tail && at == index->n - 1;
+    uint32_t at = index->files.unchecked - 1;
+    bool is_tail = index->has_tail && at == index->files.n - 1;
 
     if (is_ours) {
         /* What joins it was compared with it when it was opened. */
-        while (at != 0 && index->files[at - 1].range.end == index->files[at].range.begin) {
+        while (at != 0 && index->files.items[at - 1].range.end == index->files.items[at].range.begin) {
             at--;
         }
-        index->unchecked = at;
+        index->files.unchecked = at;
         return;
     }
     if (is_tail) {
         index->has_tail = false;
     }
-    discard_file(index, at, "it is not of this log");
-    index->unchecked = at;
+    key_files_discard(&index->files, at, "it is not of this log");
+    index->files.unchecked = at;
 }
 
 void key_index_absent(struct key_index *index, enum key_reading reading)
@@ -560,10 +412,10 @@ static int add_entry(struct key_index *index, struct key_run *run, const struct 
 /* No entry lies in the gap: that is so for ever, and stands in no file. */
 static void close_void(struct key_index *index)
 {
-    uint32_t at = place_of(index, index->patch.range.begin);
+    uint32_t at = key_files_place(&index->files, index->patch.range.begin);
 
-    if (at != 0 && index->files[at - 1].range.end == index->patch.range.begin) {
-        index->files[at - 1].range.end = index->patch_end;
+    if (at != 0 && index->files.items[at - 1].range.end == index->patch.range.begin) {
+        index->files.items[at - 1].range.end = index->patch_end;
     } else {
         index->void_end = index->patch_end;
     }
@@ -588,7 +440,7 @@ static int end_patch(struct key_index *index)
 
 static int step_check(struct key_index *index)
 {
-    const struct key_range *range = &index->files[index->unchecked - 1].range;
+    const struct key_range *range = &index->files.items[index->files.unchecked - 1].range;
     struct rlog_entry entry;
     uint64_t header = index->walk.pos;
     bool is_ours = rlog_walk_next(&index->walk, &entry) == 1 && header == range->last_entry &&
@@ -661,7 +513,7 @@ bool key_index_covers(const struct key_index *index, int64_t begin_ms, int64_t e
 {
     struct gap gap;
 
-    if (index->unchecked != 0 || !index->has_tail || index->tail.range.end < end) {
+    if (index->files.unchecked != 0 || !index->has_tail || index->tail.range.end < end) {
         return false;
     }
     gap = first_gap(index);
@@ -686,21 +538,21 @@ int key_index_find(struct key_index *index, struct key_want *want, uint32_t file
     while (i-- != 0) {
         int rc;
 
-        if (index->files[i].range.begin >= want->below) {
+        if (index->files.items[i].range.begin >= want->below) {
             continue;
         }
         if (files_max-- == 0) {
             return MQ_EAGAIN;
         }
-        rc = key_file_find(index->dir, &index->files[i], want, found);
+        rc = key_file_find(index->files.dir, &index->files.items[i], want, found);
         if (rc == MQ_ECORRUPT) {
-            discard_file(index, i, "a bucket is damaged");
+            key_files_discard(&index->files, i, "a bucket is damaged");
             continue;
         }
         if (rc != 1) {
             return rc;
         }
-        want->below = index->files[i].range.begin;
+        want->below = index->files.items[i].range.begin;
     }
     return 1;
 }
@@ -709,8 +561,8 @@ void key_index_last(const struct key_index *index, uint64_t *pos, int64_t *store
 {
     const struct key_range *range = &index->tail.range;
 
-    if (range->last_record == 0 && index->n != 0) {
-        range = &index->files[index->n - 1].range;
+    if (range->last_record == 0 && index->files.n != 0) {
+        range = &index->files.items[index->files.n - 1].range;
     }
     *pos = range->last_record;
     *store_ms = range->last_record_ms;

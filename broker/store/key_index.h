@@ -10,7 +10,7 @@
 #ifndef BROKER_STORE_KEY_INDEX_H
 #define BROKER_STORE_KEY_INDEX_H
 
-#include "broker/store/key_file.h"
+#include "broker/store/key_files.h"
 #include "raft-log/include/raftlog/raftlog.h"
 
 #define KEY_INDEX_STEP_BYTES (1u << 20) /* of the log, looked at in one step */
@@ -31,10 +31,7 @@ enum key_reading {
 };
 
 struct key_index {
-    char *dir;              /* owned */
-    struct key_file *files; /* owned; ascending */
-    uint32_t n, cap;
-    uint32_t unchecked; /* files below this number were not compared with the log yet */
+    struct key_files files;
     struct key_run tail;
     bool has_tail;
     struct key_run patch;

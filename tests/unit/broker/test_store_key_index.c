@@ -229,7 +229,7 @@ static void an_orderly_end_and_a_kill_both_lead_to_the_same_answers(void **state
             kill_index(&w);
         }
     }
-    assert_int_equal(w.index.n, 1); /* the small file is carried on, not joined by others */
+    assert_int_equal(w.index.files.n, 1); /* the small file is carried on, not joined by others */
     world_close(&w);
 }
 
@@ -244,11 +244,11 @@ static void a_run_is_sealed_when_it_is_full_or_reaches_too_far(void **state)
     append(&w, "a", 1, 100 + (int64_t)UINT32_MAX);
     append(&w, "a", 1, 101 + (int64_t)UINT32_MAX); /* later than a mark can say */
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 1);
+    assert_int_equal(w.index.files.n, 1);
     assert_int_equal(find(&w, "a"), 3);
     assert_int_equal(find_between(&w, "a", 101 + (int64_t)UINT32_MAX, INT64_MAX, &found), 1);
     reopen(&w);
-    assert_int_equal(w.index.n, 2);
+    assert_int_equal(w.index.files.n, 2);
     assert_int_equal(catch_up(&w), 0);
     assert_int_equal(find(&w, "a"), 3);
     world_close(&w);
@@ -273,9 +273,9 @@ static void a_million_keys_make_a_file_of_eight_bytes_each(void **state)
     }
     append(&w, "b", 1, 200);
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 1);
-    assert_int_equal(w.index.files[0].range.keys, KEY_RUN_KEYS);
-    assert_true(key_file_bytes(&w.index.files[0]) < KEY_RUN_KEYS * 9ull);
+    assert_int_equal(w.index.files.n, 1);
+    assert_int_equal(w.index.files.items[0].range.keys, KEY_RUN_KEYS);
+    assert_true(key_file_bytes(&w.index.files.items[0]) < KEY_RUN_KEYS * 9ull);
     assert_int_equal(find(&w, "a"), 1);
     assert_int_equal(find(&w, "b"), 1);
     world_close(&w);
@@ -350,17 +350,17 @@ static void files_below_the_beginning_of_the_groups_log_go(void **state)
     append(&w, "a", 1, (int64_t)1 << 33); /* in a file of its own each */
     append(&w, "a", 1, (int64_t)1 << 34);
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 2);
-    w.start = w.group_start = w.index.files[0].range.end - 1;
+    assert_int_equal(w.index.files.n, 2);
+    w.start = w.group_start = w.index.files.items[0].range.end - 1;
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 2);
-    w.start = w.group_start = w.index.files[0].range.end;
+    assert_int_equal(w.index.files.n, 2);
+    w.start = w.group_start = w.index.files.items[0].range.end;
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 1);
+    assert_int_equal(w.index.files.n, 1);
     assert_true(covers(&w));
     assert_int_equal(find(&w, "a"), 2);
     reopen(&w);
-    assert_int_equal(w.index.n, 2); /* with the one that closing wrote */
+    assert_int_equal(w.index.files.n, 2); /* with the one that closing wrote */
     world_close(&w);
 }
 
@@ -405,7 +405,7 @@ static void a_file_that_turns_out_to_be_bad_is_made_again(void **state)
     append(&w, "a", 2, 100);
     append(&w, "b", 1, (int64_t)1 << 33);
     assert_int_equal(catch_up(&w), 0);
-    assert_int_equal(w.index.n, 1);
+    assert_int_equal(w.index.files.n, 1);
     path = key_file_path(w.dir, 0, "");
     assert_int_equal(mq_file_read(path, 1 << 20, &file), 0);
     bytes = file.base;
