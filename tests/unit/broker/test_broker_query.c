@@ -252,6 +252,23 @@ static void empty(const char *path)
     assert_int_equal(truncate(path, 0), 0);
 }
 
+/* Of the only file of the index; 0 without one. */
+static ino_t index_inode(struct rig *rig)
+{
+    ino_t found = 0;
+    char *dir = mq_path_join(rig->dir, "index");
+    struct dirent *entry;
+    DIR *names = opendir(dir);
+
+    assert_non_null(names);
+    while ((entry = readdir(names)) != NULL) {
+        found = entry->d_name[0] != '.' ? entry->d_ino : found;
+    }
+    closedir(names);
+    free(dir);
+    return found;
+}
+
 static void everything_is_found_again_whatever_became_of_the_files(void **state)
 {
     static const struct {
@@ -269,6 +286,7 @@ static void everything_is_found_again_whatever_became_of_the_files(void **state)
     peer_dial(&rig, &peer, PROTO_JSON);
     assert_int_equal(rig_topic(&peer, "Orders", "4"), RESP_SUCCESS);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        ino_t before;
         int files;
 
         print_message("%s\n", cases[i].why);
@@ -280,10 +298,13 @@ static void everything_is_found_again_whatever_became_of_the_files(void **state)
         rig_stop(&rig);
         each_index_file(&rig, cases[i].harm, &files);
         assert_int_equal(files, 1);
+        before = index_inode(&rig);
         rig_start(&rig, NULL);
         peer_dial(&rig, &peer, PROTO_JSON);
         assert_int_equal(query(&peer, "Orders", "kept", "64", ALL_TIME), RESP_SUCCESS);
         assert_int_equal(records_of("kept"), 5 * (i + 1));
+        /* A good file is taken up. */
+        assert_int_equal(before != 0 && index_inode(&rig) == before, cases[i].harm == leave);
     }
     peer_hang_up(&peer);
     rig_close(&rig);
