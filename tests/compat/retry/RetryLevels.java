@@ -159,7 +159,7 @@ public final class RetryLevels {
             Thread.sleep(1000);
             letters = deadLetters(reader, "%DLQ%" + group);
         }
-        check(kill, letters == null ? List.of() : letters, deliveries, problems);
+        check(kill, stored(reader, topic), letters == null ? List.of() : letters, deliveries, problems);
         consumer.shutdown();
         producer.shutdown();
         reader.shutdown();
@@ -167,7 +167,16 @@ public final class RetryLevels {
         System.exit(failed == 0 ? 0 : 1);
     }
 
-    private static void check(boolean kill, List<MessageExt> letters, Map<String, Map<Integer, Integer>> deliveries,
+    /** What the sends made: a client that hears no answer in time sends again. */
+    private static long stored(DefaultMQPullConsumer reader, String topic) throws Exception {
+        long messages = 0;
+        for (MessageQueue queue : reader.fetchSubscribeMessageQueues(topic)) {
+            messages += reader.maxOffset(queue);
+        }
+        return messages;
+    }
+
+    private static void check(boolean kill, long stored, List<MessageExt> letters, Map<String, Map<Integer, Integer>> deliveries,
             Map<String, String> problems) {
         String phase = kill ? " (the leader dies)" : "";
         Map<String, Integer> times = new HashMap<>();
@@ -181,11 +190,10 @@ public final class RetryLevels {
         boolean marked = letters.stream().allMatch(letter -> letter.getReconsumeTimes() == FAILURES + 1
                 && letter.getProperty("RETRY_TOPIC") != null && letter.getProperty("ORIGIN_MESSAGE_ID") != null);
         result("a dead letter says where it comes from" + phase, marked, letters.toString());
-        int twice = letters.size() - times.size();
-        long again = deliveries.values().stream().flatMap(one -> one.values().stream()).filter(n -> n > 1).count();
-        System.out.println("    " + twice + " dead letters more than once, " + again + " deliveries more than once");
+        int all = deliveries.values().stream().flatMap(one -> one.values().stream()).mapToInt(Integer::intValue).sum();
+        System.out.println("    " + stored + " messages, " + all + " deliveries, " + letters.size() + " dead letters");
         if (!kill) {
-            result("nothing comes twice", twice == 0 && again == 0, twice + " and " + again);
+            result("nothing comes twice", letters.size() == stored && all == stored * (FAILURES + 1), "see above");
         }
     }
 }

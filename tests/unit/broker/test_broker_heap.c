@@ -9,6 +9,7 @@
 #include "remoting/base/heap.h"
 #include "remoting/net/conn_out.h"
 #include "remoting/protocol/frame.h"
+#include "remoting/protocol/message.h"
 
 #include <stdio.h>
 
@@ -16,14 +17,22 @@
 
 static struct rig rig;
 static struct peer peer;
+static char first_pos[24]; /* of the message that setup sends */
 
 static int setup(void **state)
 {
+    struct answer answer = {0};
+    struct proto_host host;
+    int64_t pos;
+
     (void)state;
     rig_open(&rig, NULL);
     peer_dial(&rig, &peer, PROTO_JSON);
     assert_int_equal(rig_topic(&peer, "Orders", "4"), RESP_SUCCESS);
-    assert_int_equal(rig_send(&peer, "Orders", "0", "body", "TAGS\001red\002", NULL), RESP_SUCCESS);
+    assert_int_equal(rig_send(&peer, "Orders", "0", "body", "TAGS\001red\002", &answer), RESP_SUCCESS);
+    assert_int_equal(proto_offset_msg_id_parse(mq_str_of(answer_field(&answer, "msgId")), &host, &pos), 0);
+    snprintf(first_pos, sizeof(first_pos), "%lld", (long long)pos);
+    answer_free(&answer);
     return 0;
 }
 
@@ -173,6 +182,18 @@ static void each_request_survives_each_failing_allocation(void **state)
                                         {"order", "false"},
                                         {"attributes", "+message.type=FIFO"},
                                         {NULL, NULL}};
+    static const struct pair back[] = {{"offset", first_pos}, {"group", "TOOLS_CONSUMER"}, {"delayLevel", "0"}, {NULL, NULL}};
+    static const struct pair dead[] = {{"offset", first_pos}, {"group", "FILTERSRV_CONSUMER"}, {"delayLevel", "-1"}, {NULL, NULL}};
+    static const struct pair reply[] = {{"a", "PG"},
+                                        {"b", "DefaultCluster_REPLY_TOPIC"},
+                                        {"c", "TBW102"},
+                                        {"d", "4"},
+                                        {"e", "0"},
+                                        {"f", "0"},
+                                        {"g", "1"},
+                                        {"h", "0"},
+                                        {"i", "REPLY_TO_CLIENT\001nobody\002"},
+                                        {NULL, NULL}};
     static const struct pair name[] = {{"topic", "Orders"}, {NULL, NULL}};
     static const struct pair group[] = {{"consumerGroup", "Steady"}, {NULL, NULL}};
     static const struct pair none[] = {{NULL, NULL}};
@@ -194,6 +215,9 @@ static void each_request_survives_each_failing_allocation(void **state)
         {"send that creates its topic", REQ_SEND_MESSAGE_V2, create_by_send, "body", RESP_SUCCESS},
         {"pull that finds", REQ_PULL_MESSAGE, pull, "", RESP_SUCCESS},
         {"pull that waits", REQ_PULL_MESSAGE, wait, "", RESP_PULL_NOT_FOUND},
+        {"send back", REQ_CONSUMER_SEND_MSG_BACK, back, "", RESP_SUCCESS},
+        {"dead letter", REQ_CONSUMER_SEND_MSG_BACK, dead, "", RESP_SUCCESS},
+        {"reply to nobody", REQ_SEND_REPLY_MESSAGE_V2, reply, "body", RESP_SYSTEM_ERROR},
         {"commit", REQ_UPDATE_CONSUMER_OFFSET, commit, "", RESP_SUCCESS},
         {"topic", REQ_UPDATE_AND_CREATE_TOPIC, topic, "", RESP_SUCCESS},
         {"heartbeat", REQ_HEART_BEAT, none, beat, RESP_SUCCESS},
