@@ -26,8 +26,8 @@ bool retry_is_dead(const struct retry_order *order, const struct proto_record *r
 /* Gathers the copy of the stored record @record into the next entry: for %RETRY%<group>, waiting for its level, or
  * for %DLQ%<group>. Topics that are missing are made before it. All is borrowed during the call; @p: copied, told
  * when the entry is applied or lost (its place is the copy's), NULL: nobody waits. Returns 0; or MQ_EBADMSG (no
- * record), MQ_ETOOBIG (its properties with those added pass PROTO_PROPERTIES_MAX), or what ensure_queue and
- * bundle_add say, and the copy was not made. */
+ * record), MQ_ECORRUPT (damaged on this disk), MQ_ETOOBIG (its properties with those added pass
+ * PROTO_PROPERTIES_MAX), or what ensure_queue and bundle_add say, and the copy was not made. */
 int retry_add(const struct flow_env *env, const struct delayed_rules *rules, const struct retry_order *order,
               const uint8_t *record, uint32_t bytes, const struct sequencer_pending *p);
 

@@ -36,6 +36,10 @@ static void refuse_record(const struct back *back, int rc)
     if (rc == MQ_ENOTFOUND) {
         reply_error(&back->to, RESP_SYSTEM_ERROR, "offset %llu: no message lies there, or no longer",
                     (unsigned long long)back->pos);
+    } else if (rc == MQ_ECORRUPT) {
+        reply_error(&back->to, RESP_SYSTEM_ERROR,
+                    "offset %llu: the message is damaged on this node's disk; nothing was stored",
+                    (unsigned long long)back->pos);
     } else {
         reply_failed(&back->to, rc);
     }

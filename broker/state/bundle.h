@@ -29,8 +29,8 @@ struct bundle_part {
 
 /* Gathers the parts into the next entry, in this order. @p: copied; told when the entry is applied or lost, its at,
  * bytes and qoff are those of part @answers; NULL: nobody waits. Returns 0; or, and nothing was done, what
- * sequencer_reserve says, MQ_EFULL (a record, and the disk is low), MQ_EBADMSG or MQ_ETOOBIG of a record, or a
- * negative code of a queue that cannot grow. */
+ * sequencer_reserve says, MQ_EFULL (a record, and the disk is low), MQ_EBADMSG, MQ_ECORRUPT or MQ_ETOOBIG of a
+ * record, or a negative code of a queue that cannot grow. */
 int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
                const struct sequencer_pending *p, uint32_t answers);
 

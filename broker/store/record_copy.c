@@ -90,6 +90,9 @@ int32_t record_copy_write(const struct record_copy *copy, uint8_t *at)
     if (proto_record_decode(copy->record, copy->bytes, &rec) != 0) {
         return MQ_EBADMSG;
     }
+    if (!proto_record_body_is_whole(&rec)) {
+        return MQ_ECORRUPT;
+    }
     properties = rec.properties;
     change_head(copy, &rec);
     rec.properties = (struct mq_str){0};

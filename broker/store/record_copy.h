@@ -33,7 +33,8 @@ struct record_copy {
 uint32_t record_copy_bound(const struct record_copy *copy);
 
 /* Writes the copy at @at (record_copy_bound of room). Returns its size; MQ_EBADMSG when the record does not decode;
- * MQ_ETOOBIG when the properties pass PROTO_PROPERTIES_MAX. */
+ * MQ_ECORRUPT when its body is not what was stored (this disk lies: another member has it, and a scrub repairs it),
+ * so that no damage is copied under a new checksum; MQ_ETOOBIG when the properties pass PROTO_PROPERTIES_MAX. */
 int32_t record_copy_write(const struct record_copy *copy, uint8_t *at);
 
 #endif

@@ -163,6 +163,11 @@ static bool take_host(const uint8_t *at, bool v6, struct proto_host *out)
     return port <= UINT16_MAX;
 }
 
+bool proto_record_body_is_whole(const struct proto_record *rec)
+{
+    return (mq_crc32(0, rec->body.at, rec->body.len) & CRC_MASK) == rec->body_crc;
+}
+
 int proto_record_decode(const uint8_t *bytes, size_t n, struct proto_record *out)
 {
     const uint8_t *at;

@@ -6,6 +6,7 @@
 
 #include "remoting/base/text.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -77,6 +78,8 @@ struct proto_record_texts {
     struct mq_str topic, properties; /* borrowed */
 };
 int proto_record_texts(const uint8_t *bytes, size_t n, struct proto_record_texts *out);
+/* Whether the body is the one that the record's CRC was made of. */
+bool proto_record_body_is_whole(const struct proto_record *rec);
 
 /* The property block of an encoded record without decoding the rest; absent on ill-formed bytes. */
 struct mq_str proto_record_properties(const uint8_t *bytes, size_t n);

@@ -102,6 +102,11 @@ static void what_cannot_be_is_refused(void **state)
     copy.bytes = (uint32_t)original(MQ_STR("TAGS\1A\2"), from);
     to = malloc(record_copy_bound(&copy));
     assert_int_equal(record_copy_write(&copy, to), MQ_ETOOBIG);
+    copy.n_put = 0;
+    from[88] ^= 1; /* in the body, which begins at 88 */
+    assert_int_equal(record_copy_write(&copy, to), MQ_ECORRUPT);
+    from[88] ^= 1;
+    assert_true(record_copy_write(&copy, to) > 0);
     free(to);
     copy.bytes--;
     assert_int_equal(record_copy_bound(&copy), 0);
