@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,21 @@
 
 #define FILE_BYTES (CONSUME_QUEUE_FILE_UNITS * CONSUME_QUEUE_UNIT_BYTES)
 #define FIRST_STEP_BYTES (64u << 10)
+
+/* Of all queues of the process. Maps are made on the loop; some go on the pool. */
+static _Atomic uint32_t maps_open;
+
+uint32_t consume_queue_maps(void)
+{
+    return atomic_load_explicit(&maps_open, memory_order_relaxed);
+}
+
+static void unmap_file(struct consume_queue *cq, uint32_t number)
+{
+    munmap(cq->files[number], FILE_BYTES);
+    cq->files[number] = NULL;
+    atomic_fetch_sub_explicit(&maps_open, 1, memory_order_relaxed);
+}
 
 int consume_queue_init(struct consume_queue *cq, const char *dir)
 {
@@ -32,7 +48,7 @@ static void unmap_all(struct consume_queue *cq)
 {
     for (uint32_t i = 0; i < cq->n_files; i++) {
         if (cq->files[i] != NULL) {
-            munmap(cq->files[i], FILE_BYTES);
+            unmap_file(cq, i);
         }
     }
     mq_free(cq->files);
@@ -118,6 +134,7 @@ static int map_file(const struct consume_queue *cq, uint32_t number, int fd)
     close(fd);
     if (rc == 0) {
         cq->files[number] = map;
+        atomic_fetch_add_explicit(&maps_open, 1, memory_order_relaxed);
     }
     return rc;
 }
@@ -290,6 +307,19 @@ static const uint8_t *map_again(const struct consume_queue *cq, uint32_t number)
     return cq->files[number];
 }
 
+uint32_t consume_queue_let_go(struct consume_queue *cq)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = cq->first_file; i < cq->n_files; i++) {
+        if (cq->files[i] != NULL) {
+            unmap_file(cq, i);
+            n++;
+        }
+    }
+    return n;
+}
+
 static void decode(const uint8_t *at, struct consume_unit *out)
 {
     out->pos = mq_be64_load(at);
@@ -409,8 +439,7 @@ void consume_queue_drop(struct consume_queue *cq, uint64_t qoff, uint32_t *first
     *end = keep > *first ? keep : *first;
     for (uint32_t i = *first; i < *end; i++) {
         if (cq->files[i] != NULL) {
-            munmap(cq->files[i], FILE_BYTES);
-            cq->files[i] = NULL;
+            unmap_file(cq, i);
         }
     }
     cq->first_file = *end;

@@ -49,6 +49,11 @@ int consume_queue_prepend(struct consume_queue *cq, const struct consume_unit *u
  * start finds it damaged and makes it again. */
 void consume_queue_get(const struct consume_queue *cq, uint64_t qoff, struct consume_unit *out);
 
+/* Unmaps the files, which stay on the disk as they are and are mapped again when someone looks. Returns how many. */
+uint32_t consume_queue_let_go(struct consume_queue *cq);
+/* Files that are mapped now, of all queues of this process: the kernel allows it only so many maps. Any thread. */
+uint32_t consume_queue_maps(void);
+
 /* Lets go of everything held; nothing on the disk is touched. The queue is then empty and ends at @end. Returns 0 or
  * MQ_ENOMEM. */
 int consume_queue_reset(struct consume_queue *cq, uint64_t end);

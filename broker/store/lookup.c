@@ -23,6 +23,7 @@ int64_t store_time_of(struct store *store, struct queue *queue, uint64_t qoff)
     if (queue == NULL || qoff < queue->cq.min || qoff >= queue->cq.max) {
         return -1;
     }
+    queue_table_bound_maps(&store->queues);
     consume_queue_get(&queue->cq, qoff, &unit);
     if (rlog_view(store->log, unit.pos, unit.bytes, &at, &ref) != 0) {
         return -1;
@@ -77,6 +78,7 @@ static bool is_indexed_at(struct store *store, const struct proto_record *record
     if (queue == NULL || (uint64_t)record->qoff < queue->cq.min || (uint64_t)record->qoff >= queue->cq.max) {
         return false;
     }
+    queue_table_bound_maps(&store->queues);
     consume_queue_get(&queue->cq, (uint64_t)record->qoff, &unit);
     return unit.pos == pos && unit.bytes == record->record_bytes;
 }

@@ -6,9 +6,11 @@
 #include "remoting/base/err.h"
 #include "remoting/protocol/names.h"
 
+#define LET_GO_AT_ONCE 64u /* maps: some tenths of a millisecond */
+
 int queue_table_init(struct queue_table *table, const char *dir)
 {
-    *table = (struct queue_table){.dir = dir, .epoch = 1};
+    *table = (struct queue_table){.dir = dir, .epoch = 1, .maps_max = QUEUE_MAPS_MAX};
     return 0;
 }
 
@@ -113,11 +115,46 @@ static int make_queue(struct queue_table *table, struct topic_queues *topic, int
     return 0;
 }
 
+static uint32_t let_go_of(struct topic_queues *topic)
+{
+    uint32_t gone = 0;
+
+    for (uint32_t i = 0; i < topic->n; i++) {
+        struct queue *queue = topic->queues[i];
+        uint32_t n = queue != NULL ? consume_queue_let_go(&queue->cq) : 0;
+
+        if (n != 0) {
+            queue->let_go = true;
+            gone += n;
+        }
+    }
+    return gone;
+}
+
+/* Nobody holds on to a map for longer than a call. Which queue is in use is not looked at: one that is maps its file
+ * again, and in its turn only. */
+void queue_table_let_go(struct queue_table *table)
+{
+    struct topic_queues *first = table->let_go_next != NULL ? table->let_go_next : table->by_topic;
+    struct topic_queues *topic = first;
+    uint32_t gone = 0;
+
+    while (topic != NULL && gone < LET_GO_AT_ONCE) {
+        gone += let_go_of(topic);
+        topic = topic->hh.next != NULL ? topic->hh.next : table->by_topic;
+        if (topic == first) {
+            break;
+        }
+    }
+    table->let_go_next = topic;
+}
+
 int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out)
 {
     struct queue *queue = topic_queues_find(topic, id);
     int rc;
 
+    queue_table_bound_maps(table);
     if (queue == NULL) {
         if (id < 0 || id > QUEUE_ID_MAX || !is_safe_name(topic)) {
             return MQ_EINVAL;

@@ -15,6 +15,10 @@ struct pull_parked;
 
 #define QUEUE_ID_MAX 65534
 
+/* Maps of consume queue files. The kernel gives a process 65,530 in all (vm.max_map_count), and the log needs some.
+ */
+#define QUEUE_MAPS_MAX 16384u
+
 struct queue {
     struct topic_queues *topic; /* borrowed: owner */
     int32_t id;
@@ -26,6 +30,7 @@ struct queue {
     /* The store's: what a checkpoint has to sync, and what retention left on disk. */
     struct queue *next_unsynced, *next_trimmed;
     bool unsynced, trimmed;
+    bool let_go;        /* some of its files were unmapped since the last checkpoint */
     uint64_t saved_min; /* cq.min as the last snapshot has it */
 
     /* The state's. */
@@ -52,9 +57,11 @@ struct queue_table {
      * begins an epoch whenever it has dealt with all it was told of. */
     void (*changing)(void *data, struct queue *queue);
     void *changing_data;
-    uint64_t epoch;         /* from 1 */
-    struct queue *unsynced; /* changed since the last checkpoint */
-    struct queue *trimmed;  /* have files below cq.min */
+    uint64_t epoch;                   /* from 1 */
+    struct queue *unsynced;           /* changed since the last checkpoint */
+    struct queue *trimmed;            /* have files below cq.min */
+    uint32_t maps_max;                /* of the process; above it queues let go of theirs, each in its turn */
+    struct topic_queues *let_go_next; /* whose turn it is; NULL: the first one's */
 };
 
 /* @dir: borrowed until fini. Returns 0. */
@@ -68,6 +75,16 @@ struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str 
  * for an id outside [0, QUEUE_ID_MAX] or a topic that cannot name a directory. */
 struct queue *topic_queues_find(struct topic_queues *topic, int32_t id);
 int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out);
+
+/* Keeps the number of maps below maps_max. To be called before a queue is read or written, while nobody holds on to
+ * what lies in a map: any queue may lose its own. */
+void queue_table_let_go(struct queue_table *table);
+static inline void queue_table_bound_maps(struct queue_table *table)
+{
+    if (consume_queue_maps() > table->maps_max) {
+        queue_table_let_go(table);
+    }
+}
 
 /* To be called before cq.max changes. */
 void queue_table_told(struct queue_table *table, struct queue *queue);

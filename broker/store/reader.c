@@ -262,6 +262,7 @@ int store_read(struct store *store, const struct reader_request *request, struct
     struct selection s;
     int rc;
 
+    queue_table_bound_maps(&store->queues);
     out->records = 0;
     out->n_views = 0;
     out->bytes = 0;

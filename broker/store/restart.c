@@ -118,12 +118,13 @@ static size_t count_unsynced(const struct queue_table *table)
 }
 
 /* Which files of a queue may hold units that are not on the disk. A queue grows at its end, or at its front, or both:
- * all that is mapped is more than enough, and syncing a clean file costs next to nothing. */
+ * all that is mapped is more than enough, and syncing a clean file costs next to nothing. What was unmapped since the
+ * last checkpoint may have been written before. */
 static struct checkpoint_files files_of(struct queue *queue)
 {
     struct checkpoint_files files = {queue->cq.dir, queue->cq.first_file, queue->cq.n_files, queue};
 
-    while (files.first < files.end && queue->cq.files[files.first] == NULL) {
+    while (!queue->let_go && files.first < files.end && queue->cq.files[files.first] == NULL) {
         files.first++;
     }
     return files;
@@ -143,6 +144,7 @@ int store_checkpoint_begin(struct store *store)
     for (struct queue *queue = table->unsynced; queue != NULL; queue = queue->next_unsynced) {
         store->syncing[store->n_syncing++] = files_of(queue);
         queue->unsynced = false;
+        queue->let_go = false;
     }
     table->unsynced = NULL;
     table->epoch++; /* the next change of any puts it into the list again */
@@ -244,6 +246,7 @@ static void take_back(struct store *store)
     for (size_t i = 0; i < store->n_syncing; i++) {
         struct queue *queue = store->syncing[i].queue;
 
+        queue->let_go = true; /* which of its files were to be synced is forgotten */
         if (!queue->unsynced) {
             queue->unsynced = true;
             queue->next_unsynced = store->queues.unsynced;
@@ -271,6 +274,7 @@ void store_checkpoint_end(struct store *store, int status)
 
 void store_trim_queue(struct store *store, struct queue *queue, uint64_t pos)
 {
+    queue_table_bound_maps(&store->queues);
     consume_queue_raise(&queue->cq, pos);
     if (!queue->trimmed && queue->cq.min / CONSUME_QUEUE_FILE_UNITS > queue->cq.first_file) {
         queue->trimmed = true;

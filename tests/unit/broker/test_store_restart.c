@@ -335,6 +335,71 @@ static void trimmed_files_go_when_a_snapshot_knows_of_it(void **state)
     fixture_close(&f);
 }
 
+/* More queues than maps: their files come and go, and neither reading nor the checkpoint may tell. */
+static void queues_share_a_bounded_number_of_maps(void **state)
+{
+    struct fixture_message m = {.body_bytes = 10, .store_ms = 1000};
+    struct saved saved;
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, LOG_BYTES);
+    f.store.queues.maps_max = 4;
+    for (int round = 0; round < 3; round++) {
+        for (int id = 0; id < 40; id++) {
+            m.queue_id = id;
+            m.qoff = (uint64_t)round;
+            fixture_put(&f, &m, 1);
+            assert_true(consume_queue_maps() <= 5);
+        }
+    }
+    for (int id = 0; id < 40; id++) {
+        struct consume_unit unit;
+
+        assert_int_equal(fixture_queue(&f, id)->cq.max, 3);
+        consume_queue_get(&fixture_queue(&f, id)->cq, 1, &unit);
+        assert_true(unit.bytes != 0);
+    }
+    (void)fixture_queue(&f, 0);
+    save(&f, &saved);
+    assert_int_equal(f.store.n_syncing, 0);
+    restart(&f, &saved, CRC);
+    for (int id = 0; id < 40; id++) {
+        assert_int_equal(fixture_queue(&f, id)->cq.max, 3);
+        assert_int_equal(fixture_queue(&f, id)->cq.min, 0);
+    }
+    forget(&saved);
+    fixture_close(&f);
+    assert_int_equal(consume_queue_maps(), 0);
+}
+
+static void a_checkpoint_syncs_what_was_unmapped_before_it(void **state)
+{
+    struct fixture_message m = {.body_bytes = 10, .store_ms = 1000};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, LOG_BYTES);
+    for (int id = 0; id < 8; id++) {
+        m.queue_id = id;
+        fixture_put(&f, &m, 1);
+    }
+    f.store.queues.maps_max = 1;
+    m.queue_id = 0;
+    m.qoff = 1;
+    fixture_put(&f, &m, 1);
+    for (int turn = 0; turn < 2; turn++) { /* again behind one that failed */
+        assert_int_equal(store_checkpoint_begin(&f.store), 0);
+        assert_int_equal(f.store.n_syncing, 8);
+        for (size_t i = 0; i < f.store.n_syncing; i++) {
+            assert_int_equal(f.store.syncing[i].first, 0);
+            assert_int_equal(f.store.syncing[i].end, 1);
+        }
+        store_checkpoint_end(&f.store, MQ_ENOMEM);
+    }
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +410,8 @@ int main(void)
         cmocka_unit_test(a_checkpoint_that_failed_is_made_up_for_by_the_next),
         cmocka_unit_test(the_stamp_before_counts_as_well),
         cmocka_unit_test(trimmed_files_go_when_a_snapshot_knows_of_it),
+        cmocka_unit_test(queues_share_a_bounded_number_of_maps),
+        cmocka_unit_test(a_checkpoint_syncs_what_was_unmapped_before_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
