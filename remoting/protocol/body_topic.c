@@ -284,6 +284,34 @@ int proto_topic_table_decode(char *json, size_t n, struct proto_topic_table *out
     return proto_json_body(json, n, proto_topic_table_member, out);
 }
 
+static int read_listed_topic(struct mq_json *json, void *out)
+{
+    struct proto_topic_configs *topics = out;
+    struct proto_topic_config *topic;
+
+    if (topics->count == PROTO_TOPICS_MAX) {
+        return MQ_ETOOBIG;
+    }
+    topic = proto_topic_configs_add(topics);
+    if (topic == NULL) {
+        return MQ_ENOMEM;
+    }
+    *topic = proto_topic_config_defaults();
+    return proto_json_members(json, read_topic_member, topic);
+}
+
+static int read_topic_list(struct mq_json *json, struct mq_str key, void *out)
+{
+    return mq_str_eq(key, MQ_STR("topicConfigList")) ? proto_json_objects(json, read_listed_topic, out)
+                                                     : mq_json_skip(json);
+}
+
+int proto_topic_config_list_decode(char *json, size_t n, struct proto_topic_configs *out)
+{
+    *out = (struct proto_topic_configs){0};
+    return proto_json_body(json, n, read_topic_list, out);
+}
+
 void proto_topic_table_free(struct proto_topic_table *table)
 {
     proto_topic_configs_free(&table->topics);

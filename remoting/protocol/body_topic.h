@@ -60,6 +60,9 @@ int proto_data_version_decode(char *json, size_t n, struct proto_data_version *o
 int proto_topic_table_decode(char *json, size_t n, struct proto_topic_table *out);
 void proto_topic_table_free(struct proto_topic_table *table);
 
+/* 18: {"topicConfigList":[...]}. Keys of attributes have their '+' or '-' still: see 17. */
+int proto_topic_config_list_decode(char *json, size_t n, struct proto_topic_configs *out);
+
 /* Read the value that is next, for bodies that contain one. */
 int proto_topic_config_read(struct mq_json *json, struct proto_topic_config *out);
 int proto_data_version_read(struct mq_json *json, struct proto_data_version *out);
