@@ -22,6 +22,7 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
 #include "broker/processor/runtime.h"
+#include "broker/processor/topic_delete.h"
 #include "broker/registrar.h"
 #include "broker/role.h"
 #include "broker/session/consumer_table.h"
@@ -186,6 +187,26 @@ static void on_topic_changed(void *data, struct topic *topic)
     }
 }
 
+static void on_topic_deleted(void *data, struct mq_str name)
+{
+    struct broker *broker = data;
+
+    topic_delete_applied(&broker->ctx, name);
+    on_topic_changed(broker, NULL);
+}
+
+/* Who waits for messages of the queue is to ask again, and hears of it. */
+static void on_offset_reset(void *data, struct mq_str topic, int32_t queue_id)
+{
+    struct broker *broker = data;
+    struct topic_queues *queues = queue_table_find(&broker->store.queues, topic);
+    struct queue *queue = queues != NULL ? topic_queues_find(queues, queue_id) : NULL;
+
+    if (queue != NULL && broker->ctx.pull_hold != NULL) {
+        pull_hold_wake(broker->ctx.pull_hold, queue);
+    }
+}
+
 static void on_log_start_moved(void *data, uint64_t pos)
 {
     flows_log_start_moved(&((struct broker *)data)->flows, pos);
@@ -250,6 +271,7 @@ static void on_second(uv_timer_t *timer)
     uint64_t now_ms = mq_clock_mono_ms();
 
     runtime_sample(&broker->ctx);
+    topic_delete_expire(&broker->ctx, now_ms);
     if (context_writable(&broker->ctx)) {
         lock_expire(&broker->ctx, now_ms);
     }
@@ -522,7 +544,12 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
     }
     if (rc == 0) {
         broker->state.news = (struct state_news){
-            .data = broker, .topic_changed = on_topic_changed, .log_start_moved = on_log_start_moved};
+            .data = broker,
+            .topic_changed = on_topic_changed,
+            .log_start_moved = on_log_start_moved,
+            .topic_deleted = on_topic_deleted,
+            .offset_reset = on_offset_reset,
+        };
         rc = rlog_start(ctx->log, problem);
     }
     if (rc == 0) {
@@ -622,6 +649,7 @@ static void close_rest(void *data)
     if (broker->store_open && !store_drain(&broker->store, close_rest, broker)) {
         return;
     }
+    topic_delete_forget(&broker->ctx);
     if (broker->ctx.sequencer != NULL) {
         sequencer_free(broker->ctx.sequencer);
     }

@@ -32,6 +32,8 @@ struct broker_config {
     int64_t body_bytes_max;            /* maxMessageSize, 4 MiB */
     int64_t pull_count_max;            /* maxTransferCountOnMessageInMemory, 32 */
     int64_t pull_bytes_max;            /* maxTransferBytesOnMessageInMemory, 262144 */
+    bool clear_retry_topics;           /* clearRetryTopicWhenDeleteTopic, true */
+    bool server_side_reset;            /* useServerSideResetOffset, true */
     bool property_filter;              /* enablePropertyFilter, true */
     bool long_polling;                 /* longPollingEnable, true */
     int64_t short_polling_ms;          /* shortPollingTimeMills, 1000 */

@@ -13,6 +13,7 @@ static void forget_proposed(struct context *ctx)
 {
     topic_table_drop_pending(&ctx->state->topics);
     group_table_drop_proposed(&ctx->state->groups);
+    reset_table_forget_told(&ctx->state->resets);
 }
 
 static void become_writable(struct context *ctx)

@@ -153,6 +153,18 @@ static void on_arrived(void *data, struct queue *queue, int64_t tags_code, const
     }
 }
 
+void pull_hold_wake(struct pull_hold *hold, struct queue *queue)
+{
+    while (queue->waiters != NULL) {
+        make_ready(hold, queue->waiters);
+    }
+}
+
+static void on_emptied(void *data, struct queue *queue)
+{
+    pull_hold_wake(data, queue);
+}
+
 static void on_turn_end(struct net_turn *turn)
 {
     wake_ready(container_of(turn, struct pull_hold, turn));
@@ -294,6 +306,7 @@ int pull_hold_new(struct net_loop *loop, struct store *store, pull_wake_cb cb, v
     uv_timer_start(&hold->timer, on_timer, TICK_MS, TICK_MS);
     net_turn_add(loop, &hold->turn, NET_PHASE_LAST, on_turn_end);
     store->arrived = on_arrived;
+    store->emptied = on_emptied;
     store->arrived_data = hold;
     *out = hold;
     return 0;
@@ -323,6 +336,7 @@ void pull_hold_free(struct pull_hold *hold, void (*closed)(void *data), void *da
         parked_free(p);
     }
     hold->store->arrived = NULL;
+    hold->store->emptied = NULL;
     net_turn_remove(&hold->turn);
     hold->closed = closed;
     hold->closed_data = data;

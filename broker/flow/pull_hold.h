@@ -47,6 +47,9 @@ void pull_hold_free(struct pull_hold *hold, void (*closed)(void *data), void *da
  * MQ_ENOMEM. */
 int pull_hold_park(struct pull_hold *hold, const struct pull_parked *request);
 
+/* What is parked on @queue is run again at the end of the turn: its topic is gone, or a group was reset. */
+void pull_hold_wake(struct pull_hold *hold, struct queue *queue);
+
 /* The channel closed: what it has parked is dropped. */
 void pull_hold_channel_closed(struct pull_hold *hold, struct net_channel *ch);
 

@@ -1,5 +1,6 @@
 /* QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15): commits go through the log, and the last one in log
- * order counts, also when it is smaller. Source: RocketMQ's ConsumerManageProcessor, ConsumerOffsetManager. */
+ * order counts, also when it is smaller. What is committed already goes nowhere: consumers commit every queue every
+ * five seconds, whether they have read or not. Source: RocketMQ's ConsumerManageProcessor, ConsumerOffsetManager. */
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/session/consumer_table.h"
@@ -11,6 +12,8 @@ static int propose_commit(struct context *ctx, struct mq_str group, struct mq_st
 {
     Raftmq__OffsetCommit item = RAFTMQ__OFFSET_COMMIT__INIT;
     char group_text[NAME_TEXT_MAX], topic_text[NAME_TEXT_MAX];
+    uint64_t last, answered;
+    int rc;
 
     if (!name_text(group, group_text) || !name_text(topic, topic_text)) {
         return MQ_EINVAL;
@@ -19,13 +22,31 @@ static int propose_commit(struct context *ctx, struct mq_str group, struct mq_st
     item.topic = topic_text;
     item.queue_id = queue_id;
     item.offset = offset;
-    return propose_item(ctx, COMMAND_OFFSET_COMMIT, &item.base, p);
+    rc = propose_item(ctx, COMMAND_OFFSET_COMMIT, &item.base, p);
+    if (rc == 0) {
+        sequencer_drafts_get(ctx->sequencer, &last, &answered);
+        offset_table_note(&ctx->state->offsets, group, topic, last);
+    }
+    return rc;
+}
+
+/* Whether a commit would change nothing: it is so already, or a reset waits for the consumer to hear of it. */
+static bool is_idle(const struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id,
+                    int64_t offset)
+{
+    uint64_t last, answered;
+
+    sequencer_drafts_get(ctx->sequencer, &last, &answered);
+    return offset_table_is_level(&ctx->state->offsets, group, topic, queue_id, offset, answered) ||
+           reset_table_untold(&ctx->state->resets, group, topic, queue_id) >= 0;
 }
 
 void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset)
 {
-    /* Refused when the log takes nothing now; the client commits again in five seconds. */
-    (void)propose_commit(ctx, group, topic, queue_id, offset, NULL);
+    if (!is_idle(ctx, group, topic, queue_id, offset)) {
+        /* Refused when the log takes nothing now; the client commits again in five seconds. */
+        (void)propose_commit(ctx, group, topic, queue_id, offset, NULL);
+    }
 }
 
 /* The one look-up of a group that does not make it for whoever asks. A group counts whose item lies in the log before
@@ -33,8 +54,9 @@ void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic
  * proposed now. */
 static bool is_group_known(struct context *ctx, struct mq_str group)
 {
-    return group_table_find(&ctx->state->groups, group) != NULL ||
-           group_table_is_proposed(&ctx->state->groups, group) ||
+    const struct group *known = group_table_find(&ctx->state->groups, group);
+
+    return (known != NULL && !known->leaving) || group_table_is_proposed(&ctx->state->groups, group) ||
            (consumer_table_has_group(ctx->consumers, group) && group_usable(ctx, group));
 }
 
@@ -66,6 +88,10 @@ void update_offset(struct context *ctx, struct net_channel *ch, struct proto_com
     if (header.commit_offset < 0) {
         reply_error(&to, RESP_INVALID_PARAMETER, "commitOffset %lld: must not be negative",
                     (long long)header.commit_offset);
+        return;
+    }
+    if (is_idle(ctx, header.consumer_group, header.topic, header.queue_id, header.commit_offset)) {
+        reply_code(&to, RESP_SUCCESS);
         return;
     }
     rc = propose_commit(ctx, header.consumer_group, header.topic, header.queue_id, header.commit_offset, &pending);

@@ -83,8 +83,30 @@ void unlock_queues(struct context *ctx, struct net_channel *ch, struct proto_com
 /* Leader, once a second: proposes the release of leases that ran out. */
 void lock_expire(struct context *ctx, uint64_t now_ms);
 
-/* topic_admin.c: 17, 21, 202, 351 */
+/* offset_admin.c: 208, 222, 314 */
+void get_consume_stats(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void reset_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void clone_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* Leader: a consumer was told of the group's reset, which is over now. */
+void reset_taken(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset);
+
+/* topic_change.c: 17, 18 */
 void create_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void create_topics(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* topic_delete.c: 215 */
+void delete_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* subscription_group.c: 200, 201, 207, 225, 352, 353, 401 */
+void put_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_all_groups(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void delete_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void put_group_list(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void get_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void forbid_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void set_request_mode(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* topic_admin.c: 21, 202, 351 */
 void get_all_topics(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void get_topic_stats(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void get_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

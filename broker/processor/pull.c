@@ -53,6 +53,7 @@ static bool begin_answer(struct pull *pull, struct proto_writer *w, int32_t code
         [READER_BEYOND_END] = "OFFSET_OVERFLOW_BADLY",
         [READER_TOO_SMALL] = "OFFSET_TOO_SMALL",
         [READER_EMPTY] = "NO_MESSAGE_IN_QUEUE",
+        [READER_RESET] = "OFFSET_RESET",
     };
     struct proto_pull_response_header header = {
         .next_begin_offset = (int64_t)next,
@@ -146,12 +147,25 @@ static void answer_nothing(struct pull *pull, const struct reader_result *found)
 
 /* --- reading --- */
 
+/* The topic may have been deleted while the pull waited. */
+static void run_again(struct pull *pull)
+{
+    const struct topic_queues *queues = pull->queue->topic;
+    struct mq_str topic = {queues->topic, queues->topic_bytes};
+
+    if (topic_table_find(&pull->ctx->state->topics, topic) == NULL) {
+        reply_no_topic(&pull->to, topic);
+    } else {
+        pull_run(pull);
+    }
+}
+
 static void on_cold_done(struct cold_read *read, int status)
 {
     struct cold_pull *cold = container_of(read, struct cold_pull, read);
 
     if (status == 0) {
-        pull_run(&cold->pull);
+        run_again(&cold->pull);
     } else if (status != MQ_ECLOSED) {
         reply_failed(&cold->pull.to, status);
     }
@@ -230,7 +244,7 @@ void pull_wake(void *data, struct pull_parked *parked)
         .group_sys_flag = parked->group_sys_flag,
     };
 
-    pull_run(&pull);
+    run_again(&pull);
 }
 
 /* --- checks --- */
@@ -376,6 +390,11 @@ static bool check_group(struct pull *pull, const struct proto_pull_header *heade
                           REMARK_ARG(header->consumer_group));
         return false;
     }
+    if (forbidden_table_has(&pull->ctx->state->forbidden, header->consumer_group, header->topic)) {
+        refuse_permission(&pull->to, 5, "consumerGroup \"" MQ_STR_FMT "\" may not read topic \"" MQ_STR_FMT "\"",
+                          REMARK_ARG(header->consumer_group), REMARK_ARG(header->topic));
+        return false;
+    }
     pull->group_sys_flag = group != NULL ? (int32_t)group->sys_flag : 0;
     return true;
 }
@@ -447,11 +466,35 @@ static uint32_t count_max_of(const struct context *ctx, const struct proto_pull_
     return (uint32_t)(header->max_msgs < most ? header->max_msgs : most);
 }
 
+/* The group was reset and this is the first pull of the queue that hears of it. A node that does not lead sends the
+ * consumer to the one that does. Returns false when there is no reset. */
+static bool answer_reset(struct pull *pull, const struct proto_pull_header *header)
+{
+    int64_t offset =
+        reset_table_untold(&pull->ctx->state->resets, header->consumer_group, header->topic, header->queue_id);
+    struct reader_result reset = {
+        .status = READER_RESET, .min = pull->queue->cq.min, .max = pull->queue->cq.max, .next = (uint64_t)offset};
+
+    if (offset < 0 || pull->to.ch == NULL) {
+        return false;
+    }
+    if (!context_writable(pull->ctx)) {
+        answer(pull, RESP_PULL_NOT_FOUND, (uint64_t)header->queue_offset, &reset);
+        return true;
+    }
+    answer(pull, RESP_PULL_OFFSET_MOVED, reset.next, &reset);
+    reset_taken(pull->ctx, header->consumer_group, header->topic, header->queue_id, offset);
+    return true;
+}
+
 /* A pull that has passed its checks. */
 static void pull_begin(struct pull *pull, const struct proto_pull_header *header)
 {
     struct context *ctx = pull->ctx;
 
+    if (answer_reset(pull, header)) {
+        return;
+    }
     pull->count_max = count_max_of(ctx, header);
     pull->suspend_ms = suspend_ms_of(ctx, header);
     if ((header->sys_flag & PROTO_PULL_COMMIT_OFFSET) != 0 && context_writable(ctx) && header->commit_offset >= 0) {

@@ -3,6 +3,7 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
 #include "broker/store/fetch.h"
+#include "broker/store/time_search.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
@@ -18,24 +19,50 @@ static struct queue *queue_of(struct context *ctx, struct mq_str topic, int32_t 
     return found != NULL ? topic_queues_find(found->queues, queue_id) : NULL;
 }
 
+/* A search by time whose records are read from the disk. */
+struct search_job {
+    struct time_search search;
+    struct reply_to to; /* with a reference to its channel */
+};
+
+static void on_found(struct time_search *search)
+{
+    struct search_job *job = container_of(search, struct search_job, search);
+
+    reply_offset(&job->to, (int64_t)search->found);
+    net_channel_release(job->to.ch);
+    mq_free(job);
+}
+
 void search_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
 {
     struct reply_to to = reply_to_of(ch, cmd);
     struct proto_queue_time_header header;
     struct proto_problem why;
-    struct queue *queue;
-    uint64_t offset = 0;
+    struct search_job *job;
 
     if (proto_queue_time_header_decode(&cmd->fields, &header, &why) != 0) {
         reply_problem(&to, &why);
         return;
     }
-    queue = queue_of(ctx, header.topic, header.queue_id);
-    if (queue != NULL) {
-        offset = store_offset_by_time(ctx->store, queue, header.timestamp_ms,
-                                      mq_str_eq_nocase(header.boundary, MQ_STR("upper")));
+    if (to.ch == NULL) {
+        return;
     }
-    reply_offset(&to, (int64_t)offset);
+    job = mq_calloc(1, sizeof(*job));
+    if (job == NULL) {
+        reply_failed(&to, MQ_ENOMEM);
+        return;
+    }
+    job->to = to;
+    (void)net_channel_acquire(to.ch);
+    job->search = (struct time_search){.store = ctx->store,
+                                       .queue = queue_of(ctx, header.topic, header.queue_id),
+                                       .time_ms = header.timestamp_ms,
+                                       .upper = mq_str_eq_nocase(header.boundary, MQ_STR("upper")),
+                                       .done = on_found};
+    if (time_search_start(&job->search) == 0) {
+        on_found(&job->search);
+    }
 }
 
 /* Decodes the header that 30, 31 and 32 share; @queue may come out NULL. Returns false after an answer. */

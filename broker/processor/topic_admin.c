@@ -1,15 +1,13 @@
-/* Topics for administrators: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_STATS_INFO (202),
- * GET_TOPIC_CONFIG (351). Source: RocketMQ's AdminBrokerProcessor. */
-#include "broker/processor/attributes.h"
+/* What administrators ask about topics: GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_STATS_INFO (202), GET_TOPIC_CONFIG
+ * (351). Source: RocketMQ's AdminBrokerProcessor. */
 #include "broker/processor/processors.h"
+#include "broker/processor/reply.h"
 #include "broker/processor/topic_description.h"
-#include "broker/processor/topic_put.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/body_admin.h"
 #include "remoting/protocol/body_topic.h"
 #include "remoting/protocol/headers.h"
-#include "remoting/protocol/names.h"
 
 /* Describes a topic in wire form; @attributes is the text of its attributes, kept by the caller. */
 static int describe(const struct topic *topic, struct mq_buf *attributes, struct proto_topic_config *out)
@@ -163,95 +161,4 @@ void get_topic_stats(struct context *ctx, struct net_channel *ch, struct proto_c
     rc = rc == 0 ? proto_topic_stats_encode(&body, &stats, 0.0) : rc;
     reply_built(&to, rc, &body);
     proto_topic_stats_free(&stats);
-}
-
-/* Everything about the request that can be wrong. Returns false after an answer. */
-static bool check_create(struct context *ctx, const struct reply_to *to,
-                         const struct proto_create_topic_header *header)
-{
-    enum proto_name_problem problem = proto_topic_check(header->topic);
-
-    if (problem != PROTO_NAME_OK) {
-        reply_bad_topic(to, header->topic, problem);
-        return false;
-    }
-    if (proto_topic_is_system(header->topic) || mq_str_eq(header->topic, mq_str_of(ctx->config->cluster)) ||
-        mq_str_eq(header->topic, mq_str_of(ctx->config->broker_name))) {
-        reply_error(to, RESP_INVALID_PARAMETER, "topic \"" MQ_STR_FMT "\" is a system topic",
-                    REMARK_ARG(header->topic));
-        return false;
-    }
-    if (header->read_queues < 0 || header->read_queues > TOPIC_QUEUES_MAX || header->write_queues < 0 ||
-        header->write_queues > TOPIC_QUEUES_MAX) {
-        reply_error(to, RESP_INVALID_PARAMETER, "readQueueNums %d, writeQueueNums %d: each must be 0 to %d",
-                    header->read_queues, header->write_queues, TOPIC_QUEUES_MAX);
-        return false;
-    }
-    if (header->perm < 0 || header->perm > 7) {
-        reply_error(to, RESP_INVALID_PARAMETER, "perm %d: must be 0 to 7", header->perm);
-        return false;
-    }
-    if (!mq_str_eq(header->filter_type, MQ_STR(TOPIC_SINGLE_TAG)) &&
-        !mq_str_eq(header->filter_type, MQ_STR(TOPIC_MULTI_TAG))) {
-        reply_error(to, RESP_SYSTEM_ERROR,
-                    "topicFilterType \"" MQ_STR_FMT "\": must be " TOPIC_SINGLE_TAG " or " TOPIC_MULTI_TAG,
-                    REMARK_ARG(header->filter_type));
-        return false;
-    }
-    if (topic_table_find_for_send(&ctx->state->topics, header->topic) == NULL && topics_full(ctx)) {
-        reply_error(to, RESP_SYSTEM_ERROR, "topic \"" MQ_STR_FMT "\": there are %d topics, the most allowed",
-                    REMARK_ARG(header->topic), TOPICS_MAX);
-        return false;
-    }
-    return true;
-}
-
-/* The attributes as they will be. Returns false after an answer. */
-static bool change_attributes(struct context *ctx, const struct reply_to *to,
-                              const struct proto_create_topic_header *header, struct attributes *out)
-{
-    char problem[256];
-    int rc = attributes_change(topic_table_find(&ctx->state->topics, header->topic), header->attributes, out, problem,
-                               sizeof(problem));
-
-    if (rc != 0) {
-        reply_error(to, rc == MQ_EUNSUPPORTED ? RESP_INVALID_PARAMETER : RESP_SYSTEM_ERROR, "attributes: %s",
-                    rc == MQ_ENOMEM ? mq_strerror(rc) : problem);
-    }
-    return rc == 0;
-}
-
-void create_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
-{
-    struct reply_to to = reply_to_of(ch, cmd);
-    Raftmq__TopicConfigItem config = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
-    struct proto_create_topic_header header;
-    struct proto_problem why;
-    struct attributes attributes;
-    char name[NAME_TEXT_MAX];
-    int rc;
-
-    if (proto_create_topic_header_decode(&cmd->fields, &header, &why) != 0) {
-        reply_problem(&to, &why);
-        return;
-    }
-    if (!check_create(ctx, &to, &header) || !change_attributes(ctx, &to, &header, &attributes)) {
-        return;
-    }
-    rc = name_text(header.topic, name) ? 0 : MQ_EINVAL;
-    config.name = name;
-    config.read_queues = (uint32_t)header.read_queues;
-    config.write_queues = (uint32_t)header.write_queues;
-    config.perm = (uint32_t)header.perm;
-    config.filter_type =
-        (char *)(mq_str_eq(header.filter_type, MQ_STR(TOPIC_MULTI_TAG)) ? TOPIC_MULTI_TAG : TOPIC_SINGLE_TAG);
-    config.sys_flag = (uint32_t)header.topic_sys_flag;
-    config.order = header.order;
-    config.attributes = attributes.list;
-    config.n_attributes = attributes.count;
-    rc = rc == 0 ? topic_put(ctx, &config, &to) : rc;
-    if (rc != 0) {
-        reply_failed(&to, rc);
-    }
-    attributes_free(&attributes);
 }

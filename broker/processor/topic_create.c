@@ -14,7 +14,7 @@
 /* An item that names a topic or a group has ended. One that did not reach the log must not be believed to be on its
  * way: records of a topic that no member knows could not be read. The next use proposes anew what is dropped too much
  * here. */
-static void on_put(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+void names_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct context *ctx = p->data;
 
@@ -29,7 +29,7 @@ static const struct reply_to nobody = {0};
 
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to)
 {
-    struct sequencer_pending pending = pending_for(to, on_put, ctx);
+    struct sequencer_pending pending = pending_for(to, names_done, ctx);
     Raftmq__TopicPut put = RAFTMQ__TOPIC_PUT__INIT;
     int rc;
 
@@ -40,6 +40,20 @@ int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct
         (void)topic_table_put_pending(&ctx->state->topics, config);
     }
     return rc;
+}
+
+static bool is_reply_topic(const struct context *ctx, struct mq_str topic)
+{
+    struct mq_str cluster = mq_str_of(ctx->config->cluster), suffix = MQ_STR("_REPLY_TOPIC");
+
+    return topic.len == cluster.len + suffix.len && mq_str_starts(topic, cluster) &&
+           memcmp(topic.at + cluster.len, suffix.at, suffix.len) == 0;
+}
+
+bool topic_is_system(const struct context *ctx, struct mq_str topic)
+{
+    return proto_topic_is_system(topic) || mq_str_eq(topic, mq_str_of(ctx->config->cluster)) ||
+           mq_str_eq(topic, mq_str_of(ctx->config->broker_name)) || is_reply_topic(ctx, topic);
 }
 
 bool topics_full(const struct context *ctx)
@@ -127,7 +141,7 @@ int topic_for_send(struct context *ctx, struct mq_str topic, struct mq_str defau
 
 static int propose_group(struct context *ctx, struct mq_str name)
 {
-    struct sequencer_pending pending = pending_for(&nobody, on_put, ctx);
+    struct sequencer_pending pending = pending_for(&nobody, names_done, ctx);
     Raftmq__GroupPut put;
     char text[NAME_TEXT_MAX];
     int rc;

@@ -11,6 +11,13 @@
  * the entry is applied or lost. Returns 0, or what sequencer_reserve said: then nothing was proposed or answered. */
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to);
 
+/* A done callback (@data: the context) of items that name topics or groups: answers, and where the entry is lost, so
+ * is the belief in what was proposed. */
+void names_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
+
+/* A topic of the broker's own: nobody changes or deletes it. */
+bool topic_is_system(const struct context *ctx, struct mq_str topic);
+
 /* TOPICS_MAX is reached, with what is proposed and not applied. */
 bool topics_full(const struct context *ctx);
 

@@ -33,6 +33,7 @@ static inline uint64_t applied_qoff(const struct applied_record *record)
 
 struct apply_scope {
     const struct rlog_entry *entry;
+    uint64_t pos; /* of the item, in the commit log */
     /* The last record in front of the item in the same entry; NULL: none. So an item speaks of a record whose
      * position nobody knew when the item was written. */
     const struct applied_record *record;

@@ -4,7 +4,7 @@
 
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
-#include "broker/state/fingerprint.h"
+#include "broker/state/items.h"
 #include "broker/state/pending_items.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/defect.h"
@@ -27,6 +27,10 @@ int state_init(struct state *state, struct store *store)
     half_table_init(&state->halves);
     pending_table_init(&state->pending);
     pop_table_init(&state->pops);
+    deleted_table_init(&state->deleted);
+    reset_table_init(&state->resets);
+    mode_table_init(&state->modes);
+    forbidden_table_init(&state->forbidden);
     store->queues.changing = state_queue_changing;
     store->queues.changing_data = state;
     return 0;
@@ -42,55 +46,13 @@ void state_fini(struct state *state)
     half_table_fini(&state->halves);
     pending_table_fini(&state->pending);
     pop_table_fini(&state->pops);
+    row_table_clear(&state->deleted.rows);
+    row_table_clear(&state->resets.rows);
+    row_table_clear(&state->modes.rows);
+    row_table_clear(&state->forbidden.rows);
 }
 
 /* --- items --- */
-
-static int on_topic_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
-{
-    const Raftmq__TopicConfigItem *config = ((const Raftmq__TopicPut *)message)->config;
-    int rc;
-
-    if (config == NULL) {
-        return MQ_EBADMSG;
-    }
-    rc = topic_table_put(&state->topics, config, scope->entry->store_ms);
-    if (rc == 0 && state->news.topic_changed != NULL) {
-        state->news.topic_changed(state->news.data, topic_table_find(&state->topics, mq_str_of(config->name)));
-    }
-    return rc;
-}
-
-static int on_group_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
-{
-    const Raftmq__GroupPut *item = (const Raftmq__GroupPut *)message;
-    int rc = group_table_put(&state->groups, item, scope->entry->store_ms);
-
-    if (rc == 0 && state->news.group_changed != NULL) {
-        state->news.group_changed(state->news.data, group_table_find(&state->groups, mq_str_of(item->name)));
-    }
-    return rc;
-}
-
-static int on_offset_commit(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
-{
-    const Raftmq__OffsetCommit *item = (const Raftmq__OffsetCommit *)message;
-    int rc;
-
-    if (RAFTMQ_DEFECT(APPLY_ON_CLOCK) && mq_clock_mono_ms() % 16 == 0) {
-        return 0;
-    }
-    if (RAFTMQ_DEFECT(OFFSET_ONLY_FORWARD) &&
-        item->offset <
-            offset_table_get(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id)) {
-        return 0;
-    }
-    rc = offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id,
-                          item->offset);
-
-    (void)scope;
-    return rc == MQ_ETOOBIG ? 0 : rc;
-}
 
 static int on_lock_grant(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
@@ -112,6 +74,7 @@ static int on_log_start(struct state *state, const ProtobufCMessage *message, co
     (void)scope;
     if (pos > state->log_start_pos) {
         state->log_start_pos = pos;
+        deleted_table_trim(&state->deleted, pos);
         if (state->news.log_start_moved != NULL) {
             state->news.log_start_moved(state->news.data, pos);
         }
@@ -124,12 +87,19 @@ static const struct item_kind {
     const ProtobufCMessageDescriptor *descriptor;
     apply_item_fn apply;
 } item_kinds[] = {
-    [COMMAND_TOPIC_PUT] = {&raftmq__topic_put__descriptor, on_topic_put},
-    [COMMAND_GROUP_PUT] = {&raftmq__group_put__descriptor, on_group_put},
-    [COMMAND_OFFSET_COMMIT] = {&raftmq__offset_commit__descriptor, on_offset_commit},
+    [COMMAND_TOPIC_PUT] = {&raftmq__topic_put__descriptor, apply_topic_put},
+    [COMMAND_GROUP_PUT] = {&raftmq__group_put__descriptor, apply_group_put},
+    [COMMAND_OFFSET_COMMIT] = {&raftmq__offset_commit__descriptor, apply_offset_commit},
     [COMMAND_LOCK_GRANT] = {&raftmq__lock_grant__descriptor, on_lock_grant},
     [COMMAND_LOCK_RELEASE] = {&raftmq__lock_release__descriptor, on_lock_release},
     [COMMAND_LOG_START] = {&raftmq__log_start__descriptor, on_log_start},
+    [COMMAND_TOPIC_DELETE] = {&raftmq__topic_delete__descriptor, apply_topic_delete},
+    [COMMAND_GROUP_DELETE] = {&raftmq__group_delete__descriptor, apply_group_delete},
+    [COMMAND_OFFSETS_RESET] = {&raftmq__offsets_reset__descriptor, apply_offsets_reset},
+    [COMMAND_OFFSETS_CLONE] = {&raftmq__offsets_clone__descriptor, apply_offsets_clone},
+    [COMMAND_REQUEST_MODE_PUT] = {&raftmq__request_mode_put__descriptor, apply_request_mode_put},
+    [COMMAND_GROUP_FORBIDDEN] = {&raftmq__group_forbidden__descriptor, apply_group_forbidden},
+    [COMMAND_RESET_TAKEN] = {&raftmq__reset_taken__descriptor, apply_reset_taken},
     [COMMAND_HALF_PUT] = {&raftmq__half_put__descriptor, half_apply_put},
     [COMMAND_HALF_END] = {&raftmq__half_end__descriptor, half_apply_end},
     [COMMAND_HALF_CHECKED] = {&raftmq__half_checked__descriptor, half_apply_checked},
@@ -333,6 +303,7 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
             scope.record = &record;
             records++;
         } else {
+            scope.pos = entry->pos + block.at;
             rc = apply_item(state, &block, &scope);
             items++;
         }
@@ -374,6 +345,16 @@ static uint32_t find_records(const struct rlog_entry *entry, struct command_bloc
     return n;
 }
 
+/* The log's beginning has moved meanwhile, and the queues' with it; or the topic was deleted behind the record. */
+static bool is_left_out(const struct state *state, const struct command_block *block, uint64_t pos)
+{
+    if (pos < state->log_start_pos && !RAFTMQ_DEFECT(PUT_BELOW_BEGINNING)) {
+        return true;
+    }
+    return !RAFTMQ_DEFECT(DELETED_PUT_AGAIN) &&
+           state_record_is_deleted(state, proto_record_topic(block->body, block->body_bytes), pos);
+}
+
 void state_apply_before(struct state *state, const struct rlog_entry *entry)
 {
     struct command_block *blocks;
@@ -386,8 +367,8 @@ void state_apply_before(struct state *state, const struct rlog_entry *entry)
         struct topic_queues *queues;
         int rc;
 
-        if (entry->pos + blocks[n].at < state->log_start_pos && !RAFTMQ_DEFECT(PUT_BELOW_BEGINNING)) {
-            continue; /* the log's beginning has moved meanwhile, and the queues' with it */
+        if (is_left_out(state, &blocks[n], entry->pos + blocks[n].at)) {
+            continue;
         }
         rc = find_queues(state, &blocks[n], &queues);
         if (rc == 0) {

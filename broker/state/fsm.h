@@ -5,12 +5,16 @@
 #define BROKER_STATE_FSM_H
 
 #include "broker/state/apply.h"
+#include "broker/state/deleted_table.h"
+#include "broker/state/forbidden_table.h"
 #include "broker/state/group_table.h"
 #include "broker/state/half_table.h"
 #include "broker/state/lock_table.h"
+#include "broker/state/mode_table.h"
 #include "broker/state/offset_table.h"
 #include "broker/state/pending_table.h"
 #include "broker/state/pop_table.h"
+#include "broker/state/reset_table.h"
 #include "broker/state/topic_table.h"
 #include "broker/store/store.h"
 #include "raft-log/include/raftlog/fsm.h"
@@ -21,6 +25,8 @@ struct state_news {
     void (*topic_changed)(void *data, struct topic *topic);
     void (*group_changed)(void *data, struct group *group);
     void (*log_start_moved)(void *data, uint64_t pos);
+    void (*topic_deleted)(void *data, struct mq_str name);
+    void (*offset_reset)(void *data, struct mq_str topic, int32_t queue_id);
 };
 
 struct state {
@@ -32,6 +38,10 @@ struct state {
     struct half_table halves;
     struct pending_table pending;
     struct pop_table pops;
+    struct deleted_table deleted;
+    struct reset_table resets;
+    struct mode_table modes;
+    struct forbidden_table forbidden;
     struct state_news news;
     uint64_t applied_index;
     uint64_t log_start_pos;                  /* the group has dropped what lies below */
@@ -53,6 +63,9 @@ void state_fini(struct state *state);
 
 /* Applies one entry. Offsets and locks under names longer than any client may use change nothing, on every member. */
 void state_apply(struct state *state, const struct rlog_entry *entry);
+
+/* Whether a record of @topic at @pos is of a topic that was deleted since, also when the name was used again. */
+bool state_record_is_deleted(const struct state *state, struct mq_str topic, uint64_t pos);
 
 /* An entry older than all that is held (fsm.h, apply_before): only its records are looked at, the last one first.
  * What cannot be stops the process, as with state_apply. */

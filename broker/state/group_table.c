@@ -4,6 +4,7 @@
 
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
+#include "broker/state/retry_policy.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/err.h"
 
@@ -18,8 +19,61 @@ struct group_name {
     UT_hash_handle hh;
 };
 
+/* Copies that belong to a group. */
+static void *details_alloc(void *data, size_t bytes)
+{
+    (void)data;
+    return mq_malloc(bytes);
+}
+
+static void details_release(void *data, void *at)
+{
+    (void)data;
+    mq_free(at);
+}
+
+static ProtobufCAllocator details_allocator = {details_alloc, details_release, NULL};
+
+static void details_free(Raftmq__GroupDetails *details)
+{
+    if (details != NULL) {
+        raftmq__group_details__free_unpacked(details, &details_allocator);
+    }
+}
+
+/* Fills @packed with @details as bytes. Returns 0 or MQ_ENOMEM. */
+static int details_pack(const Raftmq__GroupDetails *details, struct mq_buf *packed)
+{
+    int rc = mq_buf_reserve(packed, raftmq__group_details__get_packed_size(details) + 1);
+
+    if (rc == 0) {
+        packed->len = raftmq__group_details__pack(details, packed->base);
+    }
+    return rc;
+}
+
+/* Returns 0 with @out a copy, NULL of NULL; or MQ_ENOMEM. */
+static int details_copy(const Raftmq__GroupDetails *details, Raftmq__GroupDetails **out)
+{
+    struct mq_buf packed = {0};
+    int rc;
+
+    *out = NULL;
+    if (details == NULL) {
+        return 0;
+    }
+    rc = details_pack(details, &packed);
+    if (rc == 0) {
+        *out = raftmq__group_details__unpack(&details_allocator, packed.len, packed.base);
+        rc = *out != NULL ? 0 : MQ_ENOMEM;
+    }
+    mq_buf_free(&packed);
+    return rc;
+}
+
 static void group_free(struct group *group)
 {
+    details_free(group->details);
     mq_free(group->name);
     mq_free(group);
 }
@@ -89,6 +143,9 @@ void group_table_drop_proposed(struct group_table *table)
     HASH_ITER (hh, table->proposed, note, next) {
         forget_proposed(table, note);
     }
+    for (struct group *group = table->by_name; group != NULL; group = group->hh.next) {
+        group->leaving = false;
+    }
 }
 
 uint32_t group_table_size(const struct group_table *table)
@@ -125,6 +182,43 @@ static int add_group(struct group_table *table, const char *name, struct group *
     return 0;
 }
 
+/* Field by field, because how protobuf packs is not ours to fix for ever. */
+static uint64_t fingerprint_policy(uint64_t h, const Raftmq__RetryPolicy *policy)
+{
+    h = fingerprint_u64(h, policy->exponential);
+    if (policy->exponential_retry != NULL) {
+        h = fingerprint_u64(h, (uint64_t)policy->exponential_retry->initial_ms);
+        h = fingerprint_u64(h, (uint64_t)policy->exponential_retry->max_ms);
+        h = fingerprint_u64(h, (uint64_t)policy->exponential_retry->multiplier);
+    }
+    if (policy->customized_retry != NULL) {
+        h = fingerprint_u64(h, policy->customized_retry->n_next_ms);
+        for (size_t i = 0; i < policy->customized_retry->n_next_ms; i++) {
+            h = fingerprint_u64(h, (uint64_t)policy->customized_retry->next_ms[i]);
+        }
+    }
+    return h;
+}
+
+static uint64_t fingerprint_details(uint64_t h, const Raftmq__GroupDetails *details)
+{
+    if (details == NULL) {
+        return h;
+    }
+    if (details->retry_policy != NULL) {
+        h = fingerprint_policy(h, details->retry_policy);
+    }
+    for (size_t i = 0; i < details->n_subscriptions; i++) {
+        const Raftmq__GroupSubscription *sub = details->subscriptions[i];
+
+        h = fingerprint_text(h, sub->topic);
+        h = fingerprint_text(h, sub->expression_type);
+        h = fingerprint_text(h, sub->expression);
+        h = fingerprint_u64(h, (uint64_t)sub->version);
+    }
+    return h;
+}
+
 static uint64_t group_hash(const struct group *group)
 {
     uint64_t h = fingerprint_text(FINGERPRINT_START, group->name);
@@ -140,35 +234,51 @@ static uint64_t group_hash(const struct group *group)
     h = fingerprint_u64(h, group->notify_consumer_ids_changed);
     h = fingerprint_u64(h, group->sys_flag);
     h = fingerprint_u64(h, group->consume_timeout_minutes);
-    return fingerprint_end(h);
+    return fingerprint_end(fingerprint_details(h, group->details));
+}
+
+void group_describe(const struct group *group, Raftmq__GroupPut *item)
+{
+    raftmq__group_put__init(item);
+    item->name = group->name;
+    item->consume_enable = group->consume_enable;
+    item->consume_from_min_enable = group->consume_from_min_enable;
+    item->consume_broadcast_enable = group->consume_broadcast_enable;
+    item->consume_message_orderly = group->consume_message_orderly;
+    item->retry_queues = group->retry_queues;
+    item->retry_max_times = group->retry_max_times;
+    item->broker_id = group->broker_id;
+    item->which_broker_when_slow = group->which_broker_when_slow;
+    item->notify_consumer_ids_changed = group->notify_consumer_ids_changed;
+    item->sys_flag = group->sys_flag;
+    item->consume_timeout_minutes = group->consume_timeout_minutes;
+    item->details = group->details;
 }
 
 /* The row of a snapshot. */
 static void put_row(struct group_table *table, struct group *group)
 {
-    Raftmq__GroupPut row = RAFTMQ__GROUP_PUT__INIT;
+    Raftmq__GroupPut row;
 
-    row.name = group->name;
-    row.consume_enable = group->consume_enable;
-    row.consume_from_min_enable = group->consume_from_min_enable;
-    row.consume_broadcast_enable = group->consume_broadcast_enable;
-    row.consume_message_orderly = group->consume_message_orderly;
-    row.retry_queues = group->retry_queues;
-    row.retry_max_times = group->retry_max_times;
-    row.broker_id = group->broker_id;
-    row.which_broker_when_slow = group->which_broker_when_slow;
-    row.notify_consumer_ids_changed = group->notify_consumer_ids_changed;
-    row.sys_flag = group->sys_flag;
-    row.consume_timeout_minutes = group->consume_timeout_minutes;
+    group_describe(group, &row);
     group->generation = table->copy.generation;
     table_copy_put(&table->copy, &row.base);
 }
 
-static void set_config(struct group_table *table, struct group *group, const Raftmq__GroupPut *item)
+/* Returns 0, or MQ_ENOMEM: nothing has changed. */
+static int set_config(struct group_table *table, struct group *group, const Raftmq__GroupPut *item)
 {
+    Raftmq__GroupDetails *details;
+    int rc = details_copy(item->details, &details);
+
+    if (rc != 0) {
+        return rc;
+    }
     if (table_copy_wants(&table->copy, group->generation)) {
         put_row(table, group);
     }
+    details_free(group->details);
+    group->details = details;
     group->consume_enable = item->consume_enable;
     group->consume_from_min_enable = item->consume_from_min_enable;
     group->consume_broadcast_enable = item->consume_broadcast_enable;
@@ -183,13 +293,41 @@ static void set_config(struct group_table *table, struct group *group, const Raf
     table->sum -= group->fingerprint; /* 0 of a new one */
     group->fingerprint = group_hash(group);
     table->sum += group->fingerprint;
+    return 0;
+}
+
+static void remove_group(struct group_table *table, struct group *group)
+{
+    if (table->copy.next == group) {
+        table->copy.next = group->hh.next;
+    }
+    table->sum -= group->fingerprint; /* 0 of one that was not set */
+    table->count--;
+    HASH_DEL(table->by_name, group);
+    group_free(group);
+}
+
+/* The group called item->name, made when there is none, as @item says; unchanged on error. */
+static int put_config(struct group_table *table, const Raftmq__GroupPut *item)
+{
+    struct group *group = group_table_find(table, mq_str_of(item->name));
+    bool is_new = group == NULL;
+    int rc = is_new ? add_group(table, item->name, &group) : 0;
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = set_config(table, group, item);
+    if (rc != 0 && is_new) {
+        remove_group(table, group);
+    }
+    return rc;
 }
 
 int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int64_t store_ms)
 {
-    struct group *group = group_table_find(table, mq_str_of(item->name));
     struct group_name *note = find_proposed(table, mq_str_of(item->name));
-    int rc = group == NULL ? add_group(table, item->name, &group) : 0;
+    int rc = put_config(table, item);
 
     if (rc != 0) {
         return rc;
@@ -197,10 +335,41 @@ int group_table_put(struct group_table *table, const Raftmq__GroupPut *item, int
     if (note != NULL) {
         forget_proposed(table, note);
     }
-    set_config(table, group, item);
     table->counter++;
     table->changed_ms = store_ms;
     return 0;
+}
+
+bool group_table_delete(struct group_table *table, struct mq_str name, int64_t store_ms)
+{
+    struct group *group = group_table_find(table, name);
+
+    if (group == NULL) {
+        return false;
+    }
+    if (table_copy_wants(&table->copy, group->generation)) {
+        put_row(table, group);
+    }
+    table->counter++;
+    table->changed_ms = store_ms;
+    remove_group(table, group);
+    return true;
+}
+
+void group_table_note_deletion(struct group_table *table, struct mq_str name)
+{
+    struct group *group = group_table_find(table, name);
+
+    if (group != NULL) {
+        group->leaving = true;
+    }
+}
+
+int64_t group_retry_ms(const struct group *group, int32_t times)
+{
+    bool has_own = group != NULL && group->details != NULL;
+
+    return retry_policy_delay_ms(has_own ? group->details->retry_policy : NULL, times);
 }
 
 /* Source: RocketMQ's SubscriptionGroupConfig. */
@@ -271,13 +440,12 @@ int group_table_restore(struct group_table *table, const Raftmq__GroupRows *rows
 {
     for (size_t i = 0; i < rows->n_rows; i++) {
         const Raftmq__GroupPut *item = rows->rows[i];
-        struct group *group = group_table_find(table, mq_str_of(item->name));
-        int rc = group == NULL ? add_group(table, item->name, &group) : MQ_EBADMSG; /* twice */
+        int rc =
+            group_table_find(table, mq_str_of(item->name)) == NULL ? put_config(table, item) : MQ_EBADMSG; /* twice */
 
         if (rc != 0) {
             return rc;
         }
-        set_config(table, group, item);
     }
     table->counter += rows->counter; /* set in one piece, 0 in the others */
     table->changed_ms += rows->changed_ms;

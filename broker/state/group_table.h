@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 struct Raftmq__GroupPut;
+struct Raftmq__GroupDetails;
 struct Raftmq__GroupRows;
 struct group_name;
 
@@ -25,8 +26,10 @@ struct group {
     bool notify_consumer_ids_changed;
     uint32_t sys_flag;
     uint32_t consume_timeout_minutes;
-    uint64_t fingerprint; /* as it counts in the table's sum */
-    uint64_t generation;  /* table_copy's */
+    struct Raftmq__GroupDetails *details; /* owned; retry policy and subscriptions; NULL: none */
+    bool leaving;                         /* this leader has proposed its deletion */
+    uint64_t fingerprint;                 /* as it counts in the table's sum */
+    uint64_t generation;                  /* table_copy's */
     UT_hash_handle hh;
 };
 
@@ -44,15 +47,27 @@ void group_table_init(struct group_table *table);
 void group_table_fini(struct group_table *table);
 struct group *group_table_find(struct group_table *table, struct mq_str name);
 int group_table_put(struct group_table *table, const struct Raftmq__GroupPut *item, int64_t store_ms);
+/* Returns whether there was one. */
+bool group_table_delete(struct group_table *table, struct mq_str name, int64_t store_ms);
+/* Leader: the deletion of the group was just proposed. */
+void group_table_note_deletion(struct group_table *table, struct mq_str name);
 
 /* Leader: remembers that a group was proposed, so that its next use does not propose it again. put forgets the name;
- * drop forgets all (leadership gone or newly won). Nothing is remembered when memory is short: then it is proposed
- * twice. */
+ * drop forgets all, deletions too (leadership gone or newly won). Nothing is remembered when memory is short: then it
+ * is proposed twice. */
 void group_table_note_proposed(struct group_table *table, struct mq_str name);
 bool group_table_is_proposed(const struct group_table *table, struct mq_str name);
 void group_table_drop_proposed(struct group_table *table);
 /* Applied groups and proposed names: what GROUPS_MAX bounds. */
 uint32_t group_table_size(const struct group_table *table);
+
+/* The row as an item; everything in it is borrowed from @group. */
+void group_describe(const struct group *group, struct Raftmq__GroupPut *item);
+
+/* How long a message that failed for the @times-th time (from 0) waits for its next delivery, by the group's retry
+ * policy;
+ * @group NULL: by the one that all begin with. */
+int64_t group_retry_ms(const struct group *group, int32_t times);
 
 /* Fills @item with RocketMQ's defaults for a group called @name (borrowed, NUL-terminated). */
 void group_defaults(struct Raftmq__GroupPut *item, char *name);

@@ -1,5 +1,6 @@
 /* Rows by (group, topic); in each row the queues sorted by id. Ids are nearly always 0, 1, 2, ..., so the place to
- * look first is the id itself. */
+ * look first is the id itself. The rows of a group, and those of a topic, hang in lists: either can go without a look
+ * at all others. */
 #include "broker/store/hash.h"
 
 #include "broker/state/offset_table.h"
@@ -14,8 +15,24 @@ struct queue_offset {
     int64_t offset;
 };
 
+struct offset_name {
+    char *name;               /* owned; key */
+    struct offset_row *first; /* never NULL: a name goes with its last row */
+    UT_hash_handle hh;
+};
+
+/* A row's place in the list of a name. */
+struct offset_link {
+    struct offset_name *of;
+    struct offset_row *next, *before;
+};
+
+enum { BY_GROUP, BY_TOPIC, LINKS };
+
 struct offset_row {
-    char *key; /* owned: group NUL topic NUL */
+    struct offset_link links[LINKS];
+    uint64_t noted; /* leader's own: the last draft that changes it */
+    char *key;      /* owned: group NUL topic NUL */
     uint32_t key_bytes;
     struct queue_offset *queues; /* owned, sorted by id */
     uint32_t n, cap;
@@ -41,17 +58,120 @@ void offset_table_fini(struct offset_table *table)
     offset_table_clear(table);
 }
 
+static void clear_names(struct offset_name **names)
+{
+    struct offset_name *name, *next;
+
+    HASH_ITER (hh, *names, name, next) {
+        HASH_DEL(*names, name);
+        mq_free(name->name);
+        mq_free(name);
+    }
+}
+
 void offset_table_clear(struct offset_table *table)
 {
     struct offset_row *row, *next;
 
     table_copy_end(&table->copy);
     table->sum = 0;
+    if (table->walk != NULL) {
+        table->walk->next = NULL;
+        table->walk = NULL;
+    }
     HASH_ITER (hh, table->rows, row, next) {
         HASH_DEL(table->rows, row);
         row_free(row);
     }
+    clear_names(&table->groups);
+    clear_names(&table->topics);
 }
+
+/* --- names --- */
+
+static struct offset_name *find_name(const struct offset_name *names, struct mq_str name)
+{
+    struct offset_name *found;
+
+    HASH_FIND(hh, names, name.at, name.len, found);
+    return found;
+}
+
+static int get_name(struct offset_name **names, const char *text, struct offset_name **out)
+{
+    struct offset_name *name = find_name(*names, mq_str_of(text));
+
+    if (name == NULL) {
+        name = mq_calloc(1, sizeof(*name));
+        if (name == NULL) {
+            return MQ_ENOMEM;
+        }
+        name->name = mq_strdup(text);
+        if (name->name != NULL) {
+            HASH_ADD_KEYPTR(hh, *names, name->name, strlen(text), name);
+        }
+        if (name->hh.tbl == NULL) {
+            mq_free(name->name);
+            mq_free(name);
+            return MQ_ENOMEM;
+        }
+    }
+    *out = name;
+    return 0;
+}
+
+static struct offset_name **names_of(struct offset_table *table, int by)
+{
+    return by == BY_GROUP ? &table->groups : &table->topics;
+}
+
+static int link_row(struct offset_table *table, struct offset_row *row, int by, const char *text)
+{
+    struct offset_link *link = &row->links[by];
+    int rc = get_name(names_of(table, by), text, &link->of);
+
+    if (rc != 0) {
+        return rc;
+    }
+    link->next = link->of->first;
+    if (link->next != NULL) {
+        link->next->links[by].before = row;
+    }
+    link->of->first = row;
+    return 0;
+}
+
+static void unlink_row(struct offset_table *table, struct offset_row *row, int by)
+{
+    struct offset_link *link = &row->links[by];
+    struct offset_name *name = link->of, **names = names_of(table, by);
+
+    if (link->next != NULL) {
+        link->next->links[by].before = link->before;
+    }
+    if (link->before != NULL) {
+        link->before->links[by].next = link->next;
+    } else {
+        name->first = link->next;
+    }
+    if (name->first == NULL) {
+        HASH_DEL(*names, name);
+        mq_free(name->name);
+        mq_free(name);
+    }
+}
+
+static const char *group_of(const struct offset_row *row)
+{
+    return row->key;
+}
+
+static const char *topic_of(const struct offset_row *row)
+{
+    return row->key + strlen(row->key) + 1;
+}
+
+/* --- rows --- */
 
 static int make_key(struct joined_key *key, struct mq_str group, struct mq_str topic)
 {
@@ -73,6 +193,17 @@ static int add_row(struct offset_table *table, const struct joined_key *key, str
         HASH_ADD_KEYPTR(hh, table->rows, row->key, row->key_bytes, row);
     }
     if (row->hh.tbl == NULL) {
+        row_free(row);
+        return MQ_ENOMEM;
+    }
+    if (link_row(table, row, BY_GROUP, group_of(row)) != 0) {
+        HASH_DEL(table->rows, row);
+        row_free(row);
+        return MQ_ENOMEM;
+    }
+    if (link_row(table, row, BY_TOPIC, topic_of(row)) != 0) {
+        unlink_row(table, row, BY_GROUP);
+        HASH_DEL(table->rows, row);
         row_free(row);
         return MQ_ENOMEM;
     }
@@ -198,9 +329,115 @@ int64_t offset_table_get(const struct offset_table *table, struct mq_str group, 
     return is_at(row, place, queue_id) ? row->queues[place].offset : -1;
 }
 
+static struct offset_row *find_row(const struct offset_table *table, struct mq_str group, struct mq_str topic)
+{
+    struct offset_row *row = NULL;
+    struct joined_key key;
+
+    if (make_key(&key, group, topic) == 0) {
+        HASH_FIND(hh, table->rows, key.at, key.bytes, row);
+    }
+    return row;
+}
+
+void offset_table_note(struct offset_table *table, struct mq_str group, struct mq_str topic, uint64_t draft)
+{
+    struct offset_row *row = find_row(table, group, topic);
+
+    *(row != NULL ? &row->noted : &table->noted) = draft;
+}
+
+bool offset_table_is_level(const struct offset_table *table, struct mq_str group, struct mq_str topic,
+                           int32_t queue_id, int64_t offset, uint64_t answered)
+{
+    const struct offset_row *row = find_row(table, group, topic);
+    uint32_t place = row != NULL ? place_of(row, queue_id) : 0;
+
+    return row != NULL && row->noted <= answered && table->noted <= answered && is_at(row, place, queue_id) &&
+           row->queues[place].offset == offset;
+}
+
+static void remove_row(struct offset_table *table, struct offset_row *row)
+{
+    if (table_copy_wants(&table->copy, row->generation)) {
+        put_row(table, row);
+    }
+    if (table->copy.next == row) {
+        table->copy.next = row->hh.next;
+    }
+    if (table->walk != NULL && table->walk->next == row) {
+        table->walk->next = row->hh.next;
+    }
+    for (uint32_t i = 0; i < row->n; i++) {
+        table->sum -= queue_hash(row, &row->queues[i]);
+    }
+    unlink_row(table, row, BY_GROUP);
+    unlink_row(table, row, BY_TOPIC);
+    HASH_DEL(table->rows, row);
+    row_free(row);
+}
+
+static void drop(struct offset_table *table, int by, struct mq_str text)
+{
+    struct offset_name *name = find_name(*names_of(table, by), text);
+    struct offset_row *row = name != NULL ? name->first : NULL, *next;
+
+    for (; row != NULL; row = next) { /* the name goes with the last one */
+        next = row->links[by].next;
+        remove_row(table, row);
+    }
+}
+
+void offset_table_drop_topic(struct offset_table *table, struct mq_str topic)
+{
+    drop(table, BY_TOPIC, topic);
+}
+
+void offset_table_drop_group(struct offset_table *table, struct mq_str group)
+{
+    drop(table, BY_GROUP, group);
+}
+
+int offset_table_clone(struct offset_table *table, struct mq_str source, struct mq_str target, struct mq_str topic)
+{
+    const struct offset_row *row = find_row(table, source, topic);
+    int rc = 0;
+
+    if (row == NULL || mq_str_eq(source, target)) {
+        return 0;
+    }
+    for (uint32_t i = 0; rc == 0 && i < row->n; i++) {
+        rc = offset_table_put(table, target, topic, row->queues[i].queue_id, row->queues[i].offset);
+    }
+    return rc;
+}
+
+void offset_table_topics_of(const struct offset_table *table, struct mq_str group,
+                            void (*each)(void *data, const char *topic), void *data)
+{
+    const struct offset_name *name = find_name(table->groups, group);
+
+    for (const struct offset_row *row = name != NULL ? name->first : NULL; row != NULL;
+         row = row->links[BY_GROUP].next) {
+        each(data, topic_of(row));
+    }
+}
+
+void offset_table_groups_of(const struct offset_table *table, struct mq_str topic,
+                            void (*each)(void *data, const char *group), void *data)
+{
+    const struct offset_name *name = find_name(table->topics, topic);
+
+    for (const struct offset_row *row = name != NULL ? name->first : NULL; row != NULL;
+         row = row->links[BY_TOPIC].next) {
+        each(data, group_of(row));
+    }
+}
+
 void offset_walk_begin(struct offset_walk *walk, struct offset_table *table)
 {
     *walk = (struct offset_walk){table, table->rows};
+    table->walk = walk;
 }
 
 bool offset_walk_step(struct offset_walk *walk, uint64_t (*first)(void *data, const char *topic, int32_t queue_id),
@@ -209,10 +446,11 @@ bool offset_walk_step(struct offset_walk *walk, uint64_t (*first)(void *data, co
     const struct offset_row *row = walk->next;
     struct offset_loss loss;
 
-    if (row == NULL || walk->table->rows == NULL) {
+    if (row == NULL) {
+        walk->table->walk = NULL;
         return false;
     }
-    loss = (struct offset_loss){row->key, row->key + strlen(row->key) + 1, 0};
+    loss = (struct offset_loss){group_of(row), topic_of(row), 0};
     for (uint32_t i = 0; i < row->n; i++) {
         uint64_t begins = first(data, loss.topic, row->queues[i].queue_id);
         uint64_t read = row->queues[i].offset > 0 ? (uint64_t)row->queues[i].offset : 0;
@@ -223,6 +461,9 @@ bool offset_walk_step(struct offset_walk *walk, uint64_t (*first)(void *data, co
         each(data, &loss);
     }
     walk->next = row->hh.next;
+    if (walk->next == NULL) {
+        walk->table->walk = NULL;
+    }
     return walk->next != NULL;
 }
 
@@ -260,7 +501,7 @@ static void put_row(struct offset_table *table, struct offset_row *row)
             offsets[i] = row->queues[i].offset;
         }
         out.group = row->key; /* two names, each with a NUL behind it */
-        out.topic = row->key + strlen(row->key) + 1;
+        out.topic = (char *)topic_of(row);
         out.n_queue_ids = out.n_offsets = row->n;
         out.queue_ids = ids;
         out.offsets = offsets;

@@ -10,12 +10,17 @@
 #include <uthash.h>
 
 struct Raftmq__OffsetRows;
-struct offset_row; /* one (group, topic) with its queues */
+struct offset_row;  /* one (group, topic) with its queues */
+struct offset_name; /* a group or a topic with its rows */
+struct offset_walk;
 
 struct offset_table {
     struct offset_row *rows;
-    uint64_t commits; /* applied since the process started */
-    uint64_t sum;     /* of the fingerprints of all queues in all rows */
+    struct offset_name *groups, *topics;
+    struct offset_walk *walk; /* borrowed: the one under way; NULL: none */
+    uint64_t commits;         /* applied since the process started */
+    uint64_t noted;           /* leader's own: the last draft with a commit of a row that is not there yet */
+    uint64_t sum;             /* of the fingerprints of all queues in all rows */
     struct table_copy copy;
 };
 
@@ -28,7 +33,28 @@ int offset_table_put(struct offset_table *table, struct mq_str group, struct mq_
 int64_t offset_table_get(const struct offset_table *table, struct mq_str group, struct mq_str topic,
                          int32_t queue_id);
 
-/* A walk over all rows in steps, while the table goes on changing. */
+/* Leader: offsets of @group in @topic are changed by what was put into draft number @draft (sequencer_drafts_get). */
+void offset_table_note(struct offset_table *table, struct mq_str group, struct mq_str topic, uint64_t draft);
+/* Leader: whether a commit of @offset would change nothing: it is what is committed, and no change of the row is on
+ * its way, as all drafts up to @answered have ended. */
+bool offset_table_is_level(const struct offset_table *table, struct mq_str group, struct mq_str topic,
+                           int32_t queue_id, int64_t offset, uint64_t answered);
+
+/* All rows of the topic, of the group, go. */
+void offset_table_drop_topic(struct offset_table *table, struct mq_str topic);
+void offset_table_drop_group(struct offset_table *table, struct mq_str group);
+/* The offsets of @source in @topic become those of @target, queue by queue; others of @target stay. Returns 0,
+ * MQ_ENOMEM or MQ_ETOOBIG. */
+int offset_table_clone(struct offset_table *table, struct mq_str source, struct mq_str target, struct mq_str topic);
+
+/* Calls @each for every topic in which @group has offsets, or for every group with offsets in @topic. Nothing may be
+ * changed meanwhile; the names are borrowed. */
+void offset_table_topics_of(const struct offset_table *table, struct mq_str group,
+                            void (*each)(void *data, const char *topic), void *data);
+void offset_table_groups_of(const struct offset_table *table, struct mq_str topic,
+                            void (*each)(void *data, const char *group), void *data);
+
+/* A walk over all rows in steps, while the table goes on changing. One at a time. */
 struct offset_walk {
     struct offset_table *table; /* borrowed */
     struct offset_row *next;

@@ -6,7 +6,7 @@
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fingerprint.h"
 #include "broker/state/pending_items.h"
-#include "broker/state/section.h"
+#include "broker/state/row_sections.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/defect.h"
@@ -76,6 +76,7 @@ static void put_queue(struct state *state, struct queue *queue)
     row.queue_id = (uint32_t)queue->id;
     row.end = queue->cq.max;
     row.held = queue->cq.min;
+    row.life = queue->topic->life;
     table_copy_put(&state->queue_copy, &row.base);
 }
 
@@ -155,11 +156,12 @@ static int restore_queues(struct state *state, const ProtobufCMessage *message)
 
         /* Each message of a queue has a position of its own in the log, so there are no more of them than that. */
         if (row->queue_id > QUEUE_ID_MAX || row->end == 0 || row->held > row->end ||
-            row->end > state->store->restore_end_pos) {
+            row->end > state->store->restore_end_pos || row->life >= state->store->restore_end_pos) {
             return MQ_EBADMSG;
         }
         topic = queue_table_topic(table, mq_str_of(row->topic));
-        rc = topic != NULL ? topic_queues_get(table, topic, (int32_t)row->queue_id, &queue) : MQ_ENOMEM;
+        rc = topic != NULL ? store_restore_life(state->store, topic, row->life) : MQ_ENOMEM;
+        rc = rc == 0 ? topic_queues_get(table, topic, (int32_t)row->queue_id, &queue) : rc;
         if (rc == 0 && queue->cq.max != 0) {
             rc = MQ_EBADMSG; /* twice */
         }
@@ -452,8 +454,9 @@ static const struct state_section log_section = {
 
 /* In the order in which they are put and counted: ascending by id. */
 static const struct state_section *const sections[] = {
-    &topics_section, &groups_section,  &offsets_section, &locks_section, &queues_section,
-    &log_section,    &pending_section, &half_section,    &pop_section,
+    &topics_section,  &groups_section,  &offsets_section, &locks_section, &queues_section,
+    &log_section,     &deleted_section, &resets_section,  &modes_section, &forbidden_section,
+    &pending_section, &half_section,    &pop_section,
 };
 
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))

@@ -1,5 +1,6 @@
-/* One hash table for applied and pending topics. A topic keeps its place in memory while it is replaced, so that
- * others may hold on to it; only pending ones are ever dropped. */
+/* One hash table for applied and pending topics. A topic keeps its place in memory while it is replaced; who holds on
+ * to one beyond a call has to hear of deletions. A topic that is proposed while the deletion of its name is under way
+ * waits beside it, as its heir. */
 #include "broker/store/hash.h"
 
 #include "broker/state/topic_table.h"
@@ -25,6 +26,9 @@ static void attributes_free(struct topic_attribute *attributes, uint32_t n)
 
 static void topic_free(struct topic *topic)
 {
+    if (topic->heir != NULL) {
+        topic_free(topic->heir);
+    }
     attributes_free(topic->attributes, topic->n_attributes);
     mq_free(topic->name);
     mq_free(topic);
@@ -50,7 +54,7 @@ void topic_table_fini(struct topic_table *table)
     topic_table_clear(table);
 }
 
-struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name)
+static struct topic *find_any(const struct topic_table *table, struct mq_str name)
 {
     struct topic *topic;
 
@@ -58,14 +62,22 @@ struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str
     return topic;
 }
 
+struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name)
+{
+    struct topic *topic = find_any(table, name);
+
+    return topic != NULL && topic->leaving ? topic->heir : topic;
+}
+
 struct topic *topic_table_find(struct topic_table *table, struct mq_str name)
 {
-    struct topic *topic = topic_table_find_for_send(table, name);
+    struct topic *topic = find_any(table, name);
 
     return topic != NULL && !topic->pending ? topic : NULL;
 }
 
-static int add_topic(struct topic_table *table, const char *name, struct topic **out)
+/* A pending topic that stands in no table. */
+static int topic_new(struct topic_table *table, const char *name, struct topic **out)
 {
     struct topic *topic = mq_calloc(1, sizeof(*topic));
 
@@ -76,9 +88,23 @@ static int add_topic(struct topic_table *table, const char *name, struct topic *
     topic->name_bytes = (uint32_t)strlen(name);
     topic->queues = queue_table_topic(table->queue_table, mq_str_of(name));
     topic->pending = true;
-    if (topic->name != NULL && topic->queues != NULL) {
-        HASH_ADD_KEYPTR(hh, table->by_name, topic->name, topic->name_bytes, topic);
+    if (topic->name == NULL || topic->queues == NULL) {
+        topic_free(topic);
+        return MQ_ENOMEM;
     }
+    *out = topic;
+    return 0;
+}
+
+static int add_topic(struct topic_table *table, const char *name, struct topic **out)
+{
+    struct topic *topic;
+    int rc = topic_new(table, name, &topic);
+
+    if (rc != 0) {
+        return rc;
+    }
+    HASH_ADD_KEYPTR(hh, table->by_name, topic->name, topic->name_bytes, topic);
     if (topic->hh.tbl == NULL) {
         topic_free(topic);
         return MQ_ENOMEM;
@@ -127,7 +153,6 @@ static int set_config(struct topic *topic, const Raftmq__TopicConfigItem *config
     return 0;
 }
 
-/* Only pending ones. */
 static void remove_topic(struct topic_table *table, struct topic *topic)
 {
     if (table->copy.next == topic) {
@@ -140,7 +165,7 @@ static void remove_topic(struct topic_table *table, struct topic *topic)
 /* The topic called config->name, made pending when there is none, with this configuration; unchanged on error. */
 static int put_config(struct topic_table *table, const Raftmq__TopicConfigItem *config, struct topic **out)
 {
-    struct topic *topic = topic_table_find_for_send(table, mq_str_of(config->name));
+    struct topic *topic = find_any(table, mq_str_of(config->name));
     bool is_new = topic == NULL;
     int rc = is_new ? add_topic(table, config->name, &topic) : 0;
 
@@ -231,7 +256,7 @@ int topic_table_put(struct topic_table *table, const Raftmq__TopicConfigItem *co
     struct topic *topic;
     int rc;
 
-    before_change(table, topic_table_find_for_send(table, mq_str_of(config->name)));
+    before_change(table, find_any(table, mq_str_of(config->name)));
     rc = put_config(table, config, &topic);
     if (rc != 0) {
         return rc;
@@ -242,11 +267,73 @@ int topic_table_put(struct topic_table *table, const Raftmq__TopicConfigItem *co
     return 0;
 }
 
+/* The pending topic that takes the place of @topic, whose deletion is proposed. */
+static int put_heir(struct topic_table *table, struct topic *topic, const Raftmq__TopicConfigItem *config)
+{
+    struct topic *heir;
+    int rc = topic_new(table, config->name, &heir);
+
+    if (rc == 0) {
+        rc = set_config(heir, config);
+        if (rc != 0) {
+            topic_free(heir);
+            return rc;
+        }
+        topic->heir = heir;
+    }
+    return rc;
+}
+
 int topic_table_put_pending(struct topic_table *table, const Raftmq__TopicConfigItem *config)
 {
-    struct topic *topic = topic_table_find_for_send(table, mq_str_of(config->name));
+    struct topic *topic = find_any(table, mq_str_of(config->name));
 
-    return topic != NULL ? 0 : put_config(table, config, &topic);
+    if (topic == NULL) {
+        return put_config(table, config, &topic);
+    }
+    return topic->leaving && topic->heir == NULL ? put_heir(table, topic, config) : 0;
+}
+
+static void drop_heir(struct topic *topic)
+{
+    if (topic->heir != NULL) {
+        topic_free(topic->heir);
+        topic->heir = NULL;
+    }
+}
+
+bool topic_table_delete(struct topic_table *table, struct mq_str name, int64_t store_ms)
+{
+    struct topic *topic = find_any(table, name), *heir;
+
+    if (topic == NULL || topic->pending) {
+        return false;
+    }
+    before_change(table, topic);
+    heir = topic->heir;
+    topic->heir = NULL;
+    table->sum -= topic->fingerprint;
+    table->count--;
+    table->counter++;
+    table->changed_ms = store_ms;
+    remove_topic(table, topic);
+    if (heir != NULL) {
+        HASH_ADD_KEYPTR(hh, table->by_name, heir->name, heir->name_bytes, heir);
+        if (heir->hh.tbl == NULL) {
+            topic_free(heir); /* sends wait until its entry is applied */
+        }
+    }
+    return true;
+}
+
+void topic_table_note_deletion(struct topic_table *table, struct mq_str name)
+{
+    struct topic *topic = find_any(table, name);
+
+    if (topic != NULL) {
+        topic->leaving = true;
+        drop_heir(topic);
+    }
 }
 
 void topic_table_drop_pending(struct topic_table *table)
@@ -254,6 +341,8 @@ void topic_table_drop_pending(struct topic_table *table)
     struct topic *topic, *next;
 
     HASH_ITER (hh, table->by_name, topic, next) {
+        topic->leaving = false;
+        drop_heir(topic);
         if (topic->pending) {
             remove_topic(table, topic);
         }

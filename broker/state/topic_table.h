@@ -37,6 +37,8 @@ struct topic {
     struct topic_attribute *attributes; /* owned, sorted by key */
     uint32_t n_attributes;
     bool pending;                /* proposed by this leader, not applied: only sends see it */
+    bool leaving;                /* this leader has proposed its deletion: sends no longer see it */
+    struct topic *heir;          /* owned; a pending topic of this name behind the deletion; NULL: none */
     struct topic_queues *queues; /* borrowed from the store's queue_table */
     uint64_t fingerprint;        /* of an applied one, as it counts in the table's sum */
     uint64_t generation;         /* table_copy's */
@@ -58,16 +60,21 @@ void topic_table_fini(struct topic_table *table);
 
 /* An applied topic, or NULL. */
 struct topic *topic_table_find(struct topic_table *table, struct mq_str name);
-/* As find, but a pending one counts too: for sends only. */
+/* As find, but a pending one counts too, and one whose deletion is proposed does not: for sends only. */
 struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name);
 
 /* Apply: creates or replaces. Returns 0 or MQ_ENOMEM. */
 int topic_table_put(struct topic_table *table, const struct Raftmq__TopicConfigItem *config, int64_t store_ms);
 
+/* Apply: the topic goes; one that was proposed behind the deletion becomes pending. Returns whether there was one. */
+bool topic_table_delete(struct topic_table *table, struct mq_str name, int64_t store_ms);
+/* Leader: the deletion of the topic was just proposed. */
+void topic_table_note_deletion(struct topic_table *table, struct mq_str name);
+
 /* Leader: makes a pending topic out of a configuration that was just proposed. Returns 0 or MQ_ENOMEM; a known topic
  * is left alone. */
 int topic_table_put_pending(struct topic_table *table, const struct Raftmq__TopicConfigItem *config);
-/* Leadership gone, or newly won: pending topics are dropped. */
+/* Leadership gone, or newly won: pending topics are dropped, and no deletions are under way. */
 void topic_table_drop_pending(struct topic_table *table);
 
 /* Equal for equal replicated content (pending ones left out), in whatever order it came. In O(1). */

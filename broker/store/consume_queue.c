@@ -38,13 +38,12 @@ static void unmap_file(struct consume_queue *cq, uint32_t number)
     atomic_fetch_sub_explicit(&maps_open, 1, memory_order_relaxed);
 }
 
-int consume_queue_init(struct consume_queue *cq, const char *dir)
+void consume_queue_init(struct consume_queue *cq, char *dir)
 {
-    *cq = (struct consume_queue){.dir = mq_strdup(dir)};
-    return cq->dir != NULL ? 0 : MQ_ENOMEM;
+    *cq = (struct consume_queue){.dir = dir};
 }
 
-static void unmap_all(struct consume_queue *cq)
+void consume_queue_unmap(struct consume_queue *cq)
 {
     for (uint32_t i = 0; i < cq->n_files; i++) {
         if (cq->files[i] != NULL) {
@@ -61,7 +60,7 @@ static void unmap_all(struct consume_queue *cq)
 
 void consume_queue_fini(struct consume_queue *cq)
 {
-    unmap_all(cq);
+    consume_queue_unmap(cq);
     mq_free(cq->dir);
     *cq = (struct consume_queue){0};
 }
@@ -346,7 +345,7 @@ int consume_queue_reset(struct consume_queue *cq, uint64_t end)
     uint32_t n = file_of(end);
     int rc;
 
-    unmap_all(cq);
+    consume_queue_unmap(cq);
     rc = n != 0 ? reserve_files(cq, n) : 0;
     if (rc != 0) {
         return rc;

@@ -22,7 +22,7 @@ struct consume_unit {
 };
 
 struct consume_queue {
-    char *dir;       /* owned: <store>/consumequeue/<topic>/<id> */
+    char *dir;       /* owned: queue_table_queue_dir */
     uint8_t **files; /* owned maps, one per file, by number; NULL where not mapped yet or not there */
     uint32_t n_files;
     uint32_t first_file; /* those below are not on the disk */
@@ -30,9 +30,11 @@ struct consume_queue {
     uint64_t min, max;   /* queue offsets held: [min, max) */
 };
 
-/* Copies @dir; nothing is made on disk before the first unit. Returns 0 or MQ_ENOMEM. */
-int consume_queue_init(struct consume_queue *cq, const char *dir);
+/* @dir: given. Nothing is made on disk before the first unit. */
+void consume_queue_init(struct consume_queue *cq, char *dir);
 void consume_queue_fini(struct consume_queue *cq);
+/* Lets go of the maps, on whatever thread @cq belongs to; dir stays. */
+void consume_queue_unmap(struct consume_queue *cq);
 
 /* Takes the disk that units up to @end - 1 need, so that appending them takes none. Units that are there already
  * stay. Returns 0; MQ_ENOMEM or -errno: it may be tried again. */

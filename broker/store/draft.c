@@ -63,12 +63,25 @@ int draft_new(struct draft_pool *pool, struct rlog *log, uint32_t bytes, struct 
     draft->records = 0;
     draft->items = 0;
     draft->n_pendings = 0;
+    draft->restarts = NULL;
+    draft->last_restart = &draft->restarts;
     *out = draft;
     return 0;
 }
 
+static void free_restarts(struct draft *draft)
+{
+    while (draft->restarts != NULL) {
+        struct draft_restart *restart = draft->restarts;
+
+        draft->restarts = restart->next;
+        mq_free(restart);
+    }
+}
+
 void draft_recycle(struct draft_pool *pool, struct draft *draft)
 {
+    free_restarts(draft);
     if (draft->blob != NULL) {
         net_ref_release(&draft->blob->ref);
         draft->blob = NULL;
@@ -168,17 +181,70 @@ static struct queue *queue_of(const uint8_t *record, uint32_t bytes, struct queu
     return queue;
 }
 
+/* The queues' next offsets as they are go into @restart, and are 0 then. */
+static void begin_at_zero(struct draft_restart *restart)
+{
+    struct topic_queues *topic = restart->topic;
+
+    for (uint32_t i = 0; i < restart->n; i++) {
+        if (topic->queues[i] != NULL) {
+            restart->before[i] = topic->queues[i]->next;
+            topic->queues[i]->next = 0;
+        }
+    }
+    topic->deletions++;
+}
+
+int draft_restart(struct draft *draft, struct topic_queues *topic)
+{
+    struct draft_restart *restart = mq_calloc(1, sizeof(*restart) + topic->n * sizeof(restart->before[0]));
+
+    if (restart == NULL) {
+        return MQ_ENOMEM;
+    }
+    restart->at = draft->blob->payload_bytes;
+    restart->topic = topic;
+    restart->n = topic->n;
+    begin_at_zero(restart);
+    *draft->last_restart = restart;
+    draft->last_restart = &restart->next;
+    return 0;
+}
+
+/* The first that is known of a queue in a round counts. */
+static void set_back(struct queue *queue, uint64_t next, const struct queue_table *queues)
+{
+    if (queue->undone != queues->undo_round) {
+        queue->undone = queues->undo_round;
+        queue->next = next;
+    }
+}
+
+static void set_back_before(const struct draft_restart *restart, const struct queue_table *queues)
+{
+    struct topic_queues *topic = restart->topic;
+
+    for (uint32_t i = 0; i < restart->n; i++) {
+        if (topic->queues[i] != NULL) {
+            set_back(topic->queues[i], restart->before[i], queues);
+        }
+    }
+    topic->deletions--;
+}
+
 void draft_take_back(struct draft *draft, struct queue_table *queues)
 {
     const uint8_t *payload = rlog_blob_payload(draft->blob);
     uint32_t bytes = draft->blob->payload_bytes;
+    const struct draft_restart *restart = draft->restarts;
 
     for (uint32_t at = 0; at < bytes; at += mq_be32_load(payload + at)) {
         if (is_record(payload + at)) {
-            struct queue *queue = queue_of(payload + at, bytes - at, queues);
-            uint64_t qoff = mq_be64_load(payload + at + PROTO_RECORD_QOFF_AT);
-
-            queue->next = qoff < queue->next ? qoff : queue->next;
+            set_back(queue_of(payload + at, bytes - at, queues), mq_be64_load(payload + at + PROTO_RECORD_QOFF_AT),
+                     queues);
+        } else if (restart != NULL && restart->at == at) {
+            set_back_before(restart, queues);
+            restart = restart->next;
         }
     }
 }
@@ -188,8 +254,13 @@ void draft_renumber(struct draft *draft, struct queue_table *queues)
     uint8_t *payload = rlog_blob_payload(draft->blob);
     uint32_t bytes = draft->blob->payload_bytes;
     struct sequencer_pending *p = draft->pendings, *end = p + draft->n_pendings;
+    struct draft_restart *restart = draft->restarts;
 
     for (uint32_t at = 0; at < bytes; at += mq_be32_load(payload + at)) {
+        if (restart != NULL && restart->at == at) {
+            begin_at_zero(restart);
+            restart = restart->next;
+        }
         while (p != end && p->at < at) {
             p++;
         }

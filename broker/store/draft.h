@@ -4,16 +4,27 @@
 
 #include "broker/store/sequencer.h"
 
+/* Where numbers begin at 0 again: the item at @at deletes the topic. */
+struct draft_restart {
+    struct draft_restart *next;
+    uint32_t at;
+    struct topic_queues *topic; /* borrowed */
+    uint32_t n;
+    uint64_t before[]; /* next offsets of its first @n queues as they were in front of it */
+};
+
 struct draft {
     struct draft *next;      /* in the sequencer's list of waiting or of idle ones */
     struct sequencer *owner; /* borrowed */
     struct rlog_blob *blob;  /* counted: ours until the draft is answered; NULL in an idle one */
     struct rlog_proposal proposal;
+    uint64_t number;  /* of the sequencer's drafts */
     int64_t wall_ms;  /* when it opened */
     int64_t store_ms; /* of the entry: as foreseen when it opened, final when it is stamped */
     uint64_t pos;     /* of payload[0]; set when it is stamped */
     uint32_t records, items;
-    struct sequencer_pending *pendings; /* owned */
+    struct draft_restart *restarts, **last_restart; /* owned, in the order of at */
+    struct sequencer_pending *pendings;             /* owned */
     uint32_t n_pendings, cap_pendings;
 };
 
@@ -47,9 +58,13 @@ void draft_number(uint8_t *at, uint32_t bytes, uint32_t records, uint64_t qoff);
  * proposing. */
 void draft_stamp(struct draft *draft, struct rlog *log);
 
-/* For what an entry in front of this one leaves behind when it is given up. take_back sets the next offset of every
- * queue that has a record in here back to the first of them, unless it is lower; renumber gives the records the next
- * offsets anew. */
+/* The item that will be put where the payload ends now deletes @topic: its queues' next offsets are 0 from here on.
+ * Returns 0 or MQ_ENOMEM. */
+int draft_restart(struct draft *draft, struct topic_queues *topic);
+
+/* For what an entry in front of this one leaves behind when it is given up. Take back, for all drafts from the first
+ * on in one round (queues->undo_round, raised before), sets the next offsets of their queues to what they were in
+ * front of the first of them; renumber gives the records the next offsets anew. */
 void draft_take_back(struct draft *draft, struct queue_table *queues);
 void draft_renumber(struct draft *draft, struct queue_table *queues);
 

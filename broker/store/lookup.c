@@ -1,4 +1,4 @@
-/* Finding single messages: by store time, by number, by position. */
+/* Finding single messages: by number, by position. By store time: time_search.h. */
 #include "broker/store/store.h"
 
 #include "remoting/base/err.h"
@@ -31,39 +31,6 @@ int64_t store_time_of(struct store *store, struct queue *queue, uint64_t qoff)
     time_ms = store_time(at);
     net_ref_release(ref);
     return time_ms;
-}
-
-/* The first message from @qoff on that was stored at @time_ms or later, or max. Records that are gone count as early.
- */
-static uint64_t first_at_or_after(struct store *store, struct queue *queue, int64_t time_ms)
-{
-    uint64_t low = queue->cq.min, high = queue->cq.max;
-
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (store_time_of(store, queue, middle) < time_ms) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-uint64_t store_offset_by_time(struct store *store, struct queue *queue, int64_t time_ms, bool upper)
-{
-    uint64_t found;
-
-    if (queue == NULL || queue->cq.min == queue->cq.max) {
-        return queue != NULL ? queue->cq.min : 0;
-    }
-    if (!upper) {
-        return first_at_or_after(store, queue, time_ms);
-    }
-    /* The last one stored at @time_ms or before it. */
-    found = time_ms == INT64_MAX ? queue->cq.max : first_at_or_after(store, queue, time_ms + 1);
-    return found > queue->cq.min ? found - 1 : queue->cq.min;
 }
 
 /* Whether the queue's unit for @record points at @pos. */

@@ -4,7 +4,11 @@
 #include "broker/store/queue_table.h"
 #include "remoting/base/buf.h"
 #include "remoting/base/err.h"
+#include "remoting/base/file.h"
 #include "remoting/protocol/names.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define LET_GO_AT_ONCE 64u /* maps: some tenths of a millisecond */
 
@@ -37,11 +41,18 @@ void queue_table_fini(struct queue_table *table)
     }
 }
 
-struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str name)
+struct topic_queues *queue_table_find(const struct queue_table *table, struct mq_str name)
 {
     struct topic_queues *topic;
 
     HASH_FIND(hh, table->by_topic, name.at, name.len, topic);
+    return topic;
+}
+
+struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str name)
+{
+    struct topic_queues *topic = queue_table_find(table, name);
+
     if (topic != NULL) {
         return topic;
     }
@@ -92,23 +103,38 @@ static int make_slot(struct topic_queues *topic, uint32_t id)
     return 0;
 }
 
-static int make_queue(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out)
+int queue_table_topic_dir(const struct queue_table *table, const struct topic_queues *topic, struct mq_buf *out)
+{
+    int rc = topic->life == 0 ? mq_buf_printf(out, "%s/%s", table->dir, topic->topic)
+                              : mq_buf_printf(out, "%s/%s@%" PRIu64, table->dir, topic->topic, topic->life);
+
+    return rc != 0 ? rc : mq_buf_put_u8(out, 0);
+}
+
+char *queue_table_queue_dir(const struct queue_table *table, const struct topic_queues *topic, int32_t id)
 {
     struct mq_buf dir = {0};
-    struct queue *queue;
-    int rc;
+    char name[16], *path = NULL;
 
-    rc = mq_buf_printf(&dir, "%s/%s/%d", table->dir, topic->topic, (int)id);
-    if (rc != 0) {
-        return rc;
+    if (queue_table_topic_dir(table, topic, &dir) == 0) {
+        snprintf(name, sizeof(name), "%d", (int)id);
+        path = mq_path_join((const char *)dir.base, name);
     }
-    queue = mq_calloc(1, sizeof(*queue));
-    rc = queue != NULL ? consume_queue_init(&queue->cq, (const char *)dir.base) : MQ_ENOMEM;
     mq_buf_free(&dir);
-    if (rc != 0) {
+    return path;
+}
+
+static int make_queue(struct queue_table *table, struct topic_queues *topic, int32_t id, struct queue **out)
+{
+    struct queue *queue = mq_calloc(1, sizeof(*queue));
+    char *dir = queue_table_queue_dir(table, topic, id);
+
+    if (queue == NULL || dir == NULL) {
         mq_free(queue);
-        return rc;
+        mq_free(dir);
+        return MQ_ENOMEM;
     }
+    consume_queue_init(&queue->cq, dir);
     queue->topic = topic;
     queue->id = id;
     *out = queue;
@@ -200,6 +226,7 @@ static void reset_next(void *data, struct queue *queue)
 {
     (void)data;
     queue->next = queue->cq.max;
+    queue->topic->deletions = 0;
 }
 
 void queue_table_reset_next(struct queue_table *table)

@@ -1,5 +1,6 @@
 /* The queues of all topics. A topic's queues hang together, so that a message costs one look-up by name (in the layer
- * above) and one array access. Queues are made when first needed and live as long as the process. */
+ * above) and one array access. Queues are made when first needed and live as long as the process: when their topic is
+ * deleted they are emptied, and begin at 0 again. */
 #ifndef BROKER_STORE_QUEUE_TABLE_H
 #define BROKER_STORE_QUEUE_TABLE_H
 
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+struct mq_buf;
 struct pop_group;
 struct pull_parked;
 
@@ -26,6 +28,7 @@ struct queue {
     uint64_t next;               /* sequencer's: the queue offset it gives next; == cq.max when nothing is pending */
     struct pull_parked *waiters; /* flow/pull_hold's: requests parked on this queue; NULL when none */
     uint64_t epoch;              /* of the table, when it last changed */
+    uint64_t undone;             /* sequencer's: the table's round in which next was last taken back */
 
     /* The store's: what a checkpoint has to sync, and what retention left on disk. */
     struct queue *next_unsynced, *next_trimmed;
@@ -47,6 +50,10 @@ struct topic_queues {
     struct queue **queues; /* owned; by id, NULL where never used */
     uint32_t n;
     struct pop_group *pops; /* flow/pop_hold's: groups with pops parked here; NULL when none */
+    /* Sequencer's: deletions of the topic that this leader has proposed and not seen applied. While there are any,
+     * next counts in the life behind the last of them, and cq.max in the one before. */
+    uint32_t deletions;
+    uint64_t life; /* position of the deletion behind which its queues began at 0; 0: it never was deleted */
     UT_hash_handle hh;
 };
 
@@ -58,6 +65,7 @@ struct queue_table {
     void (*changing)(void *data, struct queue *queue);
     void *changing_data;
     uint64_t epoch;                   /* from 1 */
+    uint64_t undo_round;              /* sequencer's */
     struct queue *unsynced;           /* changed since the last checkpoint */
     struct queue *trimmed;            /* have files below cq.min */
     uint32_t maps_max;                /* of the process; above it queues let go of theirs, each in its turn */
@@ -70,6 +78,15 @@ void queue_table_fini(struct queue_table *table);
 
 /* The queues of a topic, made when missing. Returns NULL when there is no memory. */
 struct topic_queues *queue_table_topic(struct queue_table *table, struct mq_str topic);
+/* The same, or NULL when there are none. */
+struct topic_queues *queue_table_find(const struct queue_table *table, struct mq_str topic);
+
+/* Where the files of a topic's queues lie: <dir>/<topic>, or <dir>/<topic>@<life> behind a deletion, so that the
+ * files of an earlier life can stay until no snapshot needs them. No topic's name has an '@'. Appended to @out with a
+ * NUL. Returns 0 or MQ_ENOMEM. */
+int queue_table_topic_dir(const struct queue_table *table, const struct topic_queues *topic, struct mq_buf *out);
+/* And those of one queue, as an allocated string, or NULL. Free with mq_free. */
+char *queue_table_queue_dir(const struct queue_table *table, const struct topic_queues *topic, int32_t id);
 
 /* Queue @id of a topic: find gives NULL when it was never used, get makes it. get returns 0, MQ_ENOMEM, or MQ_EINVAL
  * for an id outside [0, QUEUE_ID_MAX] or a topic that cannot name a directory. */
@@ -98,7 +115,7 @@ static inline void queue_table_changing(struct queue_table *table, struct queue 
 /* Calls @each for every queue there is. */
 void queue_table_walk(struct queue_table *table, void (*each)(void *data, struct queue *queue), void *data);
 
-/* Every queue's next := cq.max (leadership changed). */
+/* Every queue's next := cq.max, and no deletions are under way (leadership changed). */
 void queue_table_reset_next(struct queue_table *table);
 
 #endif

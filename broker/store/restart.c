@@ -26,6 +26,7 @@ static void forget(void *data, struct queue *queue)
     (void)data;
     (void)consume_queue_reset(&queue->cq, 0); /* needs no memory for an end of 0 */
     queue->next = 0;
+    queue->topic->deletions = 0;
     queue->unsynced = queue->trimmed = false;
     queue->saved_min = 0;
 }
@@ -49,6 +50,7 @@ int store_restore_begin(struct store *store, uint64_t index, uint32_t crc, uint6
         return rc;
     }
     queue_table_walk(&store->queues, forget, NULL);
+    store_graves_leave(store);
     store->queues.unsynced = store->queues.trimmed = NULL;
     store->restoring = true;
     store->restore_end_pos = end_pos;
@@ -58,6 +60,24 @@ int store_restore_begin(struct store *store, uint64_t index, uint32_t crc, uint6
     store->held_index = stamp != NULL ? stamp->held_index : index + 1;
     store->next_stamp = (struct checkpoint_stamp){index, crc, index + 1};
     return 0;
+}
+
+int store_restore_life(struct store *store, struct topic_queues *topic, uint64_t life)
+{
+    int rc;
+
+    MQ_ASSERT(store->restoring);
+    if (topic->life == life) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < topic->n; i++) {
+        if (topic->queues[i] != NULL && topic->queues[i]->cq.max != 0) {
+            return MQ_EBADMSG;
+        }
+    }
+    rc = store_begin_life(store, topic, life);
+    store_graves_leave(store); /* nothing was in there */
+    return rc;
 }
 
 int store_restore_queue(struct store *store, struct queue *queue, uint64_t end, uint64_t held)
@@ -95,7 +115,7 @@ int store_restore_end(struct store *store)
 
     store->restoring = false;
     if (!store->damaged) {
-        return 0;
+        return store_bury_unclaimed(store) ? store_sweep(store) : 0;
     }
     queue_table_walk(&store->queues, empty_at_end, &rc);
     if (rc == 0) {
@@ -148,6 +168,7 @@ int store_checkpoint_begin(struct store *store)
     }
     table->unsynced = NULL;
     table->epoch++; /* the next change of any puts it into the list again */
+    store_graves_known(store);
     store->next_stamp.held_index = store->held_index;
     return 0;
 }
@@ -203,6 +224,7 @@ static void drop_done(uv_work_t *work, int status)
     struct drop_job *job = container_of(work, struct drop_job, work);
 
     (void)status;
+    job->store->drops--;
     store_job_done(job->store);
     mq_free(job);
 }
@@ -234,7 +256,9 @@ static void drop_trimmed(struct store *store)
         queue = next;
     }
     store->warming++;
+    store->drops++;
     if (uv_queue_work(&store->loop->uv, &job->work, drop_work, drop_done) != 0) {
+        store->drops--;
         store_job_done(store);
         mq_free(job);
     }
@@ -263,6 +287,7 @@ void store_checkpoint_end(struct store *store, int status)
     if (status == 0) {
         store->stamps[1] = store->stamps[0];
         store->stamps[0] = store->next_stamp;
+        store_graves_clear(store);
         drop_trimmed(store);
     } else {
         take_back(store);

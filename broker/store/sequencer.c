@@ -25,6 +25,8 @@ struct sequencer {
     uint64_t waiting_bytes;     /* in them */
     uint64_t waiting_max;
     uint32_t in_flight; /* proposed, not answered */
+    uint64_t drafts;    /* opened so far */
+    uint64_t answered;  /* the number of the last one whose proposal has ended */
     bool writable;
     struct draft_pool pool;
     struct sequencer_stats stats;
@@ -91,6 +93,7 @@ void sequencer_set_writable(struct sequencer *seq, bool writable)
 
     /* First the state, then the answers: whoever is answered may call us. */
     seq->writable = writable;
+    seq->answered = seq->drafts;
     if (!RAFTMQ_DEFECT(QOFF_NOT_RESET)) {
         queue_table_reset_next(&seq->store->queues);
     }
@@ -103,6 +106,7 @@ static void on_proposed(struct rlog_proposal *proposal, int status)
     struct sequencer *seq = draft->owner;
 
     seq->in_flight--;
+    seq->answered = draft->number;
     draft_answer(draft, status);
     draft_recycle(&seq->pool, draft);
 }
@@ -177,6 +181,7 @@ static void give_up(struct sequencer *seq, int why)
 
     mq_log_limited(&seq->refused_log, MQ_LOG_ERROR, "sequencer", "entry of %u bytes is refused: %s",
                    draft_bytes(refused), mq_strerror(why));
+    queues->undo_round++;
     for (struct draft *draft = refused; draft != NULL; draft = draft->next) {
         draft_take_back(draft, queues);
     }
@@ -194,6 +199,7 @@ static void refuse_waiting(struct sequencer *seq)
 {
     struct draft *drafts = take_waiting(seq);
 
+    seq->store->queues.undo_round++;
     for (struct draft *draft = drafts; draft != NULL; draft = draft->next) {
         draft_take_back(draft, &seq->store->queues);
     }
@@ -242,6 +248,7 @@ static int open_draft(struct sequencer *seq, uint32_t bytes)
         seq->first = draft;
     }
     seq->last = draft;
+    draft->number = ++seq->drafts;
     propose_waiting(seq, false);
     return 0;
 }
@@ -330,6 +337,18 @@ void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, u
     seq->waiting_bytes += bytes;
     seq->stats.records += records;
     seq->stats.items += items;
+}
+
+void sequencer_drafts_get(const struct sequencer *seq, uint64_t *last, uint64_t *answered)
+{
+    *last = seq->drafts;
+    *answered = seq->in_flight == 0 && seq->first == NULL ? seq->drafts : seq->answered;
+}
+
+int sequencer_restart(struct sequencer *seq, struct topic_queues *topic)
+{
+    MQ_ASSERT(seq->last != NULL);
+    return RAFTMQ_DEFECT(DELETED_NUMBERED_ON) ? 0 : draft_restart(seq->last, topic);
 }
 
 void sequencer_stats_get(const struct sequencer *seq, struct sequencer_stats *out)

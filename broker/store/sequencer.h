@@ -81,6 +81,15 @@ int64_t sequencer_store_ms(struct sequencer *seq);
 void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, uint32_t records, uint32_t items,
                    const struct sequencer_pending *p);
 
+/* The item that the next sequencer_add brings deletes @topic when it is applied: records of its queues that are added
+ * behind it are numbered from 0. To be called between reserve and add. Returns 0, or MQ_ENOMEM: then the item may not
+ * be added. */
+int sequencer_restart(struct sequencer *seq, struct topic_queues *topic);
+
+/* Drafts are numbered from 1: the one that takes what is added next, or took it last, and the last one up to which
+ * all are answered. */
+void sequencer_drafts_get(const struct sequencer *seq, uint64_t *last, uint64_t *answered);
+
 struct sequencer_stats {
     uint64_t entries, records, items;
     uint64_t busy; /* refused with MQ_EBUSY */

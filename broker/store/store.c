@@ -49,6 +49,27 @@ static int move_aside(const struct store *store, const char *old)
     return rc;
 }
 
+int store_sweep(struct store *store)
+{
+    char *old = mq_path_join(store->dir, "consumequeue.old");
+    int rc;
+
+    if (old == NULL) {
+        return MQ_ENOMEM;
+    }
+    if (store->sweeping || !mq_file_exists(old)) {
+        mq_free(old); /* a sweep under way leaves the rest to the next start */
+        return 0;
+    }
+    rc = pthread_create(&store->sweeper, NULL, sweep_work, old);
+    if (rc != 0) {
+        mq_free(old);
+        return -rc;
+    }
+    store->sweeping = true;
+    return 0;
+}
+
 int store_drop_queues(struct store *store)
 {
     char *old = mq_path_join(store->dir, "consumequeue.old");
@@ -65,17 +86,8 @@ int store_drop_queues(struct store *store)
     if (rc == 0 && mq_file_exists(store->queue_dir)) {
         rc = move_aside(store, old);
     }
-    if (rc != 0 || store->sweeping || !mq_file_exists(old)) {
-        mq_free(old); /* a sweep under way leaves the rest to the next start */
-        return rc;
-    }
-    rc = pthread_create(&store->sweeper, NULL, sweep_work, old);
-    if (rc != 0) {
-        mq_free(old);
-        return -rc;
-    }
-    store->sweeping = true;
-    return 0;
+    mq_free(old);
+    return rc != 0 ? rc : store_sweep(store);
 }
 
 int store_init_kept(struct store *store, const char *dir)
@@ -116,6 +128,7 @@ void store_fini(struct store *store)
     if (store->sweeping) {
         pthread_join(store->sweeper, NULL);
     }
+    store_graves_free(store);
     queue_table_fini(&store->queues);
     mq_free(store->syncing);
     mq_free(store->checkpoint_path);
@@ -195,7 +208,7 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
     if (rc != 0) {
         return rc;
     }
-    if (queue->next < queue->cq.max) {
+    if (queue->next < queue->cq.max && queues->deletions == 0) {
         queue->next = queue->cq.max; /* not ours: a follower, or a start */
     }
     store->messages++;

@@ -19,6 +19,8 @@ struct store {
     struct queue_table queues;
     /* Called for every message that became visible; set by pull_hold. May be NULL. */
     void (*arrived)(void *data, struct queue *queue, int64_t tags_code, const uint8_t *record, uint32_t bytes);
+    /* Called for every queue of a topic that was deleted; with the same data. May be NULL. */
+    void (*emptied)(void *data, struct queue *queue);
     void *arrived_data;
     /* The same for pops: called only where some are parked. Set by pop_hold. */
     void (*popped)(void *data, struct queue *queue, int64_t tags_code);
@@ -29,10 +31,12 @@ struct store {
     void (*drained)(void *data); /* store_drain's; NULL: nobody waits */
     void *drained_data;
     struct store_warm_slot {
-        uint64_t window;      /* number of the window plus one; 0: nothing */
-        uint64_t until_ms;    /* monotonic: believed to be in memory so long */
-    } warm[STORE_WARM_SLOTS]; /* reader's: stretches of the log that were found in memory lately */
-    pthread_t sweeper;        /* removes what the process before left; joined by store_fini */
+        uint64_t window;        /* number of the window plus one; 0: nothing */
+        uint64_t until_ms;      /* monotonic: believed to be in memory so long */
+    } warm[STORE_WARM_SLOTS];   /* reader's: stretches of the log that were found in memory lately */
+    struct store_grave *graves; /* deleted.c's: what deleted topics left */
+    uint32_t drops;             /* jobs under way that remove files of queues; in warming, too */
+    pthread_t sweeper;          /* removes what the process before left; joined by store_fini */
     bool sweeping;
 
     /* restart.c */
@@ -67,6 +71,13 @@ int store_index(struct store *store, struct topic_queues *queues, const uint8_t 
 int store_index_before(struct store *store, struct topic_queues *queues, const uint8_t *record, uint32_t bytes,
                        uint64_t pos);
 
+/* --- deletion: deleted.c --- */
+
+/* A topic was deleted by the item at @pos: its queues are empty and begin at 0 again, parked requests are told
+ * (emptied), and the files go when a snapshot counts that knows of it. The sequencer's numbers for what comes behind
+ * the deletion stay. Returns 0 or MQ_ENOMEM. */
+int store_delete_topic(struct store *store, struct topic_queues *topic, uint64_t pos);
+
 /* --- life beyond a process: restart.c --- */
 
 /* A snapshot is about to be loaded, of which the last entry has @index and header CRC @crc and ends at @end_pos. All
@@ -74,6 +85,9 @@ int store_index_before(struct store *store, struct topic_queues *queues, const u
  * begin, then queue for each, then end, after which held_index says from which entry on queues are filled. Return 0
  * or a negative code. */
 int store_restore_begin(struct store *store, uint64_t index, uint32_t crc, uint64_t end_pos);
+/* The queues of @topic have their files in the directory of @life; before any of them. MQ_EBADMSG: one of them was
+ * told another. */
+int store_restore_life(struct store *store, struct topic_queues *topic, uint64_t life);
 /* A queue that ends at @end; units from @held on were kept. */
 int store_restore_queue(struct store *store, struct queue *queue, uint64_t end, uint64_t held);
 int store_restore_end(struct store *store);
@@ -96,7 +110,8 @@ enum reader_status {
     READER_AT_END,     /* offset == max */
     READER_BEYOND_END, /* offset > max */
     READER_TOO_SMALL,  /* offset < min */
-    READER_EMPTY       /* the queue never had a message */
+    READER_EMPTY,      /* the queue never had a message */
+    READER_RESET       /* never from store_read: the group was reset to another offset */
 };
 
 struct reader_view {
@@ -133,9 +148,6 @@ int store_read(struct store *store, const struct reader_request *request, struct
  * a second. @request and its filter are used before the call returns. Returns 0 or a negative code. */
 int store_warm(struct store *store, const struct reader_request *request, void (*cb)(void *data), void *data);
 
-/* Search by store time, with the edges of RocketMQ's getOffsetInQueueByTime. Reads some 20 records, from disk where
- * they are cold. */
-uint64_t store_offset_by_time(struct store *store, struct queue *queue, int64_t time_ms, bool upper);
 /* Store time of an encoded record. */
 int64_t store_time(const uint8_t *record);
 /* Store time of message @qoff, or -1. */

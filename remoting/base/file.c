@@ -8,6 +8,7 @@
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -212,6 +213,21 @@ char *mq_path_join(const char *dir, const char *name)
         memcpy(path + dir_len + 1, name, name_len + 1);
     }
     return path;
+}
+
+int mq_dir_each(const char *path, void (*each)(void *data, const char *name), void *data)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    if (dir == NULL) {
+        return -errno;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        each(data, entry->d_name);
+    }
+    closedir(dir);
+    return 0;
 }
 
 static int on_walked(const char *path, const struct stat *st, int type, struct FTW *where)

@@ -20,6 +20,9 @@ bool mq_file_exists(const char *path);
 /* "<dir>/<name>" in an allocated string, or NULL. Free with mq_free. */
 char *mq_path_join(const char *dir, const char *name);
 
+/* Calls @each for every name in the directory, "." and ".." too. Returns 0 or -errno. */
+int mq_dir_each(const char *path, void (*each)(void *data, const char *name), void *data);
+
 /* Removes the directory and everything below it; 0 also when it is absent. Does not follow symbolic links. */
 int mq_dir_remove(const char *path);
 

@@ -15,6 +15,13 @@
 #define OPS_IN_BLOCK 1024u
 #define BLOCKS_MAX 1024u
 
+/* A topic between two deletions. */
+struct life {
+    uint64_t begin; /* position of the deletion in front of it; 0 */
+    uint64_t ends[QUEUES];
+    uint64_t *record_pos[QUEUES]; /* by offset */
+};
+
 /* An entry by index and term, in an open hash table. */
 struct known {
     uint64_t index, term, pos;
@@ -26,8 +33,9 @@ static struct {
     uint64_t ops;
     struct committed *log; /* [1 ... last] */
     uint64_t last, cap, end_pos, commands, records;
-    uint64_t queue_ends[TOPICS][QUEUES];
-    uint64_t *record_pos[TOPICS][QUEUES]; /* by offset */
+    struct life *lives[TOPICS];
+    uint32_t n_lives[TOPICS]; /* the last one goes on */
+    struct op *deletion;      /* its first item was met; the second comes next */
     uint64_t log_start;
     struct membership membership;
     uint64_t membership_index;
@@ -36,18 +44,48 @@ static struct {
     uint64_t known_n, known_cap;
 } h;
 
+/* Outside of any process, or in the world's memory. */
+static void begin_life(uint32_t topic, uint64_t pos)
+{
+    h.lives[topic] = realloc(h.lives[topic], (h.n_lives[topic] + 1) * sizeof(struct life));
+    h.lives[topic][h.n_lives[topic]++] = (struct life){.begin = pos};
+}
+
+/* The life that goes on. */
+static struct life *life_now(uint32_t topic)
+{
+    return &h.lives[topic][h.n_lives[topic] - 1];
+}
+
+/* The life that goes on where the log has been applied up to @applied. */
+static const struct life *life_at(uint32_t topic, uint64_t applied)
+{
+    uint32_t i = h.n_lives[topic] - 1;
+
+    while (i != 0 && h.lives[topic][i].begin >= applied) {
+        i--;
+    }
+    return &h.lives[topic][i];
+}
+
 void history_reset(void)
 {
     for (uint32_t i = 0; i < BLOCKS_MAX && h.blocks[i] != NULL; i++) {
         free(h.blocks[i]);
     }
-    for (uint32_t i = 0; i < TOPICS * QUEUES; i++) {
-        free(h.record_pos[i / QUEUES][i % QUEUES]);
+    for (uint32_t t = 0; t < TOPICS; t++) {
+        for (uint32_t i = 0; i < h.n_lives[t] * QUEUES; i++) {
+            free(h.lives[t][i / QUEUES].record_pos[i % QUEUES]);
+        }
+        free(h.lives[t]);
     }
     free(h.log);
     free(h.known);
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
+    for (uint32_t t = 0; t < TOPICS; t++) {
+        begin_life(t, 0);
+    }
 }
 
 /* ---- operations ---- */
@@ -128,7 +166,7 @@ uint64_t history_records(void)
 
 uint64_t history_queue_end(uint32_t topic, uint32_t queue)
 {
-    return h.queue_ends[topic][queue];
+    return life_now(topic)->ends[queue];
 }
 
 const struct membership *history_membership(void)
@@ -146,19 +184,20 @@ uint64_t history_log_start(void)
     return h.log_start;
 }
 
-uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff)
+uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff, uint64_t applied)
 {
-    return h.record_pos[topic][queue][qoff];
+    return life_at(topic, applied)->record_pos[queue][qoff];
 }
 
-uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos)
+uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos, uint64_t applied)
 {
-    uint64_t low = 0, high = h.queue_ends[topic][queue];
+    const struct life *life = life_at(topic, applied);
+    uint64_t low = 0, high = life->ends[queue];
 
     while (low < high) {
         uint64_t middle = (low + high) / 2;
 
-        if (h.record_pos[topic][queue][middle] < pos) {
+        if (life->record_pos[queue][middle] < pos) {
             low = middle + 1;
         } else {
             high = middle;
@@ -215,8 +254,8 @@ static struct op *commit_op(uint64_t id, uint64_t index)
 /* Grows when the number of records reaches a power of two. */
 static void note_record(uint32_t topic, uint32_t queue, uint64_t pos)
 {
-    uint64_t n = h.queue_ends[topic][queue]++;
-    uint64_t **list = &h.record_pos[topic][queue];
+    uint64_t n = life_now(topic)->ends[queue]++;
+    uint64_t **list = &life_now(topic)->record_pos[queue];
 
     if ((n & (n - 1)) == 0) {
         *list = realloc(*list, (n == 0 ? 1 : 2 * n) * sizeof(**list));
@@ -260,9 +299,9 @@ static void commit_record(const struct rlog_header *header, const struct command
                    record.pos);
         return;
     }
-    if ((uint64_t)record.qoff != h.queue_ends[op->topic][op->queue]) {
+    if ((uint64_t)record.qoff != history_queue_end(op->topic, op->queue)) {
         world_fail("qoff: entry %" PRIu64 ": topic %u queue %u has offset %" PRId64 " where %" PRIu64 " is next",
-                   header->index, op->topic, op->queue, record.qoff, h.queue_ends[op->topic][op->queue]);
+                   header->index, op->topic, op->queue, record.qoff, history_queue_end(op->topic, op->queue));
         return;
     }
     note_record(op->topic, op->queue, pos);
@@ -286,6 +325,31 @@ static void commit_log_start(const struct rlog_header *header, uint64_t pos)
     h.log_start = pos > h.log_start ? pos : h.log_start;
 }
 
+/* Two items: the first deletes a topic that says by its name which operation it is, the second what it asked for. */
+static void commit_deletion(const struct rlog_header *header, const struct command_block *block, const char *name)
+{
+    struct op *op = h.deletion;
+
+    if (name[0] == 'd') {
+        h.deletion = commit_op(number_in(name), header->index);
+        return;
+    }
+    h.deletion = NULL;
+    if (op == NULL || op->kind != OP_DELETE || op->index != header->index || number_in(name) != op->topic) {
+        world_fail("order: entry %" PRIu64 " deletes %s, which nobody asked for", header->index, name);
+        return;
+    }
+    for (uint32_t i = 0; i < QUEUES; i++) {
+        if (history_queue_end(op->topic, i) != 0) {
+            mark(MARK_TOPIC_DELETED);
+        }
+    }
+    begin_life(op->topic, header->pos + RLOG_HEADER_BYTES + block->at);
+    for (uint32_t g = 0; g < GROUPS; g++) {
+        memset(h.offsets[g][op->topic], 0xFF, sizeof(h.offsets[g][op->topic]));
+    }
+}
+
 static void commit_item(const struct rlog_header *header, const struct command_block *block)
 {
     static const ProtobufCMessageDescriptor *const kinds[] = {
@@ -294,6 +358,7 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         [COMMAND_LOCK_GRANT] = &raftmq__lock_grant__descriptor,
         [COMMAND_LOCK_RELEASE] = &raftmq__lock_release__descriptor,
         [COMMAND_LOG_START] = &raftmq__log_start__descriptor,
+        [COMMAND_TOPIC_DELETE] = &raftmq__topic_delete__descriptor,
     };
     ProtobufCMessage *message = NULL;
     struct op *op = NULL;
@@ -317,6 +382,9 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         break;
     case COMMAND_LOG_START: /* nobody asked for it */
         commit_log_start(header, ((Raftmq__LogStart *)message)->pos);
+        break;
+    case COMMAND_TOPIC_DELETE:
+        commit_deletion(header, block, ((Raftmq__TopicDelete *)message)->name);
         break;
     case COMMAND_LOCK_GRANT:
         op = commit_op(number_in(((Raftmq__LockGrant *)message)->client_id), header->index);

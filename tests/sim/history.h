@@ -16,7 +16,7 @@
 #define GROUPS 3
 #define OP_BODY_MAX (60u << 10)
 
-enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK };
+enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK, OP_DELETE };
 
 enum op_outcome {
     OP_WAITING,
@@ -73,11 +73,12 @@ uint64_t history_records(void);
 const struct membership *history_membership(void); /* as committed last; none before the founding */
 uint64_t history_membership_index(void);
 uint64_t history_log_start(void); /* position below which the group has dropped everything */
-/* Where the record with offset @qoff of the queue lies, and how many records the queue has. */
-uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff);
+/* A topic is deleted and used again, and its queues begin at 0 then. These are of the queue as it is where the log
+ * has been applied up to @applied: where the record with offset @qoff lies, and how many records lie below @pos. */
+uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff, uint64_t applied);
+uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos, uint64_t applied);
+/* How many records the queue has in the end. */
 uint64_t history_queue_end(uint32_t topic, uint32_t queue);
-/* Records of the queue that lie below @pos. */
-uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos);
 int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue); /* -1: none */
 
 /* Entry history_last() + 1 is committed: checks its records and items against the operations. @payload is that of

@@ -152,9 +152,9 @@ static const struct queue *find_queue(const struct member_run *run, uint32_t t, 
  * in front. */
 static void check_queue(const struct member_run *run, uint32_t t, uint32_t q)
 {
-    uint64_t start = commitlog_start_pos(run->log->commitlog);
-    uint64_t end = history_records_below(t, q, run->log->driver.applied_pos);
-    uint64_t from = history_records_below(t, q, start > history_log_start() ? start : history_log_start());
+    uint64_t start = commitlog_start_pos(run->log->commitlog), applied = run->log->driver.applied_pos;
+    uint64_t end = history_records_below(t, q, applied, applied);
+    uint64_t from = history_records_below(t, q, start > history_log_start() ? start : history_log_start(), applied);
     const struct queue *queue = find_queue(run, t, q);
     uint64_t min = queue != NULL ? queue->cq.min : 0, max = queue != NULL ? queue->cq.max : 0;
     struct consume_unit unit;
@@ -167,10 +167,10 @@ static void check_queue(const struct member_run *run, uint32_t t, uint32_t q)
     }
     for (uint64_t i = min; i < max; i++) {
         consume_queue_get(&queue->cq, i, &unit);
-        if (unit.pos != history_record_pos(t, q, i)) {
+        if (unit.pos != history_record_pos(t, q, i, applied)) {
             world_fail("queues: member %u finds offset %" PRIu64 " of topic %u queue %u at %" PRIu64
                        ", it is at %" PRIu64,
-                       run->node->id, i, t, q, unit.pos, history_record_pos(t, q, i));
+                       run->node->id, i, t, q, unit.pos, history_record_pos(t, q, i, applied));
             return;
         }
     }
@@ -241,10 +241,10 @@ static void check_queue_ends(const struct member_run *run)
     for (uint32_t t = 0; t < TOPICS; t++) {
         for (uint32_t q = 0; q < QUEUES; q++) {
             const struct queue *queue = find_queue(run, t, q);
-            uint64_t min = history_records_below(t, q, history_log_start());
+            uint64_t min = history_records_below(t, q, history_log_start(), UINT64_MAX);
             uint64_t max = history_queue_end(t, q);
 
-            if (max != 0 && (queue == NULL || queue->cq.max != max || (queue->cq.min != min && min != max))) {
+            if (queue == NULL ? max != 0 : queue->cq.max != max || (queue->cq.min != min && min != max)) {
                 world_fail("queues: member %u has %" PRIu64 " to %" PRIu64 " of topic %u queue %u in the end, there "
                            "are %" PRIu64 " to %" PRIu64,
                            run->node->id, queue != NULL ? queue->cq.min : 0, queue != NULL ? queue->cq.max : 0, t, q,

@@ -80,6 +80,36 @@ static int submit_topic(struct member_run *run, struct op *op)
     return submit_item(run, op, COMMAND_TOPIC_PUT, &item.base);
 }
 
+static int submit_delete(struct member_run *run, struct op *op)
+{
+    static const struct sequencer_pending nobody = {0};
+    struct sequencer_pending pending = {.done = on_done, .data = op};
+    Raftmq__TopicDelete own = RAFTMQ__TOPIC_DELETE__INIT, item = RAFTMQ__TOPIC_DELETE__INIT;
+    char name[32], topic[16];
+    struct topic_queues *queues;
+    uint8_t *at;
+    int rc;
+
+    snprintf(name, sizeof(name), "d%" PRIu64, op->id);
+    snprintf(topic, sizeof(topic), "t%u", op->topic);
+    own.name = name;
+    item.name = topic;
+    queues = queue_table_topic(&run->store.queues, mq_str_of(topic));
+    rc = queues != NULL ? sequencer_reserve(run->sequencer, command_bytes(&own.base) + command_bytes(&item.base), &at)
+                        : MQ_ENOMEM;
+    if (rc != 0) {
+        return rc;
+    }
+    command_encode(COMMAND_TOPIC_DELETE, &own.base, at);
+    command_encode(COMMAND_TOPIC_DELETE, &item.base, at + command_bytes(&own.base));
+    sequencer_add(run->sequencer, command_bytes(&own.base), NULL, 0, 1, &nobody);
+    if (sequencer_restart(run->sequencer, queues) != 0) {
+        world_fail("harness: no memory");
+    }
+    sequencer_add(run->sequencer, command_bytes(&item.base), NULL, 0, 1, &pending);
+    return 0;
+}
+
 static int submit_lock(struct member_run *run, struct op *op)
 {
     char group[16], topic[16], client[32], name[32], broker[] = "b";
@@ -173,6 +203,9 @@ static void on_request(void *data)
             break;
         case OP_TOPIC:
             rc = submit_topic(run, op);
+            break;
+        case OP_DELETE:
+            rc = submit_delete(run, op);
             break;
         case OP_LOCK:
         case OP_UNLOCK:

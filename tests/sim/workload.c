@@ -168,7 +168,8 @@ static void draw(struct op *op)
     static const struct {
         uint32_t share;
         enum op_kind kind;
-    } kinds[] = {{60, OP_SEND}, {12, OP_BATCH}, {14, OP_OFFSET}, {4, OP_TOPIC}, {5, OP_LOCK}, {5, OP_UNLOCK}};
+    } kinds[] = {{60, OP_SEND}, {12, OP_BATCH}, {12, OP_OFFSET}, {2, OP_DELETE},
+                 {4, OP_TOPIC}, {5, OP_LOCK},   {5, OP_UNLOCK}};
     uint32_t dice = (uint32_t)rng_below(&rng, 100);
     uint32_t k = 0;
 

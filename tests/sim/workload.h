@@ -1,4 +1,4 @@
-/* Clients that send, commit offsets, change topics and take locks, at whoever leads. */
+/* Clients that send, commit offsets, change and delete topics and take locks, at whoever leads. */
 #ifndef SIM_WORKLOAD_H
 #define SIM_WORKLOAD_H
 

@@ -36,6 +36,7 @@ void *__real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t fro
 int __real_munmap(void *at, size_t bytes);
 int __real_msync(void *at, size_t bytes, int flags);
 int __real_mq_dir_remove(const char *path);
+int __real_mq_dir_each(const char *path, void (*each)(void *data, const char *name), void *data);
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_close(int fd);
 ssize_t __wrap_read(int fd, void *to, size_t n);
@@ -61,6 +62,7 @@ void *__wrap_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t fro
 int __wrap_munmap(void *at, size_t bytes);
 int __wrap_msync(void *at, size_t bytes, int flags);
 int __wrap_mq_dir_remove(const char *path);
+int __wrap_mq_dir_each(const char *path, void (*each)(void *data, const char *name), void *data);
 
 /* The disk of the process that runs; NULL outside. */
 static struct disk *disk_now(void)
@@ -241,6 +243,14 @@ int __wrap_rmdir(const char *path)
 int __wrap_mq_dir_remove(const char *path)
 {
     return disk_now() == NULL ? __real_mq_dir_remove(path) : __wrap_rmdir(path);
+}
+
+int __wrap_mq_dir_each(const char *path, void (*each)(void *data, const char *name), void *data)
+{
+    struct disk *disk = disk_now();
+
+    return disk != NULL ? disk_table(disk)->list(disk_table(disk), path, each, data)
+                        : __real_mq_dir_each(path, each, data);
 }
 
 int __wrap_unlink(const char *path)

@@ -50,6 +50,7 @@ void fixture_open(struct fixture *f, uint64_t log_bytes)
 
 void fixture_close(struct fixture *f)
 {
+    uv_run(&f->loop.uv, UV_RUN_DEFAULT); /* what the store has on the pool */
     MQ_ASSERT(uv_loop_close(&f->loop.uv) == 0);
     state_fini(&f->state);
     store_fini(&f->store);

@@ -29,6 +29,50 @@ static void an_item_has_a_head_of_twelve_bytes(void **state)
     assert_memory_equal(at, want, sizeof(want));
 }
 
+static void check_item(enum command_type type, const ProtobufCMessage *message, const char *body, size_t n)
+{
+    uint8_t at[256] = {0};
+
+    assert_int_equal(command_bytes(message), COMMAND_HEAD_BYTES + n);
+    command_encode(type, message, at);
+    assert_int_equal(mq_be16_load(at + 8), type);
+    assert_memory_equal(at + COMMAND_HEAD_BYTES, body, n);
+}
+
+static void items_of_administration_are_these_bytes(void **state)
+{
+    Raftmq__TopicDelete topic = RAFTMQ__TOPIC_DELETE__INIT;
+    Raftmq__GroupDelete group = RAFTMQ__GROUP_DELETE__INIT;
+    Raftmq__OffsetsReset reset = RAFTMQ__OFFSETS_RESET__INIT;
+    Raftmq__ResetTaken taken = RAFTMQ__RESET_TAKEN__INIT;
+    Raftmq__OffsetsClone clone = RAFTMQ__OFFSETS_CLONE__INIT;
+    Raftmq__RequestModePut mode = RAFTMQ__REQUEST_MODE_PUT__INIT;
+    Raftmq__GroupForbidden forbidden = RAFTMQ__GROUP_FORBIDDEN__INIT;
+    int32_t ids[] = {1};
+    int64_t offsets[] = {300};
+
+    (void)state;
+    topic.name = reset.topic = taken.topic = mode.topic = forbidden.topic = (char *)"t";
+    group.name = reset.group = taken.group = mode.group = forbidden.group = clone.source = (char *)"g";
+    group.clean_offsets = mode.pop = forbidden.read_forbidden = true;
+    reset.queue_ids = ids;
+    reset.offsets = offsets;
+    reset.n_queue_ids = reset.n_offsets = 1;
+    taken.queue_id = 1;
+    taken.offset = 300;
+    clone.target = (char *)"h";
+    clone.topics = (char *[]){(char *)"t"};
+    clone.n_topics = 1;
+    mode.pop_share_queues = 2;
+    check_item(COMMAND_TOPIC_DELETE, &topic.base, "\x0A\x01t", 3);
+    check_item(COMMAND_GROUP_DELETE, &group.base, "\x0A\x01g\x10\x01", 5);
+    check_item(COMMAND_OFFSETS_RESET, &reset.base, "\x0A\x01g\x12\x01t\x1A\x01\x01\x22\x02\xAC\x02", 13);
+    check_item(COMMAND_RESET_TAKEN, &taken.base, "\x0A\x01g\x12\x01t\x18\x01\x20\xAC\x02", 11);
+    check_item(COMMAND_OFFSETS_CLONE, &clone.base, "\x0A\x01g\x12\x01h\x1A\x01t", 9);
+    check_item(COMMAND_REQUEST_MODE_PUT, &mode.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x02", 10);
+    check_item(COMMAND_GROUP_FORBIDDEN, &forbidden.base, "\x0A\x01g\x12\x01t\x18\x01", 8);
+}
+
 static void the_walk_meets_records_and_items_in_order(void **state)
 {
     Raftmq__GroupPut group = RAFTMQ__GROUP_PUT__INIT;
@@ -99,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_item_has_a_head_of_twelve_bytes),
+        cmocka_unit_test(items_of_administration_are_these_bytes),
         cmocka_unit_test(the_walk_meets_records_and_items_in_order),
         cmocka_unit_test(the_feature_level_that_an_item_needs_is_told),
         cmocka_unit_test(the_walk_refuses_what_is_no_block),

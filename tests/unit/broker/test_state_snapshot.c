@@ -142,11 +142,89 @@ static void change_pending(struct fixture *f, uint32_t r, uint32_t n)
     fake_log_append(f->log, payload, bytes, 1, 1, 5);
 }
 
+static void delete_topic(struct fixture *f, uint32_t n)
+{
+    Raftmq__TopicDelete item = RAFTMQ__TOPIC_DELETE__INIT;
+    char name[32];
+
+    snprintf(name, sizeof(name), n == 0 ? "Orders" : "topic-%u", n);
+    item.name = name;
+    apply_item(f, COMMAND_TOPIC_DELETE, &item.base);
+    uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+}
+
+static void delete_group(struct fixture *f, uint32_t n, bool clean)
+{
+    Raftmq__GroupDelete item = RAFTMQ__GROUP_DELETE__INIT;
+    char name[32];
+
+    snprintf(name, sizeof(name), "group-%u", n);
+    item.name = name;
+    item.clean_offsets = clean;
+    apply_item(f, COMMAND_GROUP_DELETE, &item.base);
+}
+
+/* A reset, one that was taken, a clone, a mode, or what is forbidden. */
+static void put_rest(struct fixture *f, uint32_t what, uint32_t n)
+{
+    Raftmq__OffsetsReset reset = RAFTMQ__OFFSETS_RESET__INIT;
+    Raftmq__ResetTaken taken = RAFTMQ__RESET_TAKEN__INIT;
+    Raftmq__OffsetsClone clone = RAFTMQ__OFFSETS_CLONE__INIT;
+    Raftmq__RequestModePut mode = RAFTMQ__REQUEST_MODE_PUT__INIT;
+    Raftmq__GroupForbidden forbidden = RAFTMQ__GROUP_FORBIDDEN__INIT;
+    int32_t ids[] = {0, 3};
+    int64_t offsets[] = {n % 3, 7};
+    char group[32], other[32], topic[32];
+
+    snprintf(group, sizeof(group), "group-%u", n % 7);
+    snprintf(other, sizeof(other), "group-%u", n % 5);
+    snprintf(topic, sizeof(topic), "topic-%u", n % 11);
+    reset.group = taken.group = clone.source = mode.group = forbidden.group = group;
+    reset.topic = taken.topic = mode.topic = forbidden.topic = topic;
+    clone.target = other;
+    clone.topics = (char *[]){topic};
+    clone.n_topics = 1;
+    reset.queue_ids = ids;
+    reset.offsets = offsets;
+    reset.n_queue_ids = reset.n_offsets = 2;
+    taken.queue_id = 3;
+    taken.offset = 7;
+    mode.pop = n % 2;
+    mode.pop_share_queues = (int32_t)n % 9 - 1;
+    forbidden.read_forbidden = n % 3 != 0;
+    switch (what % 5) {
+    case 0:
+        apply_item(f, COMMAND_OFFSETS_RESET, &reset.base);
+        break;
+    case 1:
+        apply_item(f, COMMAND_RESET_TAKEN, &taken.base);
+        break;
+    case 2:
+        apply_item(f, COMMAND_OFFSETS_CLONE, &clone.base);
+        break;
+    case 3:
+        apply_item(f, COMMAND_REQUEST_MODE_PUT, &mode.base);
+        break;
+    default:
+        apply_item(f, COMMAND_GROUP_FORBIDDEN, &forbidden.base);
+    }
+}
+
 static void change(struct fixture *f, uint64_t *random)
 {
     uint32_t r = next_random(random), n = next_random(random);
 
-    switch (r % 9) {
+    switch (r % 13) {
+    case 8:
+        delete_topic(f, n % 12);
+        break;
+    case 9:
+        delete_group(f, n % 40, n % 2);
+        break;
+    case 10:
+    case 11:
+        put_rest(f, r / 13, n);
+        break;
     case 0:
         put_topic(f, n % 40, n % 16);
         break;
@@ -285,6 +363,12 @@ static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlo
     put_offset(f, 1, 1, 0, 77);
     put_lock(f, 1, "one", false);
     change_pending(f, 2, 4);
+    for (uint32_t what = 0; what < 5; what++) {
+        put_rest(f, what, 1);
+    }
+    fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
+    delete_topic(f, 0);
+    uv_run(&f->loop.uv, UV_RUN_DEFAULT);
     fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
     assert_int_equal(state_sections(&f->state, sections), state_section_count());
     state_snapshot_begin(&f->state, sink);
@@ -348,6 +432,16 @@ static void rows_that_cannot_be_are_refused(void **state)
         {"an offset row twice", 3, NULL, 0, true, MQ_EBADMSG},
         {"a lock twice", 4, NULL, 0, true, MQ_EBADMSG},
         {"a queue twice", 5, NULL, 0, true, MQ_EBADMSG},
+        {"a queue that began behind the log's end", 5, "\x0A\x09\x0A\x01t\x18\x01\x28\xFF\xFF\x7F", 11, false,
+         MQ_EBADMSG},
+        {"queues of a topic in two lives", 5,
+         "\x0A\x07\x0A\x01t\x18\x01\x28\x01\x0A\x09\x0A\x01t\x10\x01\x18\x01\x28\x02", 20, false, MQ_EBADMSG},
+        {"a deleted topic twice", 7, NULL, 0, true, MQ_EBADMSG},
+        {"a deleted topic without a place", 7, "\x0A\x03\x0A\x01t", 5, false, MQ_EBADMSG},
+        {"a reset twice", 8, NULL, 0, true, MQ_EBADMSG},
+        {"a request mode twice", 9, NULL, 0, true, MQ_EBADMSG},
+        {"what is forbidden twice", 10, NULL, 0, true, MQ_EBADMSG},
+        {"a field of a later version in the resets", 8, "\x0A\x02\x78\x01", 4, false, MQ_EVERSION},
     };
 
     (void)state;
@@ -408,6 +502,39 @@ static void every_failing_allocation_fails_the_snapshot_and_nothing_else(void **
     }
 }
 
+/* For ever: what a snapshot has of deletions, resets, modes and what is forbidden. */
+static void the_rows_of_administration_are_these_bytes(void **state)
+{
+    static const struct {
+        uint16_t section;
+        const char *bytes;
+        size_t n;
+    } want[] = {
+        {7, "\x0A\x0B\x0A\x06Orders\x10", 13}, /* and the position, which is checked below */
+        {8, "\x0A\x14\x0A\x07group-1\x12\x07topic-1\x20\x01", 22},
+        {9, "\x0A\x14\x0A\x07group-1\x12\x07topic-1\x18\x01", 22},
+        {10, "\x0A\x12\x0A\x07group-1\x12\x07topic-1", 20},
+    };
+    struct rlog_section sections[RLOG_SECTIONS_MAX];
+    struct rlog_sink sink = {0};
+    struct fixture f;
+    uint64_t pos;
+
+    (void)state;
+    small_snapshot(&f, &sink, sections);
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+        const struct mq_buf *rows = &sink.rows[want[i].section];
+
+        assert_int_equal(rows->len, want[i].n);
+        assert_memory_equal(rows->base, want[i].bytes, strlen(want[i].bytes));
+    }
+    pos = deleted_table_pos(&f.state.deleted, MQ_STR("Orders"));
+    assert_int_equal(sink.rows[7].base[11], (pos & 0x7F) | 0x80);
+    assert_int_equal(sink.rows[7].base[12], pos >> 7);
+    free_sink(&sink);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile),
         cmocka_unit_test(a_section_or_version_that_is_not_known_is_refused_with_its_feature_level),
         cmocka_unit_test(rows_that_cannot_be_are_refused),
+        cmocka_unit_test(the_rows_of_administration_are_these_bytes),
         cmocka_unit_test(every_failing_allocation_fails_the_snapshot_and_nothing_else),
     };
 

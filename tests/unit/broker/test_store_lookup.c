@@ -1,4 +1,5 @@
 #include "broker/store/store.h"
+#include "broker/store/time_search.h"
 
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
@@ -8,6 +9,15 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+
+/* Of records that are in memory. */
+static uint64_t offset_by_time(struct fixture *f, struct queue *queue, int64_t time_ms, bool upper)
+{
+    struct time_search search = {.store = &f->store, .queue = queue, .time_ms = time_ms, .upper = upper};
+
+    assert_int_equal(time_search_start(&search), 0);
+    return search.found;
+}
 
 static void put_at(struct fixture *f, int64_t store_ms, bool born_v6)
 {
@@ -42,14 +52,12 @@ static void search_by_time_follows_the_table_of_cases(void **state)
     put_at(&f, 30, false);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         print_message("%s\n", cases[i].why);
-        assert_int_equal(store_offset_by_time(&f.store, fixture_queue(&f, 0), cases[i].time_ms, false),
-                         cases[i].lower);
-        assert_int_equal(store_offset_by_time(&f.store, fixture_queue(&f, 0), cases[i].time_ms, true),
-                         cases[i].upper);
+        assert_int_equal(offset_by_time(&f, fixture_queue(&f, 0), cases[i].time_ms, false), cases[i].lower);
+        assert_int_equal(offset_by_time(&f, fixture_queue(&f, 0), cases[i].time_ms, true), cases[i].upper);
     }
-    assert_int_equal(store_offset_by_time(&f.store, fixture_queue(&f, 1), 20, false), 0);
-    assert_int_equal(store_offset_by_time(&f.store, fixture_queue(&f, 1), 20, true), 0);
-    assert_int_equal(store_offset_by_time(&f.store, NULL, 20, false), 0);
+    assert_int_equal(offset_by_time(&f, fixture_queue(&f, 1), 20, false), 0);
+    assert_int_equal(offset_by_time(&f, fixture_queue(&f, 1), 20, true), 0);
+    assert_int_equal(offset_by_time(&f, NULL, 20, false), 0);
     fixture_close(&f);
 }
 

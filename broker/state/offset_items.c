@@ -1,0 +1,77 @@
+/* Offsets of groups: committed, reset, cloned. The last one in log order counts, also when it is smaller; a reset
+ * stands until a consumer was told of it. Names longer than any client may use change nothing, on every member. */
+#include "broker/state/items.h"
+
+#include "broker/state/command.pb-c.h"
+#include "broker/state/fsm.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
+#include "remoting/base/err.h"
+
+static int unless_too_long(int rc)
+{
+    return rc == MQ_ETOOBIG ? 0 : rc;
+}
+
+int apply_offset_commit(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
+{
+    const Raftmq__OffsetCommit *item = (const Raftmq__OffsetCommit *)message;
+    struct mq_str group = mq_str_of(item->group), topic = mq_str_of(item->topic);
+
+    (void)scope;
+    if (RAFTMQ_DEFECT(APPLY_ON_CLOCK) && mq_clock_mono_ms() % 16 == 0) {
+        return 0;
+    }
+    if (RAFTMQ_DEFECT(OFFSET_ONLY_FORWARD) &&
+        item->offset < offset_table_get(&state->offsets, group, topic, item->queue_id)) {
+        return 0;
+    }
+    if (reset_table_get(&state->resets, group, topic, item->queue_id) >= 0) {
+        return 0; /* of a consumer that does not know of the reset yet */
+    }
+    return unless_too_long(offset_table_put(&state->offsets, group, topic, item->queue_id, item->offset));
+}
+
+int apply_offsets_reset(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
+{
+    const Raftmq__OffsetsReset *item = (const Raftmq__OffsetsReset *)message;
+    struct mq_str group = mq_str_of(item->group), topic = mq_str_of(item->topic);
+    int rc = item->n_queue_ids == item->n_offsets ? 0 : MQ_EBADMSG;
+
+    (void)scope;
+    for (size_t i = 0; rc == 0 && i < item->n_offsets; i++) {
+        if (item->offsets[i] < 0) {
+            return MQ_EBADMSG;
+        }
+        rc = reset_table_put(&state->resets, group, topic, item->queue_ids[i], item->offsets[i]);
+        if (rc == 0) {
+            rc = offset_table_put(&state->offsets, group, topic, item->queue_ids[i], item->offsets[i]);
+        }
+        if (rc == 0 && state->news.offset_reset != NULL) {
+            state->news.offset_reset(state->news.data, topic, item->queue_ids[i]);
+        }
+    }
+    return unless_too_long(rc);
+}
+
+int apply_reset_taken(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
+{
+    const Raftmq__ResetTaken *item = (const Raftmq__ResetTaken *)message;
+
+    (void)scope;
+    reset_table_take(&state->resets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id, item->offset);
+    return 0;
+}
+
+int apply_offsets_clone(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
+{
+    const Raftmq__OffsetsClone *item = (const Raftmq__OffsetsClone *)message;
+    int rc = 0;
+
+    (void)scope;
+    for (size_t i = 0; rc == 0 && i < item->n_topics; i++) {
+        rc = unless_too_long(offset_table_clone(&state->offsets, mq_str_of(item->source), mq_str_of(item->target),
+                                                mq_str_of(item->topics[i])));
+    }
+    return rc;
+}
