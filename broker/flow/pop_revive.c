@@ -131,7 +131,8 @@ static int propose(struct revive_job *job)
     struct queue *queue;
     int rc;
 
-    if (job->n == 0 || name_bytes == 0 || topic_table_find(&env->state->topics, job->queue->topic) == NULL) {
+    if (job->n == 0 || name_bytes == 0 || topic_table_find(&env->state->topics, job->queue->topic) == NULL ||
+        group_table_find(&env->state->groups, job->queue->group) == NULL) {
         return propose_end(job, parts, 0);
     }
     rc = ensure_queue(env->state, env->sequencer, (struct mq_str){name, name_bytes}, 1,

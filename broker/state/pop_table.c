@@ -246,6 +246,17 @@ struct pop_check *pop_table_first_due(const struct pop_table *table)
     return first != NULL ? container_of(first, struct pop_check, due) : NULL;
 }
 
+void pop_table_drop_topic(struct pop_table *table, struct mq_str topic)
+{
+    struct pop_check *check, *next;
+
+    HASH_ITER (hh, table->by_key, check, next) {
+        if (mq_str_eq(check->key.queue->topic, topic)) {
+            remove_check(table, check);
+        }
+    }
+}
+
 void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bool reviving)
 {
     if (check->reviving != reviving) {

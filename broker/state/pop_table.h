@@ -79,6 +79,8 @@ static inline uint32_t pop_check_all(const struct pop_check *check)
 
 /* The one whose time is over next, or NULL. */
 struct pop_check *pop_table_first_due(const struct pop_table *table);
+/* Apply: the topic is deleted, and what is made under its name again begins at 0: its check points are over. */
+void pop_table_drop_topic(struct pop_table *table, struct mq_str topic);
 /* Leader. */
 void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bool reviving);
 /* Leadership began: what an earlier one had under way is not any more. */
