@@ -200,8 +200,13 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
 static uint64_t begin_of(const struct pop *pop, const struct pop_queue *pq, const struct queue *queue, bool retry)
 {
     int64_t committed = offset_table_get(&pop->ctx->state->offsets, pq->group, pq->topic, pq->queue_id);
+    int64_t reset = reset_table_untold(&pop->ctx->state->resets, pq->group, pq->topic, pq->queue_id);
     uint64_t first = queue->cq.min;
 
+    if (reset >= 0) { /* whatever others are just being given */
+        reset_taken(pop->ctx, pq->group, pq->topic, pq->queue_id, reset);
+        return (uint64_t)reset;
+    }
     if (committed >= 0) {
         first = (uint64_t)committed;
     } else if (pop->from_last && !retry && queue->cq.min != 0 && queue->cq.max != 0) {
@@ -327,6 +332,21 @@ static int look_at(struct pop *pop, struct mq_str topic, struct queue *queue, bo
     return rc;
 }
 
+/* Messages of a queue that is not looked at any more. */
+static uint64_t left_in(const struct pop *pop, struct mq_str topic, const struct queue *queue)
+{
+    int64_t committed =
+        queue == NULL ? 0 : offset_table_get(&pop->ctx->state->offsets, mq_str_of(pop->group), topic, queue->id);
+
+    if (queue == NULL) {
+        return 0;
+    }
+    if (committed < (int64_t)queue->cq.min) {
+        return queue->cq.max - queue->cq.min;
+    }
+    return (uint64_t)committed < queue->cq.max ? queue->cq.max - (uint64_t)committed : 0;
+}
+
 static int look_at_topic(struct pop *pop, struct mq_str name, int32_t only, bool retry)
 {
     struct topic *topic = topic_table_find(&pop->ctx->state->topics, name);
@@ -338,7 +358,7 @@ static int look_at_topic(struct pop *pop, struct mq_str name, int32_t only, bool
         struct queue *queue = topic_queues_find(topic->queues, (int32_t)((first + i) % queues));
 
         if (pop->found >= pop->count_max || pop->body.len >= (size_t)pop->ctx->config->pull_bytes_max) {
-            pop->rest += queue != NULL ? queue->cq.max - queue->cq.min : 0;
+            pop->rest += left_in(pop, name, queue);
         } else if (queue != NULL) {
             rc = look_at(pop, name, queue, retry);
         }
