@@ -167,6 +167,10 @@ static void adopt(struct catchup *c)
         return; /* with the next tick */
     }
     c->pulled->index = 0;
+    if (rc == MQ_EEXIST) { /* the log got there by itself meanwhile, and one was taken of that */
+        (void)c->options.disk->unlink(c->options.disk, c->pulled->path);
+        return;
+    }
     if (rc != 0) {
         mq_log_warn("catchup", "the snapshot that was fetched: %s", mq_strerror(rc));
         return;

@@ -76,8 +76,10 @@ static int finish_file(struct job *job)
         s->writer_open = false; /* nothing of it is left to be removed */
         rc = disk->sync_dir(disk, s->dir);
     }
-    if (rc == 0 && s->doomed[0] != '\0' && disk->unlink(disk, s->doomed) != 0) {
-        mq_log_warn("snapshot", "%s is not removed", s->doomed); /* the next start tries again */
+    for (uint32_t i = 0; rc == 0 && i < s->n_doomed; i++) {
+        if (disk->unlink(disk, s->doomed[i]) != 0) {
+            mq_log_warn("snapshot", "%s is not removed", s->doomed[i]); /* the next start tries again */
+        }
     }
     return rc;
 }
@@ -203,15 +205,15 @@ static void drop_rows(struct snapshots *s)
     s->queued_bytes = 0;
 }
 
-/* The oldest that nobody holds and that is one too many beside the new one leaves the list. */
+/* The oldest that nobody holds and that are too many beside the new one leave the list: more than one where others
+ * were fetched or held meanwhile. */
 static void choose_doomed(struct snapshots *s)
 {
-    s->doomed[0] = '\0';
+    s->n_doomed = 0;
     for (uint32_t i = s->n_kept; i-- > SNAPSHOTS_KEPT - 1;) {
         if (s->kept[i].holds == 0) {
-            memcpy(s->doomed, s->kept[i].info.path, sizeof(s->doomed));
+            memcpy(s->doomed[s->n_doomed++], s->kept[i].info.path, sizeof(s->doomed[0]));
             snapshots_forget(s, i);
-            return;
         }
     }
 }

@@ -358,6 +358,12 @@ void snapshots_release(struct snapshots *snapshots, uint64_t index)
     kept->holds--;
 }
 
+/* Where there is no room for one more: that between the newest and the two oldest, which the log goes on from. */
+static bool is_superseded(const struct snapshots *s)
+{
+    return s->n_kept == SNAPSHOTS_MAX && s->kept[1].holds == 0;
+}
+
 int snapshots_adopt(struct snapshots *snapshots, const struct snapshot_info *info)
 {
     const struct rlog_disk *disk = snapshots->options.disk;
@@ -365,14 +371,20 @@ int snapshots_adopt(struct snapshots *snapshots, const struct snapshot_info *inf
     struct snapshot_info adopted = *info;
     int rc;
 
-    if (snapshots->n_kept == SNAPSHOTS_MAX || snapshots->state != SNAPSHOTS_IDLE ||
-        (newest != NULL && newest->index >= info->index)) {
+    if (newest != NULL && newest->index >= info->index) {
+        return MQ_EEXIST;
+    }
+    if (snapshots->state != SNAPSHOTS_IDLE || (snapshots->n_kept == SNAPSHOTS_MAX && !is_superseded(snapshots))) {
         return MQ_EBUSY;
     }
     snapshots_path(snapshots, info->index, "", adopted.path);
     rc = disk->rename(disk, info->path, adopted.path);
     if (rc == 0) {
         rc = disk->sync_dir(disk, snapshots->dir);
+    }
+    if (rc == 0 && is_superseded(snapshots)) {
+        (void)disk->unlink(disk, snapshots->kept[1].info.path); /* else the next start removes it */
+        snapshots_forget(snapshots, 1);
     }
     if (rc == 0) {
         snapshots_keep(snapshots, &adopted);

@@ -94,7 +94,8 @@ void snapshots_release(struct snapshots *snapshots, uint64_t index);
  * outlives a restart. */
 void snapshots_part_path(const struct snapshots *snapshots, uint64_t index, char *path);
 /* A fetched file becomes the newest one: @info is what snapshot_file_check said of the .part. Blocking (a rename and
- * a sync). Older ones stay until the next is taken. Returns 0, MQ_EBUSY or -errno. */
+ * a sync). Older ones stay until the next is taken, but for one that was fetched, never used, and is one too many.
+ * Returns 0, MQ_EBUSY (one is being taken, or too many are held), MQ_EEXIST (the newest is as new) or -errno. */
 int snapshots_adopt(struct snapshots *snapshots, const struct snapshot_info *info);
 
 void snapshots_stats_get(const struct snapshots *snapshots, struct snapshots_stats *out);

@@ -61,9 +61,10 @@ struct snapshots {
     enum snapshots_state state;
     int failed; /* why the one that is being taken is given up; 0: it is not */
     struct snapshot_info taking;
-    char doomed[SNAPSHOT_PATH_MAX]; /* goes when it counts; empty: none */
-    struct snapshot_info now;       /* scratch */
-    struct snapshot_info written;   /* the worker's: what the finished file says */
+    char doomed[SNAPSHOTS_MAX][SNAPSHOT_PATH_MAX]; /* go when it counts */
+    uint32_t n_doomed;
+    struct snapshot_info now;     /* scratch */
+    struct snapshot_info written; /* the worker's: what the finished file says */
     struct rlog_sink sink;
     struct block *full, **full_end; /* waiting for the worker */
     uint64_t queued_bytes;

@@ -588,6 +588,42 @@ static void two_are_taken_when_the_log_waits_for_them(void **state)
     close_rig(&rig);
 }
 
+/* As if snapshot @index had been fetched. Returns what adopt said. */
+static int adopt(struct rig *rig, uint64_t index)
+{
+    struct snapshot_info info = {.index = index, .term = 1, .end_pos = index * 100, .crc = 0xABC};
+    struct snapshot_writer writer;
+    uint64_t bytes;
+
+    snapshots_part_path(rig->snapshots, index, info.path);
+    assert_int_equal(snapshot_writer_open(&writer, &rig->disk->table, info.path, &info), 0);
+    assert_int_equal(snapshot_writer_finish(&writer, &bytes), 0);
+    assert_int_equal(snapshot_file_check(&rig->disk->table, writer.path, &info, &rig->problem), 0);
+    return snapshots_adopt(rig->snapshots, &info);
+}
+
+static void any_number_can_be_fetched_in_the_life_of_a_process(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    open_rig(&rig);
+    for (uint64_t i = 10; i < 60; i += 10) {
+        assert_int_equal(adopt(&rig, i), 0);
+        rig.owner.index = i + 1;
+        rig.owner.ended = 1;
+        run_until_ended(&rig); /* one of its own follows */
+        assert_int_equal(files(&rig), 2);
+    }
+    for (uint64_t i = 100; i < 160; i += 10) { /* without one that was put in place */
+        assert_int_equal(adopt(&rig, i), 0);
+        assert_int_equal(snapshots_newest(rig.snapshots)->index, i);
+        assert_true(files(&rig) <= SNAPSHOTS_MAX);
+    }
+    assert_int_equal(snapshots_at(rig.snapshots, SNAPSHOTS_MAX - 1)->index, 50);
+    close_rig(&rig);
+}
+
 static void a_fetched_file_becomes_the_newest(void **state)
 {
     struct rig from, to;
@@ -609,7 +645,7 @@ static void a_fetched_file_becomes_the_newest(void **state)
     assert_int_equal(snapshots_adopt(to.snapshots, &info), 0);
     assert_int_equal(snapshots_newest(to.snapshots)->index, 8);
     assert_string_equal(snapshots_newest(to.snapshots)->path, "n/snapshot/00000000000000000008");
-    assert_int_equal(snapshots_adopt(to.snapshots, &info), MQ_EBUSY);
+    assert_int_equal(snapshots_adopt(to.snapshots, &info), MQ_EEXIST);
 
     /* One of its own follows with the next entry, so that two stand for what lies before. */
     to.owner.index = 9;
@@ -639,6 +675,7 @@ int main(void)
         cmocka_unit_test(a_close_gives_up_what_is_under_way),
         cmocka_unit_test(one_is_taken_when_enough_was_applied),
         cmocka_unit_test(two_are_taken_when_the_log_waits_for_them),
+        cmocka_unit_test(any_number_can_be_fetched_in_the_life_of_a_process),
         cmocka_unit_test(a_fetched_file_becomes_the_newest),
     };
 
