@@ -181,6 +181,36 @@ static void a_query_with_bad_fields_names_them(void **state)
     answer_free(&answer);
 }
 
+/* More of them than the index gives at a time: what is behind them is found all the same. */
+static void messages_of_a_deleted_topic_are_hidden(void **state)
+{
+    struct rig rig;
+    struct peer peer;
+
+    (void)state;
+    rig_open(&rig, NULL);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    assert_int_equal(rig_topic(&peer, "Orders", "1"), RESP_SUCCESS);
+    for (int i = 0; i < 150; i++) {
+        assert_int_equal(rig_send(&peer, "Orders", "0", "old", KEYS("k"), NULL), RESP_SUCCESS);
+    }
+    assert_int_equal(query(&peer, "Orders", "k", "64", ALL_TIME), RESP_SUCCESS);
+    assert_int_equal(records_of("old"), 64);
+    assert_int_equal(peer_code(&peer, REQ_DELETE_TOPIC_IN_BROKER, FIELDS({"topic", "Orders"}), MQ_STR("")),
+                     RESP_SUCCESS);
+    assert_int_equal(query(&peer, "Orders", "k", "64", ALL_TIME), RESP_QUERY_NOT_FOUND);
+
+    assert_int_equal(rig_topic(&peer, "Orders", "1"), RESP_SUCCESS); /* under the same offsets again */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rig_send(&peer, "Orders", "0", "new", KEYS("k"), NULL), RESP_SUCCESS);
+    }
+    assert_int_equal(query(&peer, "Orders", "k", "64", ALL_TIME), RESP_SUCCESS);
+    assert_int_equal(records_of("new"), 3);
+    peer_hang_up(&peer);
+    rig_close(&rig);
+    answer_free(&answer);
+}
+
 /* --- over the end of a process --- */
 
 static void each_index_file(struct rig *rig, void (*each)(const char *path), int *count)
@@ -454,6 +484,7 @@ int main(void)
         cmocka_unit_test(what_does_not_match_is_not_found),
         cmocka_unit_test(the_newest_are_given_and_not_more_than_asked_for),
         cmocka_unit_test(a_query_with_bad_fields_names_them),
+        cmocka_unit_test(messages_of_a_deleted_topic_are_hidden),
         cmocka_unit_test(everything_is_found_again_whatever_became_of_the_files),
         cmocka_unit_test(an_index_of_another_log_is_not_believed),
         cmocka_unit_test(without_an_index_the_answer_says_so),
