@@ -78,6 +78,7 @@ struct proto_record_texts {
     struct mq_str topic, properties; /* borrowed */
 };
 int proto_record_texts(const uint8_t *bytes, size_t n, struct proto_record_texts *out);
+
 /* Whether the body is the one that the record's CRC was made of. */
 bool proto_record_body_is_whole(const struct proto_record *rec);
 
