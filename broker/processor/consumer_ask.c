@@ -14,7 +14,7 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
-#include "remoting/base/json.h"
+#include "remoting/protocol/body_offset.h"
 #include "remoting/protocol/headers.h"
 
 #include <stdio.h>
@@ -269,7 +269,8 @@ struct status_ask {
     struct net_channel *from; /* counted */
     struct reply_to to;
     struct mq_str topic, group, client_id; /* valid while the members are walked */
-    struct mq_buf table;                   /* owned: "id":{...} of those that answered */
+    struct mq_buf body;                    /* owned: what those that answered said */
+    uint32_t answered;
     uint32_t waiting;
     uint32_t asked;
     int rc;
@@ -283,85 +284,40 @@ struct status_call {
 
 static void status_unref(struct status_ask *all)
 {
-    struct mq_buf body = {0};
     int rc = all->rc;
 
     if (--all->waiting != 0) {
         return;
     }
-    if (rc == 0) {
-        rc = mq_buf_printf(&body, "{\"consumerTable\":{%.*s},\"messageQueueTable\":{}}", (int)all->table.len,
-                           all->table.len != 0 ? (const char *)all->table.base : "");
-    }
-    reply_built(&all->to, rc, &body);
-    mq_buf_free(&all->table);
+    rc = rc == 0 ? proto_positions_end(&all->body) : rc;
+    reply_built(&all->to, rc, &all->body);
     net_channel_release(all->from);
     mq_free(all);
 }
 
-/* The map of a client's answer, key by key: {"messageQueueTable":{{"brokerName":...}:5,...}}. */
-static int copy_table(struct mq_json *json, struct mq_buf *out)
+/* Who answers in a form that cannot be read is left out. */
+static void add_answer(struct status_ask *all, const char *client_id, const struct proto_command *answer)
 {
-    uint32_t n = 0;
-    int rc = mq_json_next(json) == MQ_JSON_OBJECT_BEGIN ? mq_buf_put_u8(out, '{') : MQ_EBADMSG;
+    char *json = mq_strndup((const char *)answer->body, answer->body_bytes); /* decoding changes it */
+    struct proto_queue_offsets offsets = {0};
+    int rc = json != NULL ? 0 : MQ_ENOMEM;
 
-    while (rc == 0 && mq_json_next(json) == MQ_JSON_KEY) {
-        struct mq_str key = json->text, value;
-        int64_t offset;
-
-        rc = mq_json_scalar(json, &value);
-        if (rc == 0 && (key.len == 0 || key.at[0] != '{' || mq_str_to_i64(value, &offset) != 0)) {
-            rc = MQ_EBADMSG;
-        }
-        if (rc == 0) {
-            rc = mq_buf_printf(out, "%s" MQ_STR_FMT ":%lld", n++ != 0 ? "," : "", MQ_STR_ARG(key), (long long)offset);
-        }
+    if (rc == 0 && proto_positions_decode(json, answer->body_bytes, &offsets) == 0) {
+        rc = proto_positions_add(&all->body, all->answered == 0, mq_str_of(client_id), &offsets);
+        all->answered++;
     }
-    if (rc == 0) {
-        rc = json->kind == MQ_JSON_OBJECT_END ? mq_buf_put_u8(out, '}') : MQ_EBADMSG;
-    }
-    return rc;
-}
-
-/* Appends "id":{...} of one answer. Returns 0, MQ_ENOMEM or MQ_EBADMSG. */
-static int add_answer(struct mq_buf *out, const char *client_id, const struct proto_command *answer)
-{
-    char *bytes = mq_strndup((const char *)answer->body, answer->body_bytes); /* decoding changes it */
-    struct mq_json json;
-    int rc = bytes != NULL ? 0 : MQ_ENOMEM;
-    bool found = false;
-
-    if (rc != 0) {
-        return rc;
-    }
-    mq_json_init(&json, bytes, answer->body_bytes);
-    rc = mq_json_next(&json) == MQ_JSON_OBJECT_BEGIN ? 0 : MQ_EBADMSG;
-    if (rc == 0 && out->len != 0) {
-        rc = mq_buf_put_u8(out, ',');
-    }
-    rc = rc == 0 ? mq_json_put_string(out, mq_str_of(client_id)) : rc;
-    rc = rc == 0 ? mq_buf_put_u8(out, ':') : rc;
-    while (rc == 0 && mq_json_next(&json) == MQ_JSON_KEY) {
-        if (!found && mq_str_eq(json.text, MQ_STR("messageQueueTable"))) {
-            found = true;
-            rc = copy_table(&json, out);
-        } else {
-            rc = mq_json_skip(&json);
-        }
-    }
-    mq_free(bytes);
-    return rc != 0 ? rc : found && json.kind == MQ_JSON_OBJECT_END ? 0 : MQ_EBADMSG;
+    all->rc = rc != 0 ? rc : all->rc;
+    proto_queue_offsets_free(&offsets);
+    mq_free(json);
 }
 
 static void on_status(struct net_call *call, int status, struct proto_command *answer)
 {
     struct status_call *one = container_of(call, struct status_call, call);
     struct status_ask *all = one->all;
-    size_t before = all->table.len;
 
-    /* Who does not answer, or not in a form that can be read, is left out. */
-    if (status == 0 && answer->code == RESP_SUCCESS && add_answer(&all->table, one->client_id, answer) != 0) {
-        all->table.len = before;
+    if (status == 0 && answer->code == RESP_SUCCESS) {
+        add_answer(all, one->client_id, answer);
     }
     mq_free(one);
     status_unref(all);
@@ -426,6 +382,7 @@ void ask_consumer_status(struct context *ctx, struct net_channel *ch, struct pro
                                .group = header.group,
                                .client_id = header.client_id,
                                .waiting = 1};
+    all->rc = proto_positions_begin(&all->body);
     consumer_table_each(ctx->consumers, header.group, ask_status_of, all);
     status_unref(all);
 }

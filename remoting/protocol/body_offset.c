@@ -85,18 +85,25 @@ int proto_consume_stats_decode(char *json, size_t n, struct proto_consume_stats 
     return proto_json_body(json, n, read_stats, out);
 }
 
+static void put_offsets(struct proto_out *out, const struct proto_queue_offsets *offsets)
+{
+    PROTO_OUT(out, "{");
+    for (uint32_t i = 0; i < offsets->count; i++) {
+        proto_out_comma(out, i);
+        proto_out_queue_ref(out, &offsets->items[i].queue);
+        PROTO_OUT(out, ":");
+        proto_out_i64(out, offsets->items[i].offset);
+    }
+    PROTO_OUT(out, "}");
+}
+
 int proto_queue_offsets_encode(struct mq_buf *buf, const struct proto_queue_offsets *offsets)
 {
     struct proto_out out = proto_out_begin(buf);
 
-    PROTO_OUT(&out, "{\"offsetTable\":{");
-    for (uint32_t i = 0; i < offsets->count; i++) {
-        proto_out_comma(&out, i);
-        proto_out_queue_ref(&out, &offsets->items[i].queue);
-        PROTO_OUT(&out, ":");
-        proto_out_i64(&out, offsets->items[i].offset);
-    }
-    PROTO_OUT(&out, "}}");
+    PROTO_OUT(&out, "{\"offsetTable\":");
+    put_offsets(&out, offsets);
+    PROTO_OUT(&out, "}");
     return proto_out_end(&out);
 }
 
@@ -126,6 +133,40 @@ int proto_queue_offsets_decode(char *json, size_t n, struct proto_queue_offsets 
 {
     *out = (struct proto_queue_offsets){0};
     return proto_json_body(json, n, read_offsets, out);
+}
+
+static int read_positions(struct mq_json *json, struct mq_str key, void *out)
+{
+    return mq_str_eq(key, MQ_STR("messageQueueTable")) ? proto_json_object(json, read_offset, out)
+                                                       : mq_json_skip(json);
+}
+
+int proto_positions_decode(char *json, size_t n, struct proto_queue_offsets *out)
+{
+    *out = (struct proto_queue_offsets){0};
+    return proto_json_body(json, n, read_positions, out);
+}
+
+int proto_positions_begin(struct mq_buf *buf)
+{
+    return mq_buf_put_str(buf, MQ_STR("{\"consumerTable\":{"));
+}
+
+int proto_positions_add(struct mq_buf *buf, bool first, struct mq_str client_id,
+                        const struct proto_queue_offsets *offsets)
+{
+    struct proto_out out = proto_out_begin(buf);
+
+    proto_out_comma(&out, first ? 0 : 1);
+    proto_out_string(&out, client_id);
+    PROTO_OUT(&out, ":");
+    put_offsets(&out, offsets);
+    return proto_out_end(&out);
+}
+
+int proto_positions_end(struct mq_buf *buf)
+{
+    return mq_buf_put_str(buf, MQ_STR("},\"messageQueueTable\":{}}"));
 }
 
 static int read_mode_member(struct mq_json *json, struct mq_str key, void *out)

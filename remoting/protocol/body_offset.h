@@ -1,6 +1,6 @@
 /* Offsets of groups as tools ask for them: how far a group has come (208), where it was reset to (222, and 220 pushed
  * to clients); and how its consumers ask for messages (401). Source: RocketMQ's ConsumeStats, OffsetWrapper,
- * ResetOffsetBody, SetMessageRequestModeRequestBody.
+ * ResetOffsetBody, GetConsumerStatusBody, SetMessageRequestModeRequestBody.
  *
  * Encoders append and return 0 or MQ_ENOMEM. Decoders change their input in place, leave slices into it and return 0,
  * MQ_EBADMSG, MQ_ETOOBIG or MQ_ENOMEM; free what they filled, also after an error. */
@@ -39,6 +39,15 @@ PROTO_LIST(queue_offsets, struct proto_queue_offset)
 /* 222's answer, and the body of 220: compact, with objects as keys, which is the one form that all clients read. */
 int proto_queue_offsets_encode(struct mq_buf *buf, const struct proto_queue_offsets *offsets);
 int proto_queue_offsets_decode(char *json, size_t n, struct proto_queue_offsets *out);
+
+/* 221's answer: where one consumer stands. */
+int proto_positions_decode(char *json, size_t n, struct proto_queue_offsets *out);
+
+/* 223's answer, client by client: begin, then add for each, then end. */
+int proto_positions_begin(struct mq_buf *buf);
+int proto_positions_add(struct mq_buf *buf, bool first, struct mq_str client_id,
+                        const struct proto_queue_offsets *offsets);
+int proto_positions_end(struct mq_buf *buf);
 
 struct proto_request_mode {
     struct mq_str topic, group;

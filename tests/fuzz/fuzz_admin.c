@@ -175,6 +175,17 @@ static void run_queue_offsets(char *json, size_t n)
     proto_queue_offsets_free(&offsets);
 }
 
+static void run_positions(char *json, size_t n)
+{
+    struct proto_queue_offsets offsets;
+
+    check_code(proto_positions_decode(json, n, &offsets));
+    for (uint32_t i = 0; i < offsets.count; i++) {
+        MQ_ASSERT(exact_inside(offsets.items[i].queue.topic, json, n));
+    }
+    proto_queue_offsets_free(&offsets);
+}
+
 static void run_request_mode(char *json, size_t n)
 {
     struct proto_request_mode mode;
@@ -197,9 +208,9 @@ static void run_config_text(char *text, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static void (*const RUNS[])(char *, size_t) = {
-        run_topic_list,    run_consumer_ids,  run_stats,       run_kvs,    run_lock,
-        run_locked,        run_config_text,   run_group,       run_groups, run_topics,
-        run_consume_stats, run_queue_offsets, run_request_mode};
+        run_topic_list,    run_consumer_ids,  run_stats,        run_kvs,      run_lock,
+        run_locked,        run_config_text,   run_group,        run_groups,   run_topics,
+        run_consume_stats, run_queue_offsets, run_request_mode, run_positions};
 
     for (size_t i = 0; i < ARRAY_SIZE(RUNS); i++) {
         char *copy = exact_copy(bytes, n);

@@ -171,6 +171,57 @@ static void offsets_are_written_compact_with_objects_as_keys(void **state)
     mq_buf_free(&buf);
 }
 
+/* What 221 brings is a client's word: read whole, or not at all. */
+static void positions_of_consumers_are_read_or_refused(void **state)
+{
+    static const struct {
+        const char *json;
+        int rc;
+        uint32_t count;
+    } cases[] = {
+        {"{}", 0, 0},
+        {"{\"messageQueueTable\":{}}", 0, 0},
+        {"{\"messageQueueTable\":null,\"consumerTable\":{\"x\":{}}}", 0, 0},
+        {"{\"consumerTable\":{},\"messageQueueTable\":{{\"brokerName\":\"b\",\"queueId\":3,\"topic\":\"t\"}:5}}", 0,
+         1},
+        {"{\"messageQueueTable\":{{\"topic\":\"t\"}:\"-1\",{\"topic\":\"u\"}:2}}", 0, 2},
+        {"", MQ_EBADMSG, 0},
+        {"[]", MQ_EBADMSG, 0},
+        {"{\"messageQueueTable\":[]}", MQ_EBADMSG, 0},
+        {"{\"messageQueueTable\":{\"t\":5}}", MQ_EBADMSG, 0},
+        {"{\"messageQueueTable\":{{\"topic\":\"t\"}:x}}", MQ_EBADMSG, 0},
+        {"{\"messageQueueTable\":{{\"topic\":\"t\"}:5}", MQ_EBADMSG, 0},
+        {"{\"messageQueueTable\":{{\"topic\":\"t\"}:5}} more", MQ_EBADMSG, 0},
+    };
+    struct mq_buf buf = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct proto_queue_offsets offsets;
+        char json[256];
+
+        print_message("%s\n", cases[i].json);
+        strcpy(json, cases[i].json);
+        assert_int_equal(proto_positions_decode(json, strlen(json), &offsets), cases[i].rc);
+        if (cases[i].rc == 0) {
+            assert_int_equal(offsets.count, cases[i].count);
+        }
+        if (cases[i].rc == 0 && cases[i].count == 2) {
+            assert_int_equal(proto_positions_begin(&buf), 0);
+            assert_int_equal(proto_positions_add(&buf, true, MQ_STR("a \"b\""), &offsets), 0);
+            assert_int_equal(proto_positions_add(&buf, false, MQ_STR("c"), &(struct proto_queue_offsets){0}), 0);
+            assert_int_equal(proto_positions_end(&buf), 0);
+            wire_assert_str(
+                mq_buf_str(&buf),
+                "{\"consumerTable\":{\"a \\\"b\\\"\":{{\"brokerName\":\"\",\"queueId\":0,\"topic\":\"t\"}:"
+                "-1,{\"brokerName\":\"\",\"queueId\":0,\"topic\":\"u\"}:2},\"c\":{}},"
+                "\"messageQueueTable\":{}}");
+        }
+        proto_queue_offsets_free(&offsets);
+    }
+    mq_buf_free(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +231,7 @@ int main(void)
         cmocka_unit_test(what_is_no_group_is_refused),
         cmocka_unit_test(a_table_names_groups_and_what_they_may_not_read),
         cmocka_unit_test(offsets_are_written_compact_with_objects_as_keys),
+        cmocka_unit_test(positions_of_consumers_are_read_or_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
