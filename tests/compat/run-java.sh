@@ -16,6 +16,7 @@ done
 . "$TOP/tests/compat/driver.sh"
 . "$TOP/tests/compat/admin.sh"
 . "$TOP/tests/compat/query.sh"
+. "$TOP/tests/compat/topics.sh"
 
 GROUP=compat-a
 BROKERS=raftmq
@@ -70,5 +71,6 @@ for version in $CLIENT_VERSIONS; do
 done
 admin_cases
 query_cases
+[ $BROKERS = stock ] || topics_cases
 [ $BROKERS = stock ] || case_run "three replicas hold the same bytes" wait_for 30 "equal logs" group_logs_equal $GROUP || true
 case_end compat-java
