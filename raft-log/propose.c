@@ -77,6 +77,14 @@ int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms)
     return wall_ms > last_ms ? wall_ms : last_ms;
 }
 
+uint32_t rlog_payload_max(const struct rlog *log)
+{
+    uint64_t segment = log->options.segment_bytes;
+    uint64_t bytes = segment < RLOG_ENTRY_BYTES_MAX ? segment : RLOG_ENTRY_BYTES_MAX;
+
+    return (uint32_t)(bytes - RLOG_HEADER_BYTES);
+}
+
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb)
 {

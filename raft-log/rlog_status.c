@@ -32,6 +32,16 @@ int rlog_stretch_get(struct rlog *log, uint64_t pos, struct rlog_stretch *out)
     return 0;
 }
 
+void rlog_suspect(struct rlog *log, uint64_t pos)
+{
+    uint64_t index = commitlog_from_pos(log->commitlog, pos + 1) - 1;
+
+    if (pos >= commitlog_start_pos(log->commitlog) && index >= commitlog_first_index(log->commitlog) &&
+        index <= log->driver.applied) {
+        rlog_on_damaged(log, index);
+    }
+}
+
 bool rlog_is_cold(struct rlog *log, uint64_t pos, uint32_t bytes)
 {
     return commitlog_is_cold(log->commitlog, pos, bytes);

@@ -7,6 +7,7 @@
 #include "broker/state/command.pb-c.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/names.h"
@@ -14,9 +15,10 @@
 
 #include <inttypes.h>
 
-#define LOOK_MS 100u  /* the clock may be set: it is looked at so often */
-#define ROOM_MS 5u    /* until a sequencer that was full is tried again */
-#define RETRY_MS 100u /* what else may pass by itself */
+#define LOOK_MS 100u   /* the clock may be set: it is looked at so often */
+#define ROOM_MS 5u     /* until a sequencer that was full is tried again */
+#define RETRY_MS 100u  /* what else may pass by itself */
+#define UNREAD_MS 1000 /* until a record that could not be read is looked for again */
 #define SCAN_ROWS PENDING_PAGE_ROWS
 
 static void wake(struct pending *pending, uint64_t in_ms)
@@ -57,10 +59,10 @@ static void free_job(struct pending_job *job)
     pending->free = job;
 }
 
-/* Nothing came of it: the row waits again. */
-static void give_back(struct pending_job *job)
+/* Nothing came of it: the row waits again, for @at_ms if that is later than its time. */
+static void give_back(struct pending_job *job, int64_t at_ms)
 {
-    pending_table_give_back(table_of(job->owner), job->pos);
+    pending_table_give_back(table_of(job->owner), job->pos, at_ms);
     job->owner->again |= job->moves;
     free_job(job);
 }
@@ -136,7 +138,7 @@ static bool begin(struct pending *pending, uint64_t pos, bool moves)
         }
     }
     if (rc != 0 && rc != MQ_ENOTFOUND) {
-        give_back(job);
+        give_back(job, PENDING_WHEN_DUE);
         pending->not_before_ms = mq_clock_mono_ms() + RETRY_MS;
         return false;
     }
@@ -151,17 +153,17 @@ static bool may_begin(const struct pending *pending)
 
 static void take_due(struct pending *pending, int64_t now_ms)
 {
-    const struct pending_row *row = pending_table_first(table_of(pending));
-    bool early = RAFTMQ_DEFECT(DELIVERED_EARLY);
+    int64_t until_ms = now_ms + (RAFTMQ_DEFECT(DELIVERED_EARLY) ? 100 : 0), at_ms;
+    const struct pending_row *row = pending_table_first(table_of(pending), &at_ms);
 
-    while (row != NULL && (row->due_ms <= now_ms || (early && row->due_ms <= now_ms + 100)) && may_begin(pending)) {
+    while (row != NULL && at_ms <= until_ms && may_begin(pending)) {
         uint64_t pos = row->pos;
 
         MQ_ASSERT(pending_table_take(table_of(pending), pos));
         if (!begin(pending, pos, false)) {
             return;
         }
-        row = pending_table_first(table_of(pending));
+        row = pending_table_first(table_of(pending), &at_ms);
     }
 }
 
@@ -180,7 +182,7 @@ static void on_done(struct sequencer_pending *p, const struct sequencer_outcome 
         pending->stats.delivered += !job->moves;
         pending->stats.moved += job->moves;
         if (job->moves) { /* it waits on, at another place */
-            pending_table_give_back(table_of(pending), outcome->payload_pos + p->at);
+            pending_table_give_back(table_of(pending), outcome->payload_pos + p->at, PENDING_WHEN_DUE);
         }
         free_job(job);
         wake(pending, 0);
@@ -189,9 +191,34 @@ static void on_done(struct sequencer_pending *p, const struct sequencer_outcome 
     if (outcome->status == MQ_EUNSURE) {
         pending->leading = false; /* the role will say so; it is not to be tried again from here */
     }
-    pending->not_before_ms = mq_clock_mono_ms() + RETRY_MS;
-    give_back(job);
+    if (outcome->status == MQ_ETOOBIG) { /* only this one is at fault */
+        give_back(job, mq_clock_wall_ms() + UNREAD_MS);
+    } else {
+        pending->not_before_ms = mq_clock_mono_ms() + RETRY_MS;
+        give_back(job, PENDING_WHEN_DUE);
+    }
     wake(pending, RETRY_MS);
+}
+
+/* Whether the record is there, as it was written. */
+static bool is_whole(const struct pending_job *job, const struct pending_row *row, struct proto_record *rec)
+{
+    return job->view.at != NULL && job->view.bytes == row->bytes &&
+           (RAFTMQ_DEFECT(WAITING_UNCHECKED) || mq_crc32c(0, job->view.at, job->view.bytes) == row->crc) &&
+           proto_record_decode(job->view.at, job->view.bytes, rec) == 0;
+}
+
+/* This member lacks the record, or its disk has lost it. It was acknowledged, so it is not given up: what is missing
+ * is being fetched, what is bad is being repaired, and another leader may have it. Others do not wait for it. */
+static void put_off(struct pending_job *job)
+{
+    struct pending *pending = job->owner;
+
+    mq_log_limited(&pending->unread_log, MQ_LOG_ERROR, "pending",
+                   "the waiting message at %" PRIu64 " cannot be read here now; it is tried again", job->pos);
+    pending->stats.unread++;
+    rlog_suspect(pending->env->store->log, job->pos);
+    give_back(job, mq_clock_wall_ms() + UNREAD_MS);
 }
 
 /* The row ends, and nobody gets the message. */
@@ -262,28 +289,24 @@ static int add_delivery(struct pending_job *job, struct queue *queue, struct rec
     return bundle_add(env->sequencer, env->store, parts, 2, &done, 0);
 }
 
-static int deliver(struct pending_job *job, const struct pending_row *row, int64_t now_ms)
+static int deliver(struct pending_job *job, const struct pending_row *row, const struct proto_record *rec,
+                   int64_t now_ms)
 {
     struct pending *pending = job->owner;
     char numbers[2][MQ_I64_TEXT_MAX];
     struct record_property put[2];
     struct record_copy copy = {.record = job->view.at, .bytes = job->view.bytes, .reconsume_times = -1, .put = put};
-    const char *why = "its record is gone";
-    struct proto_record rec;
-    struct queue *queue;
+    const char *why = NULL;
+    struct queue *queue = destination(pending, rec, &copy.topic, &why);
     int rc;
 
-    if (job->view.at == NULL || proto_record_decode(job->view.at, job->view.bytes, &rec) != 0) {
-        return drop(job, why);
-    }
-    queue = destination(pending, &rec, &copy.topic, &why);
     if (queue == NULL) {
         return drop(job, why);
     }
     copy.queue_id = queue->id;
     if (row->kind == PENDING_TIMER) {
         put[0] = (struct record_property){PROTO_PROP_TIMER_ENQUEUE_MS,
-                                          {numbers[0], (uint32_t)mq_i64_to_text(rec.store_ms, numbers[0])}};
+                                          {numbers[0], (uint32_t)mq_i64_to_text(rec->store_ms, numbers[0])}};
         put[1] = (struct record_property){PROTO_PROP_TIMER_DEQUEUE_MS,
                                           {numbers[1], (uint32_t)mq_i64_to_text(now_ms, numbers[1])}};
         copy.n_put = 2;
@@ -299,7 +322,7 @@ static int deliver(struct pending_job *job, const struct pending_row *row, int64
 }
 
 /* Where it was, again. */
-static int move(struct pending_job *job)
+static int move(struct pending_job *job, const struct proto_record *rec)
 {
     const struct flow_env *env = job->owner->env;
     const struct sequencer_pending done = {.done = on_done, .data = job};
@@ -310,17 +333,13 @@ static int move(struct pending_job *job)
         {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_MOVE, .item = &item.base},
     };
     struct topic_queues *topic;
-    struct proto_record rec;
     int rc;
 
-    if (job->view.at == NULL || proto_record_decode(job->view.at, job->view.bytes, &rec) != 0) {
-        return drop(job, "its record is gone");
-    }
-    copy.queue_id = rec.queue_id;
-    copy.prepared_pos = rec.prepared_pos;
+    copy.queue_id = rec->queue_id;
+    copy.prepared_pos = rec->prepared_pos;
     item.pos = job->pos;
-    topic = queue_table_topic(&env->store->queues, rec.topic);
-    rc = topic != NULL ? topic_queues_get(&env->store->queues, topic, rec.queue_id, &parts[0].queue) : MQ_ENOMEM;
+    topic = queue_table_topic(&env->store->queues, rec->topic);
+    rc = topic != NULL ? topic_queues_get(&env->store->queues, topic, rec->queue_id, &parts[0].queue) : MQ_ENOMEM;
     return rc == 0 ? bundle_add(env->sequencer, env->store, parts, 2, &done, 0) : rc;
 }
 
@@ -332,18 +351,20 @@ static void propose_ready(struct pending *pending, bool moves, int64_t now_ms)
 
     while ((job = moves ? pending->moves : pending->first) != NULL && job->state == PENDING_JOB_READY) {
         const struct pending_row *row = pending_table_find(table_of(pending), job->pos);
+        struct proto_record rec;
         int rc;
 
-        if (row == NULL) { /* ended by what was under way when this node began to lead */
+        MQ_ASSERT(row != NULL); /* who takes it ends it */
+        if (!is_whole(job, row, &rec)) {
             unqueue_first(pending, moves);
-            free_job(job);
+            put_off(job);
             continue;
         }
         if (!moves && sequencer_store_ms(pending->env->sequencer) < row->due_ms && !RAFTMQ_DEFECT(DELIVERED_EARLY)) {
             wake(pending, 1);
             return;
         }
-        rc = moves ? move(job) : deliver(job, row, now_ms);
+        rc = moves ? move(job, &rec) : deliver(job, row, &rec, now_ms);
         if (rc != 0) {
             pending->not_before_ms = mq_clock_mono_ms() + (rc == MQ_EBUSY ? ROOM_MS : RETRY_MS);
             return;
@@ -396,7 +417,7 @@ static void scan(struct pending *pending)
 
 int pending_release_below(struct pending *pending, uint64_t pos)
 {
-    if (pos <= pending->released_pos || table_of(pending)->count == 0) {
+    if (pos <= pending->released_pos || table_of(pending)->count == 0 || RAFTMQ_DEFECT(WAITING_NOT_MOVED)) {
         return 0;
     }
     if (pos > pending->release_pos) {
@@ -429,9 +450,9 @@ void pending_rest(struct pending *pending)
         struct pending_job *job = &pending->jobs[i];
 
         if (job->state == PENDING_JOB_READY) {
-            give_back(job);
+            give_back(job, PENDING_WHEN_DUE);
         } else if (job->state != PENDING_JOB_FREE && !job->stale) {
-            pending_table_give_back(table_of(pending), job->pos);
+            pending_table_give_back(table_of(pending), job->pos, PENDING_WHEN_DUE);
             job->stale = true;
         }
     }
@@ -440,9 +461,8 @@ void pending_rest(struct pending *pending)
 
 void pending_turn(struct pending *pending)
 {
-    const struct pending_row *row;
     uint64_t mono_ms;
-    int64_t now_ms;
+    int64_t now_ms, at_ms;
 
     if (!pending->leading || (table_of(pending)->count == 0 && pending->first == NULL && pending->moves == NULL)) {
         return;
@@ -459,9 +479,8 @@ void pending_turn(struct pending *pending)
         scan(pending);
     }
     propose_ready(pending, true, now_ms);
-    row = pending_table_first(table_of(pending));
-    if (row != NULL) {
-        int64_t left_ms = row->due_ms - now_ms;
+    if (pending_table_first(table_of(pending), &at_ms) != NULL) {
+        int64_t left_ms = at_ms - now_ms;
 
         flow_wake_at(pending->env, mono_ms + (left_ms < 1                  ? 1
                                               : left_ms < (int64_t)LOOK_MS ? (uint64_t)left_ms

@@ -27,7 +27,7 @@ struct pending_job {
     enum pending_job_state {
         PENDING_JOB_FREE,
         PENDING_JOB_READS,   /* its record comes from the disk */
-        PENDING_JOB_READY,   /* view is there; or nothing is, and its row only ends */
+        PENDING_JOB_READY,   /* view is there, or nothing that can be read */
         PENDING_JOB_PROPOSED /* its entry is on its way */
     } state;
     bool moves;              /* retention; else it is delivered */
@@ -53,10 +53,10 @@ struct pending {
     struct pending_job *moves, **moves_end;
 
     struct {
-        uint64_t delivered, moved, dropped;
+        uint64_t delivered, moved, dropped, unread;
         int64_t late_ms_max; /* of what was proposed, since the node leads */
     } stats;
-    struct mq_log_limit drop_log;
+    struct mq_log_limit drop_log, unread_log;
 };
 
 /* @env: borrowed as long as anything may call back, to the end of store and sequencer. */

@@ -65,7 +65,7 @@ static void answer(struct context *ctx, const struct reply_to *to, int32_t code,
 static void end_recall(struct recall *recall, uint32_t first)
 {
     for (uint32_t i = first; i < recall->n_rows; i++) {
-        pending_table_give_back(&recall->ctx->state->pending, recall->rows[i]);
+        pending_table_give_back(&recall->ctx->state->pending, recall->rows[i], PENDING_WHEN_DUE);
     }
     if (recall->to.ch != NULL) {
         net_channel_release(recall->to.ch);

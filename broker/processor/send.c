@@ -438,14 +438,23 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
 static void fail_delayed(struct context *ctx, const struct reply_to *to, const struct queue *queue, int rc)
 {
     if (rc == MQ_ETOOBIG || rc == MQ_EBADMSG) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
-               PROTO_PROPERTIES_MAX);
+        refuse(
+            ctx, to, RESP_MESSAGE_ILLEGAL,
+            "with the broker's own properties added the properties pass %d bytes, or the message an entry of the log",
+            PROTO_PROPERTIES_MAX);
     } else if (rc >= MQ_ENOMEM && queue != NULL) {
         refuse(ctx, to, RESP_SERVICE_NOT_AVAILABLE, "%s cannot grow: %s; nothing was stored", queue->cq.dir,
                mq_strerror(rc));
     } else {
         fail(ctx, to, rc);
     }
+}
+
+/* For what its delivery adds. */
+static bool leaves_room(const struct context *ctx, const struct record_source *source)
+{
+    return record_build_properties_bound(source) <= PROTO_PROPERTIES_MAX - DELAYED_DELIVERY_BYTES &&
+           record_build_bound(source) <= rlog_payload_max(ctx->store->log) - 2 * DELAYED_DELIVERY_BYTES;
 }
 
 /* A message for @queue that waits first. */
@@ -474,10 +483,9 @@ static void add_delayed(struct context *ctx, const struct reply_to *to, const st
     pending.kind = plan->level != 0 ? KIND_SINGLE : KIND_TIMER;
     pending.records = 1;
     pending.queue_id = queue->id;
-    rc = record_build_properties_bound(source) > PROTO_PROPERTIES_MAX - DELAYED_DELIVERY_BYTES
-             ? MQ_ETOOBIG
-             : ensure_queue(ctx->state, ctx->sequencer, store.topic, store.queues, DELAYED_TOPIC_PERM, store.queue_id,
-                            &parts[0].queue);
+    rc = !leaves_room(ctx, source) ? MQ_ETOOBIG
+                                   : ensure_queue(ctx->state, ctx->sequencer, store.topic, store.queues,
+                                                  DELAYED_TOPIC_PERM, store.queue_id, &parts[0].queue);
     if (rc == 0) {
         rc = bundle_add(ctx->sequencer, ctx->store, parts, ARRAY_SIZE(parts), &pending, 0);
     }

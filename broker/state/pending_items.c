@@ -3,6 +3,9 @@
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fsm.h"
 #include "broker/state/snapshot.pb-c.h"
+#include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 /* --- items --- */
@@ -10,13 +13,17 @@
 int pending_apply_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__PendingPut *item = (const Raftmq__PendingPut *)message;
-    struct pending_row row = {.due_ms = item->due_ms, .key_hash = item->key_hash, .kind = (uint8_t)item->kind};
+    struct pending_row row = {.due_ms = item->due_ms, .key_hash = item->key_hash, .kind = item->kind & 3u};
 
     if (scope->record == NULL || (item->kind != PENDING_LEVEL && item->kind != PENDING_TIMER)) {
         return MQ_EBADMSG;
     }
     row.pos = scope->record->pos;
-    row.bytes = scope->record->bytes;
+    row.bytes = scope->record->bytes & PENDING_RECORD_MAX;
+    row.crc = mq_crc32c(0, scope->record->at, scope->record->bytes);
+    if (RAFTMQ_DEFECT(DUE_FROM_APPLY_CLOCK)) {
+        row.due_ms = mq_clock_wall_ms() + item->due_ms - scope->entry->store_ms;
+    }
     return pending_table_put(&state->pending, &row);
 }
 
@@ -33,7 +40,7 @@ int pending_apply_move(struct state *state, const ProtobufCMessage *message, con
         return MQ_EBADMSG;
     }
     return pending_table_move(&state->pending, ((const Raftmq__PendingMove *)message)->pos, scope->record->pos,
-                              scope->record->bytes);
+                              scope->record->bytes, mq_crc32c(0, scope->record->at, scope->record->bytes));
 }
 
 /* --- the section --- */

@@ -28,7 +28,7 @@ static uint64_t row_hash(const struct pending_row *row)
 
     h = fingerprint_u64(h, (uint64_t)row->due_ms);
     h = fingerprint_u64(h, row->key_hash);
-    h = fingerprint_u64(h, row->bytes);
+    h = fingerprint_u64(h, (uint64_t)row->crc << 32 | row->bytes);
     return fingerprint_end(fingerprint_u64(h, row->kind));
 }
 
@@ -41,7 +41,7 @@ static struct pending_row *row_at(const struct pending_table *table, uint32_t n)
 
 static bool is_before(const struct pending_table *table, struct pending_place a, struct pending_place b)
 {
-    return a.due_ms != b.due_ms ? a.due_ms < b.due_ms : row_at(table, a.row)->pos < row_at(table, b.row)->pos;
+    return a.at_ms != b.at_ms ? a.at_ms < b.at_ms : row_at(table, a.row)->pos < row_at(table, b.row)->pos;
 }
 
 static void set_place(struct pending_table *table, uint32_t at, struct pending_place place)
@@ -82,9 +82,11 @@ static void sift_down(struct pending_table *table, uint32_t at, struct pending_p
     set_place(table, at, place);
 }
 
-static void heap_add(struct pending_table *table, uint32_t n)
+static void heap_add(struct pending_table *table, uint32_t n, int64_t at_ms)
 {
-    sift_up(table, table->heaped++, (struct pending_place){row_at(table, n)->due_ms, n});
+    int64_t due_ms = row_at(table, n)->due_ms;
+
+    sift_up(table, table->heaped++, (struct pending_place){at_ms > due_ms ? at_ms : due_ms, n});
 }
 
 static void heap_remove(struct pending_table *table, uint32_t n)
@@ -343,6 +345,7 @@ static void put_row(struct pending_table *table, struct pending_row *row)
     out.due_ms = row->due_ms;
     out.key_hash = row->key_hash;
     out.kind = row->kind;
+    out.crc = row->crc;
     row->generation = (uint32_t)table->copy.generation;
     table_copy_put(&table->copy, &out.base);
 }
@@ -376,7 +379,7 @@ int pending_table_put(struct pending_table *table, const struct pending_row *row
     table->sum += row_hash(added);
     link_pos(table, n);
     link_key(table, n);
-    heap_add(table, n);
+    heap_add(table, n, PENDING_WHEN_DUE);
     if (table->buckets < table->count && table->buckets < table->cap_buckets) {
         split_bucket(table);
     }
@@ -406,7 +409,7 @@ bool pending_table_end(struct pending_table *table, uint64_t pos)
     return true;
 }
 
-int pending_table_move(struct pending_table *table, uint64_t pos, uint64_t to, uint32_t bytes)
+int pending_table_move(struct pending_table *table, uint64_t pos, uint64_t to, uint32_t bytes, uint32_t crc)
 {
     uint32_t n = find_row(table, pos);
     struct pending_row *row;
@@ -425,11 +428,12 @@ int pending_table_move(struct pending_table *table, uint64_t pos, uint64_t to, u
     unlink_pos(table, n);
     table->sum -= row_hash(row);
     row->pos = to;
-    row->bytes = bytes;
+    row->bytes = bytes & PENDING_RECORD_MAX;
+    row->crc = crc;
     table->sum += row_hash(row);
     link_pos(table, n);
     if (!taken) {
-        heap_add(table, n);
+        heap_add(table, n, PENDING_WHEN_DUE);
     }
     return 0;
 }
@@ -461,9 +465,13 @@ const struct pending_row *pending_table_at(const struct pending_table *table, ui
     return row_at(table, n)->kind != 0 ? row_at(table, n) : NULL;
 }
 
-const struct pending_row *pending_table_first(const struct pending_table *table)
+const struct pending_row *pending_table_first(const struct pending_table *table, int64_t *at_ms)
 {
-    return table->heaped != 0 ? row_at(table, table->heap[0].row) : NULL;
+    if (table->heaped == 0) {
+        return NULL;
+    }
+    *at_ms = table->heap[0].at_ms;
+    return row_at(table, table->heap[0].row);
 }
 
 bool pending_table_take(struct pending_table *table, uint64_t pos)
@@ -477,12 +485,12 @@ bool pending_table_take(struct pending_table *table, uint64_t pos)
     return true;
 }
 
-void pending_table_give_back(struct pending_table *table, uint64_t pos)
+void pending_table_give_back(struct pending_table *table, uint64_t pos, int64_t at_ms)
 {
     uint32_t n = find_row(table, pos);
 
     if (n != NONE && row_at(table, n)->place == TAKEN) {
-        heap_add(table, n);
+        heap_add(table, n, at_ms);
     }
 }
 
@@ -530,10 +538,12 @@ int pending_table_restore(struct pending_table *table, const Raftmq__PendingRows
         const struct pending_row row = {.pos = from->pos,
                                         .due_ms = from->due_ms,
                                         .key_hash = from->key_hash,
-                                        .bytes = from->bytes,
-                                        .kind = (uint8_t)from->kind};
-        int rc =
-            from->kind == PENDING_LEVEL || from->kind == PENDING_TIMER ? pending_table_put(table, &row) : MQ_EBADMSG;
+                                        .bytes = from->bytes & PENDING_RECORD_MAX,
+                                        .crc = from->crc,
+                                        .kind = from->kind & 3u};
+        bool is_row =
+            from->bytes <= PENDING_RECORD_MAX && (from->kind == PENDING_LEVEL || from->kind == PENDING_TIMER);
+        int rc = is_row ? pending_table_put(table, &row) : MQ_EBADMSG;
 
         if (rc != 0) {
             return rc;

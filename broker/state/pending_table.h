@@ -21,21 +21,23 @@ struct Raftmq__PendingRows;
 enum pending_kind { PENDING_LEVEL = 1, PENDING_TIMER = 2 };
 
 #define PENDING_PAGE_ROWS 4096u
+#define PENDING_RECORD_MAX ((UINT32_C(1) << 29) - 1)
 #define PENDING_ROWS_MAX (UINT32_C(1) << 31)
 
 struct pending_row {
     uint64_t pos; /* of the stored record */
     int64_t due_ms;
     uint64_t key_hash;
-    uint32_t bytes;              /* of the stored record */
+    uint32_t crc;                /* CRC-32C of the stored record: it may be read years later */
+    uint32_t kind : 3;           /* enum pending_kind; 0: free */
+    uint32_t bytes : 29;         /* of the stored record */
     uint32_t next_pos, next_key; /* chains: number of the next row; next_pos of a free row: of the next free one */
     uint32_t place;              /* in the heap */
     uint32_t generation;         /* table_copy's, low half */
-    uint8_t kind;                /* enum pending_kind; 0: free */
 };
 
 struct pending_place {
-    int64_t due_ms;
+    int64_t at_ms; /* when it is due, or later: when it is to be looked at again */
     uint32_t row;
 };
 
@@ -68,7 +70,7 @@ int pending_table_put(struct pending_table *table, const struct pending_row *row
 bool pending_table_end(struct pending_table *table, uint64_t pos);
 /* The record of the row at @pos lies at @to now. Returns 0, also when there is no such row; MQ_EBADMSG: there is one
  * for @to. */
-int pending_table_move(struct pending_table *table, uint64_t pos, uint64_t to, uint32_t bytes);
+int pending_table_move(struct pending_table *table, uint64_t pos, uint64_t to, uint32_t bytes, uint32_t crc);
 
 /* --- looking; rows are valid until the next change --- */
 
@@ -80,12 +82,14 @@ const struct pending_row *pending_table_at(const struct pending_table *table, ui
 
 /* --- the leader's --- */
 
-/* The earliest by (due, position) of those that nobody has taken, or NULL. */
-const struct pending_row *pending_table_first(const struct pending_table *table);
+/* The earliest by (due, position) of those that nobody has taken, or NULL. @at_ms: when it is to be looked at, which
+ * is when it is due, unless it was given back for later. */
+const struct pending_row *pending_table_first(const struct pending_table *table, int64_t *at_ms);
 /* Out of the heap. False: not there, or taken before. */
 bool pending_table_take(struct pending_table *table, uint64_t pos);
-/* Into it again, if the row is still there. */
-void pending_table_give_back(struct pending_table *table, uint64_t pos);
+/* Into it again, if the row is still there; not to be looked at before @at_ms. */
+void pending_table_give_back(struct pending_table *table, uint64_t pos, int64_t at_ms);
+#define PENDING_WHEN_DUE INT64_MIN
 
 /* --- the state's, as of every table --- */
 

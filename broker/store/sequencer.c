@@ -269,6 +269,14 @@ int64_t sequencer_waiting_ms(const struct sequencer *seq, int64_t now_ms)
     return seq->first != NULL && now_ms > seq->first->wall_ms ? now_ms - seq->first->wall_ms : 0;
 }
 
+/* So much is gathered into one entry, as far as it consists of more than one part. */
+static uint32_t gather_max(const struct sequencer *seq)
+{
+    uint32_t most = rlog_payload_max(seq->store->log);
+
+    return most < RLOG_GATHER_BYTES ? most : RLOG_GATHER_BYTES;
+}
+
 int sequencer_reserve(struct sequencer *seq, uint32_t bytes, uint8_t **at)
 {
     struct draft *last = seq->last;
@@ -284,7 +292,7 @@ int sequencer_reserve(struct sequencer *seq, uint32_t bytes, uint8_t **at)
         seq->stats.busy++;
         return MQ_EBUSY;
     }
-    if (last == NULL || (draft_bytes(last) != 0 && draft_bytes(last) + bytes > RLOG_GATHER_BYTES)) {
+    if (last == NULL || (draft_bytes(last) != 0 && draft_bytes(last) + bytes > gather_max(seq))) {
         rc = open_draft(seq, bytes);
     }
     if (rc == 0) {

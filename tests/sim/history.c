@@ -33,9 +33,11 @@ static struct {
     uint64_t ops;
     struct committed *log; /* [1 ... last] */
     uint64_t last, cap, end_pos, commands, records;
-    struct life *lives[TOPICS];
-    uint32_t n_lives[TOPICS]; /* the last one goes on */
+    struct life *lives[TOPICS_ALL];
+    uint32_t n_lives[TOPICS_ALL]; /* the last one goes on */
     struct op *deletion;      /* its first item was met; the second comes next */
+    struct op *last_waiting;                  /* whose record was in front in this entry; NULL */
+    uint64_t last_pos;                        /* of that */
     uint64_t log_start;
     struct membership membership;
     uint64_t membership_index;
@@ -73,7 +75,7 @@ void history_reset(void)
     for (uint32_t i = 0; i < BLOCKS_MAX && h.blocks[i] != NULL; i++) {
         free(h.blocks[i]);
     }
-    for (uint32_t t = 0; t < TOPICS; t++) {
+    for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         for (uint32_t i = 0; i < h.n_lives[t] * QUEUES; i++) {
             free(h.lives[t][i / QUEUES].record_pos[i % QUEUES]);
         }
@@ -83,7 +85,7 @@ void history_reset(void)
     free(h.known);
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
-    for (uint32_t t = 0; t < TOPICS; t++) {
+    for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         begin_life(t, 0);
     }
 }
@@ -264,12 +266,147 @@ static void note_record(uint32_t topic, uint32_t queue, uint64_t pos)
     h.records++;
 }
 
+/* ---- messages that wait ---- */
+
+const char *history_topic_name(uint32_t topic)
+{
+    static const char *const names[] = {"t0", "t1", "t2", "SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"};
+
+    return names[topic];
+}
+
+uint64_t history_waiting(int64_t *due_ms)
+{
+    uint64_t n = 0;
+
+    *due_ms = 0;
+    for (uint64_t id = 1; id <= h.ops; id++) {
+        const struct op *op = history_op(id);
+
+        if (op->kind == OP_WAIT && op->parts_committed != 0 && !op->ended) {
+            *due_ms = op->due_ms > *due_ms ? op->due_ms : *due_ms;
+            n++;
+        }
+    }
+    return n;
+}
+
+struct op *history_recallable(uint64_t from)
+{
+    for (uint64_t i = 0; i < h.ops; i++) {
+        struct op *op = history_op(1 + (from + i) % h.ops);
+
+        if (op->kind == OP_WAIT && op->level == 0 && op->parts_committed != 0 && !op->ended && op->recalled_by == 0) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+/* The record of @op goes to topic @topic, another one than its own: it begins to wait, or waits on at another place.
+ * Returns the queue. */
+static uint32_t commit_waiting(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos)
+{
+    uint32_t want = op->level != 0 ? TOPIC_LEVELS : TOPIC_TIMERS;
+
+    if (op->kind != OP_WAIT || topic != want) {
+        world_fail("waiting: entry %" PRIu64 " has operation %" PRIu64 " in topic %s", header->index, op->id,
+                   history_topic_name(topic));
+        return 0;
+    }
+    if (op->parts_committed == 0) {
+        (void)commit_op(op->id, header->index);
+        op->row_pos = pos;
+        op->taken_in = header->term;
+    } else if (op->ended) {
+        world_fail("waiting: entry %" PRIu64 " appends operation %" PRIu64 " again, which waits no longer",
+                   header->index, op->id);
+    }
+    return op->level != 0 ? op->level - 1 : 0;
+}
+
+/* The record of @op, which has waited, goes to its own topic. */
+static void commit_delivery(const struct rlog_header *header, struct op *op)
+{
+    if (op->parts_committed == 0 || op->delivered || op->ended) {
+        world_fail("exactly-once: entry %" PRIu64 " delivers operation %" PRIu64 ", which %s", header->index, op->id,
+                   op->parts_committed == 0 ? "nobody has committed"
+                   : op->delivered          ? "was delivered before"
+                                            : "was recalled");
+        return;
+    }
+    if (header->store_ms < op->due_ms) {
+        world_fail("early: entry %" PRIu64 " delivers operation %" PRIu64 " %" PRId64 " ms before it is due",
+                   header->index, op->id, op->due_ms - header->store_ms);
+    }
+    op->delivered = true;
+    mark(header->term == op->taken_in ? MARK_WAITED : MARK_WAITED_LONGER);
+}
+
+static void commit_put(const struct rlog_header *header, const Raftmq__PendingPut *item)
+{
+    if (h.last_waiting == NULL || item->due_ms != h.last_waiting->due_ms) {
+        world_fail("waiting: entry %" PRIu64 " has a message wait for another time than it asked for", header->index);
+    }
+}
+
+static void commit_move(const struct rlog_header *header, uint64_t pos)
+{
+    struct op *op = h.last_waiting;
+
+    if (op == NULL || op->row_pos != pos) {
+        world_fail("waiting: entry %" PRIu64 " moves the message at %" PRIu64 ", which is another one", header->index,
+                   pos);
+        return;
+    }
+    op->row_pos = h.last_pos;
+    mark(MARK_WAITING_MOVED);
+}
+
+static void commit_end(const struct rlog_header *header, uint64_t pos)
+{
+    struct op *op = NULL;
+
+    for (uint64_t id = 1; id <= h.ops && op == NULL; id++) {
+        struct op *other = history_op(id);
+
+        op = other->kind == OP_WAIT && other->parts_committed != 0 && other->row_pos == pos ? other : NULL;
+    }
+    if (op == NULL || op->ended) {
+        world_fail("waiting: entry %" PRIu64 " ends the waiting of what lies at %" PRIu64 ", which does not wait",
+                   header->index, pos);
+        return;
+    }
+    op->ended = true;
+    if (op->delivered) {
+        return;
+    }
+    if (op->recalled_by == 0) {
+        world_fail("lost: entry %" PRIu64 " drops operation %" PRIu64 ", which waited and was not delivered",
+                   header->index, op->id);
+        return;
+    }
+    (void)commit_op(op->recalled_by, header->index);
+    mark(MARK_RECALLED);
+}
+
+static int32_t topic_number(struct mq_str name)
+{
+    for (uint32_t t = 0; t < TOPICS_ALL; t++) {
+        if (mq_str_eq(name, mq_str_of(history_topic_name(t)))) {
+            return (int32_t)t;
+        }
+    }
+    return -1;
+}
+
 static void commit_record(const struct rlog_header *header, const struct command_block *block)
 {
     static uint8_t want[OP_BODY_MAX]; /* too large for a fiber's stack */
     struct proto_record record;
     uint64_t id = 0, pos = header->pos + RLOG_HEADER_BYTES + block->at;
-    uint32_t part = 0;
+    uint32_t part = 0, queue;
+    int32_t topic;
     struct op *op;
 
     if (proto_record_decode(block->body, block->body_bytes, &record) != 0 || record.body.len < BODY_HEAD_BYTES ||
@@ -279,12 +416,29 @@ static void commit_record(const struct rlog_header *header, const struct command
     }
     memcpy(&id, record.body.at, 8);
     memcpy(&part, record.body.at + 8, 4);
-    op = commit_op(id, header->index);
-    if (op == NULL) {
+    topic = topic_number(record.topic);
+    op = history_op(id);
+    if (topic < 0 || (op == NULL && commit_op(id, header->index) == NULL)) {
+        world_fail("I4 entry %" PRIu64 ": a record in a topic that nobody has used", header->index);
         return;
     }
-    if ((op->kind != OP_SEND && op->kind != OP_BATCH) || part != op->parts_committed - 1 ||
-        record.body.len != op->body_bytes || (uint32_t)record.queue_id != op->queue) {
+    queue = op->queue;
+    h.last_waiting = NULL;
+    if (topic >= (int32_t)TOPICS) {
+        queue = commit_waiting(header, op, (uint32_t)topic, pos);
+        h.last_waiting = op;
+        h.last_pos = pos;
+    } else if (op->kind == OP_WAIT) {
+        commit_delivery(header, op);
+    } else {
+        op = commit_op(id, header->index);
+    }
+    if (op == NULL || world_failure() != NULL) {
+        return;
+    }
+    if ((op->kind != OP_SEND && op->kind != OP_BATCH && op->kind != OP_WAIT) || part != op->parts_committed - 1 ||
+        record.body.len != op->body_bytes || (uint32_t)record.queue_id != queue ||
+        (topic < (int32_t)TOPICS && (uint32_t)topic != op->topic)) {
         world_fail("order: entry %" PRIu64 " has part %u of operation %" PRIu64 " where part %u belongs",
                    header->index, part, id, op->parts_committed - 1);
         return;
@@ -299,13 +453,13 @@ static void commit_record(const struct rlog_header *header, const struct command
                    record.pos);
         return;
     }
-    if ((uint64_t)record.qoff != history_queue_end(op->topic, op->queue)) {
-        world_fail("qoff: entry %" PRIu64 ": topic %u queue %u has offset %" PRId64 " where %" PRIu64 " is next",
-                   header->index, op->topic, op->queue, record.qoff, history_queue_end(op->topic, op->queue));
+    if ((uint64_t)record.qoff != history_queue_end((uint32_t)topic, queue)) {
+        world_fail("qoff: entry %" PRIu64 ": topic %d queue %u has offset %" PRId64 " where %" PRIu64 " is next",
+                   header->index, topic, queue, record.qoff, history_queue_end((uint32_t)topic, queue));
         return;
     }
-    note_record(op->topic, op->queue, pos);
-    if (part == 0) {
+    note_record((uint32_t)topic, queue, pos);
+    if (part == 0 && op->index == header->index && !op->delivered) {
         op->committed_qoff = (uint64_t)record.qoff;
         op->committed_pos = pos;
     }
@@ -359,6 +513,9 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         [COMMAND_LOCK_RELEASE] = &raftmq__lock_release__descriptor,
         [COMMAND_LOG_START] = &raftmq__log_start__descriptor,
         [COMMAND_TOPIC_DELETE] = &raftmq__topic_delete__descriptor,
+        [COMMAND_PENDING_PUT] = &raftmq__pending_put__descriptor,
+        [COMMAND_PENDING_END] = &raftmq__pending_end__descriptor,
+        [COMMAND_PENDING_MOVE] = &raftmq__pending_move__descriptor,
     };
     ProtobufCMessage *message = NULL;
     struct op *op = NULL;
@@ -371,8 +528,19 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         return;
     }
     switch (block->type) {
-    case COMMAND_TOPIC_PUT:
-        op = commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
+    case COMMAND_TOPIC_PUT: /* those made on demand have no number */
+        if (((Raftmq__TopicPut *)message)->config->sys_flag != 0) {
+            op = commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
+        }
+        break;
+    case COMMAND_PENDING_PUT:
+        commit_put(header, (Raftmq__PendingPut *)message);
+        break;
+    case COMMAND_PENDING_END:
+        commit_end(header, ((Raftmq__PendingEnd *)message)->pos);
+        break;
+    case COMMAND_PENDING_MOVE:
+        commit_move(header, ((Raftmq__PendingMove *)message)->pos);
         break;
     case COMMAND_OFFSET_COMMIT:
         op = commit_op(history_id_of_offset(((Raftmq__OffsetCommit *)message)->offset), header->index);
@@ -429,6 +597,7 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     h.membership_index = header->type == RLOG_CHANGE ? header->index : h.membership_index;
     if (header->type == RLOG_COMMAND) {
         h.commands++;
+        h.last_waiting = NULL;
         while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {
             if (block.is_record) {
                 commit_record(header, &block);
@@ -452,7 +621,7 @@ void history_acked(struct op *op)
                    op->parts_committed, op->parts);
         return;
     }
-    if ((op->kind == OP_SEND || op->kind == OP_BATCH) &&
+    if ((op->kind == OP_SEND || op->kind == OP_BATCH || op->kind == OP_WAIT) &&
         (op->qoff != op->committed_qoff || op->pos != op->committed_pos)) {
         world_fail("I7 operation %" PRIu64 ": acknowledged with offset %" PRIu64 " at %" PRIu64
                    ", committed with %" PRIu64 " at %" PRIu64,
@@ -472,6 +641,11 @@ void history_check_end(void)
                        op->parts);
         } else if (op->outcome == OP_UNKNOWN && op->parts_committed == 0) {
             mark(MARK_UNSURE_LOST);
+        }
+        if (op->kind == OP_WAIT && op->parts_committed != 0 && op->delivered == (op->recalled_by != 0) &&
+            (op->recalled_by == 0 || history_op(op->recalled_by)->parts_committed != 0)) {
+            world_fail("lost: operation %" PRIu64 " waited and was %s", id,
+                       op->delivered ? "recalled and delivered" : "never delivered");
         }
     }
 }

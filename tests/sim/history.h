@@ -11,12 +11,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TOPICS 3
-#define QUEUES 4 /* of each topic */
+#define TOPICS 3 /* that clients use */
+#define TOPIC_LEVELS 3u
+#define TOPIC_TIMERS 4u
+#define TOPICS_ALL 5u /* with those where messages wait */
+#define QUEUES 4      /* of each topic */
 #define GROUPS 3
 #define OP_BODY_MAX (60u << 10)
 
-enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK, OP_DELETE };
+enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK, OP_DELETE, OP_WAIT, OP_RECALL };
 
 enum op_outcome {
     OP_WAITING,
@@ -37,6 +40,15 @@ struct op {
     uint32_t parts;      /* messages of a batch; 1 */
     uint32_t body_bytes; /* of each */
     uint64_t qoff, pos;  /* as acknowledged: of the first record */
+    /* of OP_WAIT: a delay level, or a time of its own; OP_RECALL has the message in target */
+    uint32_t level;
+    uint64_t delay_ms;
+    int64_t due_ms;    /* by the clock of the leader that took it */
+    uint64_t row_pos;  /* where it waits */
+    uint64_t taken_in; /* term of the entry that it is in */
+    bool ended, delivered;
+    uint64_t recalled_by; /* the one operation that may */
+    uint64_t target;
     /* as committed */
     uint32_t parts_committed;
     uint64_t index, committed_qoff, committed_pos;
@@ -73,6 +85,12 @@ uint64_t history_records(void);
 const struct membership *history_membership(void); /* as committed last; none before the founding */
 uint64_t history_membership_index(void);
 uint64_t history_log_start(void); /* position below which the group has dropped everything */
+/* "t0" and so on, and the names of the topics where messages wait. */
+const char *history_topic_name(uint32_t topic);
+/* Messages that wait, as committed; and the latest time that one of them waits for. */
+uint64_t history_waiting(int64_t *due_ms);
+/* Any that waits for a time of its own, and that nobody has recalled; NULL. @from: where to begin to look. */
+struct op *history_recallable(uint64_t from);
 /* A topic is deleted and used again, and its queues begin at 0 then. These are of the queue as it is where the log
  * has been applied up to @applied: where the record with offset @qoff lies, and how many records lie below @pos. */
 uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff, uint64_t applied);

@@ -141,9 +141,8 @@ void invariants_restored(struct member_run *run)
 static const struct queue *find_queue(const struct member_run *run, uint32_t t, uint32_t q)
 {
     struct topic_queues *queues;
-    char topic[16];
+    const char *topic = history_topic_name(t);
 
-    snprintf(topic, sizeof(topic), "t%u", t);
     HASH_FIND(hh, run->store.queues.by_topic, topic, strlen(topic), queues);
     return queues != NULL ? topic_queues_find(queues, (int32_t)q) : NULL;
 }
@@ -181,7 +180,7 @@ void invariants_replayed(struct member_run *run)
     if (invariants_forgiven()) {
         return;
     }
-    for (uint32_t i = 0; i < TOPICS * QUEUES; i++) {
+    for (uint32_t i = 0; i < TOPICS_ALL * QUEUES; i++) {
         check_queue(run, i / QUEUES, i % QUEUES);
     }
 }
@@ -238,7 +237,7 @@ static void check_platters(const struct node *a, const struct node *b)
 /* At rest the queues begin where the log does. */
 static void check_queue_ends(const struct member_run *run)
 {
-    for (uint32_t t = 0; t < TOPICS; t++) {
+    for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         for (uint32_t q = 0; q < QUEUES; q++) {
             const struct queue *queue = find_queue(run, t, q);
             uint64_t min = history_records_below(t, q, history_log_start(), UINT64_MAX);

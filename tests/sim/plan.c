@@ -88,6 +88,16 @@ static void draw_scrub(struct plan *plan)
     }
 }
 
+static void draw_waiting(struct plan *plan)
+{
+    struct rng rng;
+
+    rng_seed(&rng, plan->seed, 9);
+    if (rng_below(&rng, 4) != 0) {
+        plan->waiting_percent = (uint32_t)rng_between(&rng, 2, 40);
+    }
+}
+
 static void draw_faults(struct plan *plan, struct rng *rng)
 {
     uint32_t share = (uint32_t)rng_between(rng, 10, 60);
@@ -122,6 +132,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
     draw_faults(plan, &rng);
     draw_flush(plan, &rng);
     draw_scrub(plan);
+    draw_waiting(plan);
 }
 
 void plan_print(const struct plan *plan)

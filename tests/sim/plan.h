@@ -37,6 +37,7 @@ struct plan {
     uint32_t think_ms; /* mean, between an outcome and the next operation */
     uint32_t body_max; /* bytes of a message */
     uint32_t batch_max;
+    uint32_t waiting_percent; /* of single messages: delayed, or for a time */
     /* faults */
     bool faults[64]; /* by enum fault_kind: those that this seed uses */
     uint32_t fault_gap_ms;

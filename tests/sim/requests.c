@@ -2,8 +2,11 @@
  */
 #include "tests/sim/cluster.h"
 
+#include "broker/flow/delayed.h"
+#include "broker/state/bundle.h"
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
+#include "broker/state/ensure.h"
 #include "broker/store/record_build.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
@@ -185,6 +188,87 @@ static int submit_records(struct member_run *run, struct op *op)
     return 0;
 }
 
+static const int64_t level_ms[QUEUES] = {200, 1000, 5000, 60000};
+static const struct delayed_rules delayed_rules = {
+    .level_ms = level_ms, .levels = QUEUES, .timers = true, .timer_max_ms = INT64_MAX};
+
+/* As broker/processor/send.c. */
+static int submit_waiting(struct member_run *run, struct op *op)
+{
+    static uint8_t body[OP_BODY_MAX];
+    struct sequencer_pending pending = {.done = on_done, .data = op, .records = 1};
+    struct record_source source = {
+        .born_ms = mq_clock_wall_ms(),
+        .born_host = {.ip = {10, 0, 1, 1}, .ip_bytes = 4, .port = 1},
+        .store_host = {.ip = {10, 0, 0, (uint8_t)run->node->id}, .ip_bytes = 4, .port = 10911},
+        .body = {(const char *)body, op->body_bytes},
+    };
+    struct bundle_part parts[] = {{.kind = BUNDLE_NEW, .source = &source, .own = true},
+                                  {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_PUT}};
+    struct delayed_plan plan = {.due_ms = mq_clock_wall_ms() + (int64_t)op->delay_ms};
+    struct mq_str topic = mq_str_of(history_topic_name(op->topic));
+    struct delayed_store store;
+    struct queue *queue;
+    char key[24];
+    int rc;
+
+    if (op->level != 0) {
+        delayed_plan_level(&delayed_rules, (int32_t)op->level, mq_clock_wall_ms(), &plan);
+    }
+    snprintf(key, sizeof(key), "k%" PRIu64, op->id);
+    delayed_store_make(&store, &delayed_rules, &plan, topic, (int32_t)op->queue, mq_str_of(key));
+    source.topic = store.topic;
+    source.queue_id = store.queue_id;
+    source.prepared_pos = store.due_ms;
+    source.put = store.put;
+    source.n_put = store.n_put;
+    parts[1].item = &store.item.base;
+    op->due_ms = plan.due_ms;
+    history_body(op, 0, body);
+    rc = ensure_queue(&run->state, run->sequencer, topic, QUEUES, DELAYED_TOPIC_PERM, (int32_t)op->queue, &queue);
+    if (rc == 0) {
+        rc = ensure_queue(&run->state, run->sequencer, store.topic, QUEUES, DELAYED_TOPIC_PERM, store.queue_id,
+                          &parts[0].queue);
+    }
+    return rc == 0 ? bundle_add(run->sequencer, &run->store, parts, 2, &pending, 0) : rc;
+}
+
+static void on_recalled(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct op *op = p->data;
+    struct member_run *run = op->node->run;
+
+    if (outcome->status != 0 && run != NULL) {
+        pending_table_give_back(&run->state.pending, op->pos, PENDING_WHEN_DUE);
+    }
+    answer(op, run, outcome->status);
+}
+
+/* As broker/processor/recall.c. */
+static int submit_recall(struct member_run *run, struct op *op)
+{
+    const struct sequencer_pending pending = {.done = on_recalled, .data = op};
+    const struct op *target = history_op(op->target);
+    Raftmq__PendingEnd item = RAFTMQ__PENDING_END__INIT;
+    const struct bundle_part part = {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_END, .item = &item.base};
+    char key[24];
+    int rc;
+
+    snprintf(key, sizeof(key), "k%" PRIu64, target->id);
+    if (pending_table_by_key(&run->state.pending,
+                             pending_key_hash(mq_str_of(history_topic_name(target->topic)), mq_str_of(key)), &op->pos,
+                             1) == 0 ||
+        !pending_table_take(&run->state.pending, op->pos)) {
+        return MQ_ENOTFOUND;
+    }
+    item.pos = op->pos;
+    rc = bundle_add(run->sequencer, &run->store, &part, 1, &pending, 0);
+    if (rc != 0) {
+        pending_table_give_back(&run->state.pending, op->pos, PENDING_WHEN_DUE);
+    }
+    return rc;
+}
+
 /* Inside: the request has arrived. */
 static void on_request(void *data)
 {
@@ -210,6 +294,12 @@ static void on_request(void *data)
         case OP_LOCK:
         case OP_UNLOCK:
             rc = submit_lock(run, op);
+            break;
+        case OP_WAIT:
+            rc = submit_waiting(run, op);
+            break;
+        case OP_RECALL:
+            rc = submit_recall(run, op);
             break;
         }
     }

@@ -16,6 +16,7 @@
 #define COMMIT_NS (10 * NS_PER_S)
 #define FAULTS_NS_MAX (600 * NS_PER_S)
 #define MORE_NS (240 * NS_PER_S)
+#define DELIVERY_NS (30 * NS_PER_S)
 #define LEVEL_NS (60 * NS_PER_S)
 #define STEP_NS (NS_PER_S)
 #define REST_NS (20 * NS_PER_MS) /* for what follows from the last entry */
@@ -281,6 +282,32 @@ static bool lose_many(const struct plan *plan)
     return start_again(best);
 }
 
+static bool none_waits(void *data)
+{
+    int64_t due_ms;
+
+    (void)data;
+    return history_waiting(&due_ms) == 0;
+}
+
+/* Clocks may have gone any way. In the end they are behind all that anybody waits for, and it comes. */
+static bool run_until_delivered(void)
+{
+    int64_t due_ms;
+
+    if (history_waiting(&due_ms) == 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        int64_t wall_ns = machine_wall_ns(nodes[i].machine);
+
+        if (wall_ns < due_ms * (int64_t)NS_PER_MS) {
+            machine_jump_wall(nodes[i].machine, due_ms * (int64_t)NS_PER_MS - wall_ns);
+        }
+    }
+    return run_until(none_waits, NULL, DELIVERY_NS, "all messages that waited are delivered");
+}
+
 static void seed_script(void)
 {
     const struct plan *plan = cluster_plan;
@@ -297,7 +324,7 @@ static void seed_script(void)
         run_until(has_commits, (void *)plan, MORE_NS, "as many commits as the plan wants")) {
         workload_stop();
         if (run_until(is_quiet, NULL, LEVEL_NS, "all operations ended") && run_until_committed(COMMIT_NS) &&
-            run_until_level(LEVEL_NS)) {
+            run_until_delivered() && run_until_committed(COMMIT_NS) && run_until_level(LEVEL_NS)) {
             history_check_end();
             if (plan->lost_last != 0 && world_failure() == NULL) {
                 (void)lose_many(plan);
@@ -368,6 +395,9 @@ static void trace_members(void)
         if (driver->core != NULL && core_role(driver->core) == RLOG_LEADING) {
             trace_peers(node);
         }
+        world_tracef("   waiting %u, %u of them not taken, unread %" PRIu64 ", clock %" PRId64 " ms",
+                     node->run->state.pending.count, node->run->state.pending.heaped,
+                     node->run->flows.pending.stats.unread, machine_wall_ns(node->machine) / (int64_t)NS_PER_MS);
         world_tracef("   a member %d, wish %d, holds from %" PRIu64 ", synced %" PRIu64, operator_is_member(node),
                      (int)node->wish, commitlog_start_pos(driver->options.log),
                      commitlog_synced_index(driver->options.log));

@@ -27,6 +27,7 @@ struct client {
 static struct client clients[CLIENTS_MAX];
 static const struct plan *plan;
 static struct rng rng;
+static struct rng waiting_rng; /* of its own, so that older seeds stay what they were */
 static bool stopped;
 static uint64_t acked;
 static uint32_t n_clients; /* 0: not open */
@@ -163,6 +164,26 @@ static void ask(struct op *op, struct node *node)
     world_at(&op->event, world_now() + link_ns(), on_arrive);
 }
 
+/* A message is to wait, or one that waits is to be recalled. */
+static void draw_waiting(struct op *op)
+{
+    static const uint64_t longest_ms[] = {50, 1000, 10000, 40000, 200000};
+    struct op *target;
+
+    if (rng_below(&waiting_rng, 8) == 0) {
+        target = history_recallable(rng_below(&waiting_rng, history_ops()));
+        if (target != NULL) {
+            op->kind = OP_RECALL;
+            op->target = target->id;
+            target->recalled_by = op->id;
+            return;
+        }
+    }
+    op->kind = OP_WAIT;
+    op->level = (uint32_t)rng_below(&waiting_rng, 3) == 0 ? (uint32_t)rng_between(&waiting_rng, 1, QUEUES) : 0;
+    op->delay_ms = rng_between(&waiting_rng, 1, longest_ms[rng_below(&waiting_rng, 5)]);
+}
+
 static void draw(struct op *op)
 {
     static const struct {
@@ -183,6 +204,9 @@ static void draw(struct op *op)
     op->parts = op->kind == OP_BATCH ? (uint32_t)rng_between(&rng, 2, plan->batch_max) : 1;
     /* Mostly small; a large one now and then. */
     op->body_bytes = (uint32_t)rng_between(&rng, 16, rng_below(&rng, 10) == 0 ? plan->body_max : 256);
+    if (op->kind == OP_SEND && rng_below(&waiting_rng, 100) < plan->waiting_percent) {
+        draw_waiting(op);
+    }
 }
 
 static void on_look(struct world_event *event)
@@ -258,6 +282,7 @@ void workload_open(const struct plan *of)
     n_clients = plan->clients;
     memset(clients, 0, sizeof(clients));
     rng_seed(&rng, plan->seed, 4);
+    rng_seed(&waiting_rng, plan->seed, 10);
     for (uint32_t c = 0; c < n_clients; c++) {
         clients[c].target = &nodes[rng_below(&rng, cluster_size())];
         world_at(&clients[c].next, world_now() + rng_below(&rng, 200 * NS_PER_MS), on_next);

@@ -231,6 +231,11 @@ int64_t rlog_store_ms(const struct rlog *log, int64_t wall_ms)
     return wall_ms > log->last_store_ms ? wall_ms : log->last_store_ms;
 }
 
+uint32_t rlog_payload_max(const struct rlog *log)
+{
+    return log->entry_bytes_max - FAKE_LOG_HEADER_BYTES;
+}
+
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb)
 {

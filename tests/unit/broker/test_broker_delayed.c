@@ -77,6 +77,13 @@ static const struct pending *flow(void)
     return &rig.ctx->flows->pending;
 }
 
+static const struct pending_row *first_row(void)
+{
+    int64_t at_ms;
+
+    return pending_table_first(&rig.ctx->state->pending, &at_ms);
+}
+
 /* The record with @qoff in the queue. */
 static struct proto_record record_at(const char *topic, const char *queue, const char *qoff)
 {
@@ -130,7 +137,7 @@ static void a_message_of_a_level_waits_in_the_queue_of_its_level(void **state)
     assert_int_equal(answer_number(&answer, "queueOffset"), 0);
     assert_null(answer_field(&answer, "recallHandle"));
     assert_int_equal(rig.ctx->state->pending.count, 1);
-    row = pending_table_first(&rig.ctx->state->pending);
+    row = first_row();
     assert_true(row->due_ms >= before_ms + 3600000 && row->due_ms <= mq_clock_wall_ms() + 3600000);
     rec = stored();
     assert_true(mq_str_eq(rec.topic, MQ_STR("SCHEDULE_TOPIC_XXXX")));
@@ -424,13 +431,13 @@ static void what_waits_outlives_the_log_it_lay_in(void **state)
     assert_int_equal(rig_send(&peer, "Orders", "0", "b", "TIMER_DELAY_SEC\0013600\002TAGS\001t\002", &answer),
                      RESP_SUCCESS);
     snprintf(handle, sizeof(handle), "%s", answer_field(&answer, "recallHandle"));
-    pos = pending_table_first(&rig.ctx->state->pending)->pos;
+    pos = first_row()->pos;
     memset(body, 'x', sizeof(body) - 1);
     for (int i = 0; i < 80; i++) {
         assert_int_equal(rig_send(&peer, "Orders", "1", body, "", NULL), RESP_SUCCESS);
     }
     rig_wait(&rig, has_moved, &pos);
-    row = pending_table_first(&rig.ctx->state->pending);
+    row = first_row();
     assert_true(row->pos >= rig.ctx->state->log_start_pos);
     assert_true(row->pos > pos);
     assert_int_equal(rig.ctx->state->pending.count, 1);

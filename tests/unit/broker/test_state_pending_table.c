@@ -33,6 +33,13 @@ static int put(struct pending_table *table, uint64_t pos, int64_t due_ms, uint64
     return pending_table_put(table, &row);
 }
 
+static const struct pending_row *first_of_table(const struct pending_table *table)
+{
+    int64_t at_ms;
+
+    return pending_table_first(table, &at_ms);
+}
+
 static void the_earliest_comes_first_and_the_older_of_two_equals(void **state)
 {
     static const struct {
@@ -49,11 +56,11 @@ static void the_earliest_comes_first_and_the_older_of_two_equals(void **state)
     }
     assert_int_equal(put(&table, 40, 3, 1), MQ_EBADMSG);
     for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
-        assert_int_equal(pending_table_first(&table)->pos, want[i]);
+        assert_int_equal(first_of_table(&table)->pos, want[i]);
         assert_true(pending_table_end(&table, want[i]));
         assert_false(pending_table_end(&table, want[i]));
     }
-    assert_null(pending_table_first(&table));
+    assert_null(first_of_table(&table));
     assert_int_equal(table.sum, 0);
     pending_table_fini(&table);
 }
@@ -69,21 +76,43 @@ static void a_row_that_is_taken_is_not_first_and_still_there(void **state)
     assert_true(pending_table_take(&table, 1));
     assert_false(pending_table_take(&table, 1));
     assert_false(pending_table_take(&table, 3));
-    assert_int_equal(pending_table_first(&table)->pos, 2);
+    assert_int_equal(first_of_table(&table)->pos, 2);
     assert_int_equal(table.count, 2);
     assert_int_equal(pending_table_hash(&table), pending_table_recount(&table));
-    assert_int_equal(pending_table_move(&table, 1, 9, 70), 0); /* moves while it is taken */
-    assert_int_equal(pending_table_first(&table)->pos, 2);
-    pending_table_give_back(&table, 1);
-    pending_table_give_back(&table, 9);
-    pending_table_give_back(&table, 9);
-    assert_int_equal(pending_table_first(&table)->pos, 9);
-    assert_int_equal(pending_table_first(&table)->bytes, 70);
-    assert_int_equal(pending_table_move(&table, 9, 2, 70), MQ_EBADMSG);
-    assert_int_equal(pending_table_move(&table, 77, 78, 70), 0);
+    assert_int_equal(pending_table_move(&table, 1, 9, 70, 5), 0); /* moves while it is taken */
+    assert_int_equal(first_of_table(&table)->pos, 2);
+    pending_table_give_back(&table, 1, PENDING_WHEN_DUE);
+    pending_table_give_back(&table, 9, PENDING_WHEN_DUE);
+    pending_table_give_back(&table, 9, PENDING_WHEN_DUE);
+    assert_int_equal(first_of_table(&table)->pos, 9);
+    assert_int_equal(first_of_table(&table)->bytes, 70);
+    assert_int_equal(pending_table_move(&table, 9, 2, 70, 5), MQ_EBADMSG);
+    assert_int_equal(pending_table_move(&table, 77, 78, 70, 5), 0);
     assert_true(pending_table_take(&table, 9));
     assert_true(pending_table_end(&table, 9));
     assert_int_equal(table.count, 1);
+    pending_table_fini(&table);
+}
+
+static void a_row_that_is_given_back_for_later_lets_others_pass(void **state)
+{
+    struct pending_table table;
+    int64_t at_ms;
+
+    (void)state;
+    pending_table_init(&table);
+    assert_int_equal(put(&table, 1, 5, 1), 0);
+    assert_int_equal(put(&table, 2, 6, 1), 0);
+    assert_true(pending_table_take(&table, 1));
+    pending_table_give_back(&table, 1, 9);
+    assert_int_equal(pending_table_first(&table, &at_ms)->pos, 2);
+    assert_true(pending_table_end(&table, 2));
+    assert_int_equal(pending_table_first(&table, &at_ms)->due_ms, 5);
+    assert_int_equal(at_ms, 9);
+    assert_true(pending_table_take(&table, 1));
+    pending_table_give_back(&table, 1, 2); /* never earlier than it is due */
+    (void)pending_table_first(&table, &at_ms);
+    assert_int_equal(at_ms, 5);
     pending_table_fini(&table);
 }
 
@@ -121,13 +150,13 @@ static void change(struct pending_table *table, struct model_row *rows, uint32_t
         assert_true(pending_table_end(table, row->pos));
         *row = rows[--*n];
     } else if (r < 12) {
-        assert_int_equal(pending_table_move(table, row->pos, *pos, 300), 0);
+        assert_int_equal(pending_table_move(table, row->pos, *pos, 300, 5), 0);
         row->pos = *pos;
     } else if (r < 14) {
         assert_int_equal(pending_table_take(table, row->pos), !row->taken);
         row->taken = true;
     } else {
-        pending_table_give_back(table, row->pos);
+        pending_table_give_back(table, row->pos, PENDING_WHEN_DUE);
         row->taken = false;
     }
 }
@@ -147,7 +176,7 @@ static void it_agrees_with_a_plain_list_whatever_happens(void **state)
         change(&table, rows, &n, &pos);
         assert_int_equal(table.count, n);
         want = first_of(rows, n);
-        assert_int_equal(pending_table_first(&table) != NULL ? pending_table_first(&table)->pos : 0,
+        assert_int_equal(first_of_table(&table) != NULL ? first_of_table(&table)->pos : 0,
                          want != NULL ? want->pos : 0);
         if (i % 64 == 0) {
             uint64_t found[MODEL_MAX];
@@ -181,7 +210,7 @@ static void a_million_rows_take_less_than_150_bytes_each(void **state)
     }
     assert_true(pending_table_memory(&table) < 1u << 20); /* and is given back */
     assert_int_equal(put(&table, 1, 1, 1), 0);
-    assert_int_equal(pending_table_first(&table)->pos, 1);
+    assert_int_equal(first_of_table(&table)->pos, 1);
     pending_table_fini(&table);
 }
 
@@ -216,8 +245,8 @@ static void items_and_rows_have_the_bytes_they_always_had(void **state)
                                         5, 0x11, 8, 7,  6,    5,    4,    3,    2, 1,  0x18, 2};
     static const uint8_t end_bytes[] = {0, 0, 0, 15, 0xDA, 0xA3, 0xC0, 0xDE, 0, 17, 0, 0, 0x08, 0xAC, 0x02};
     static const uint8_t move_bytes[] = {0, 0, 0, 15, 0xDA, 0xA3, 0xC0, 0xDE, 0, 18, 0, 0, 0x08, 0xAC, 0x02};
-    static const uint8_t row_bytes[] = {0x0A, 18, 0x08, 0xAC, 0x02, 0x10, 9, 0x18, 10,   0x21,
-                                        8,    7,  6,    5,    4,    3,    2, 1,    0x28, 1};
+    static const uint8_t row_bytes[] = {0x0A, 23, 0x08, 0xAC, 0x02, 0x10, 9, 0x18, 10, 0x21, 8, 7, 6,
+                                        5,    4,  3,    2,    1,    0x28, 1, 0x35, 4,  3,    2, 1};
     Raftmq__PendingPut item = RAFTMQ__PENDING_PUT__INIT;
     Raftmq__PendingEnd end = RAFTMQ__PENDING_END__INIT;
     Raftmq__PendingMove move = RAFTMQ__PENDING_MOVE__INIT;
@@ -243,6 +272,7 @@ static void items_and_rows_have_the_bytes_they_always_had(void **state)
     row.due_ms = 5;
     row.key_hash = item.key_hash;
     row.kind = PENDING_LEVEL;
+    row.crc = 0x01020304;
     rows.rows = list;
     rows.n_rows = 1;
     assert_int_equal(raftmq__pending_rows__get_packed_size(&rows), sizeof(row_bytes));
@@ -257,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_earliest_comes_first_and_the_older_of_two_equals),
         cmocka_unit_test(a_row_that_is_taken_is_not_first_and_still_there),
+        cmocka_unit_test(a_row_that_is_given_back_for_later_lets_others_pass),
         cmocka_unit_test(it_agrees_with_a_plain_list_whatever_happens),
         cmocka_unit_test(a_million_rows_take_less_than_150_bytes_each),
         cmocka_unit_test(a_failed_allocation_leaves_the_table_as_it_was),

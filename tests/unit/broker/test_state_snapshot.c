@@ -426,6 +426,7 @@ static void rows_that_cannot_be_are_refused(void **state)
         {"a queue id too large", 5, "\x0A\x09\x0A\x01t\x10\xFF\xFF\x03\x18\x01", 11, false, MQ_EBADMSG},
         {"a waiting message of no kind", 11, "\x0A\x02\x08\x07", 4, false, MQ_EBADMSG},
         {"a waiting message of a later kind", 11, "\x0A\x04\x08\x07\x28\x03", 6, false, MQ_EBADMSG},
+        {"a waiting message larger than any", 11, "\x0A\x08\x10\x80\x80\x80\x80\x02\x28\x01", 10, false, MQ_EBADMSG},
         {"a waiting message twice", 11, NULL, 0, true, MQ_EBADMSG},
         {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
         {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},
