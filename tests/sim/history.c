@@ -14,6 +14,7 @@
 #define BODY_HEAD_BYTES 16u
 #define OPS_IN_BLOCK 1024u
 #define BLOCKS_MAX 1024u
+#define IN_FLIGHT_MAX 256u /* entries that a leader may have proposed since it looked at its state */
 
 /* A topic between two deletions. */
 struct life {
@@ -35,9 +36,11 @@ static struct {
     uint64_t last, cap, end_pos, commands, records;
     struct life *lives[TOPICS_ALL];
     uint32_t n_lives[TOPICS_ALL]; /* the last one goes on */
-    struct op *deletion;      /* its first item was met; the second comes next */
-    struct op *last_waiting;                  /* whose record was in front in this entry; NULL */
-    uint64_t last_pos;                        /* of that */
+    struct op *deletion;          /* its first item was met; the second comes next */
+    struct op *last_waiting;      /* whose record was in front in this entry; NULL */
+    uint64_t last_pos;            /* of that */
+    bool made[TOPICS];            /* there is such a topic, ... */
+    uint64_t made_in[TOPICS];     /* ... since that entry */
     uint64_t log_start;
     struct membership membership;
     uint64_t membership_index;
@@ -234,8 +237,9 @@ static struct op *commit_op(uint64_t id, uint64_t index)
         return NULL;
     }
     if (op->outcome == OP_REFUSED) {
-        world_fail("refused-but-committed: operation %" PRIu64 " was refused with %s and is in entry %" PRIu64, id,
-                   mq_strerror(op->status), index);
+        world_fail("refused-but-committed: operation %" PRIu64
+                   " (kind %d) was refused with %s and is in entry %" PRIu64,
+                   id, (int)op->kind, mq_strerror(op->status), index);
         return NULL;
     }
     if (op->parts_committed >= op->parts) {
@@ -363,6 +367,17 @@ static void commit_move(const struct rlog_header *header, uint64_t pos)
     mark(MARK_WAITING_MOVED);
 }
 
+/* Its topic is gone, or was when the leader looked. Whether the message was recalled instead nobody can tell. */
+static void drop(struct op *op)
+{
+    op->dropped = true;
+    if (op->recalled_by != 0) {
+        history_op(op->recalled_by)->parts = 0; /* either answer is right */
+        op->recalled_by = 0;
+    }
+    mark(MARK_WAITED_IN_VAIN);
+}
+
 static void commit_end(const struct rlog_header *header, uint64_t pos)
 {
     struct op *op = NULL;
@@ -379,6 +394,10 @@ static void commit_end(const struct rlog_header *header, uint64_t pos)
     }
     op->ended = true;
     if (op->delivered) {
+        return;
+    }
+    if (!h.made[op->topic] || header->index - h.made_in[op->topic] <= IN_FLIGHT_MAX) {
+        drop(op);
         return;
     }
     if (op->recalled_by == 0) {
@@ -504,6 +523,16 @@ static void commit_deletion(const struct rlog_header *header, const struct comma
     }
 }
 
+static void note_topic(const char *name, bool made, uint64_t index)
+{
+    int32_t topic = topic_number(mq_str_of(name));
+
+    if (topic >= 0 && topic < TOPICS) {
+        h.made_in[topic] = made && !h.made[topic] ? index : h.made_in[topic];
+        h.made[topic] = made;
+    }
+}
+
 static void commit_item(const struct rlog_header *header, const struct command_block *block)
 {
     static const ProtobufCMessageDescriptor *const kinds[] = {
@@ -529,6 +558,7 @@ static void commit_item(const struct rlog_header *header, const struct command_b
     }
     switch (block->type) {
     case COMMAND_TOPIC_PUT: /* those made on demand have no number */
+        note_topic(((Raftmq__TopicPut *)message)->config->name, true, header->index);
         if (((Raftmq__TopicPut *)message)->config->sys_flag != 0) {
             op = commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
         }
@@ -552,6 +582,7 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         commit_log_start(header, ((Raftmq__LogStart *)message)->pos);
         break;
     case COMMAND_TOPIC_DELETE:
+        note_topic(((Raftmq__TopicDelete *)message)->name, false, header->index);
         commit_deletion(header, block, ((Raftmq__TopicDelete *)message)->name);
         break;
     case COMMAND_LOCK_GRANT:
@@ -642,7 +673,8 @@ void history_check_end(void)
         } else if (op->outcome == OP_UNKNOWN && op->parts_committed == 0) {
             mark(MARK_UNSURE_LOST);
         }
-        if (op->kind == OP_WAIT && op->parts_committed != 0 && op->delivered == (op->recalled_by != 0) &&
+        if (op->kind == OP_WAIT && op->parts_committed != 0 && !op->dropped &&
+            op->delivered == (op->recalled_by != 0) &&
             (op->recalled_by == 0 || history_op(op->recalled_by)->parts_committed != 0)) {
             world_fail("lost: operation %" PRIu64 " waited and was %s", id,
                        op->delivered ? "recalled and delivered" : "never delivered");
