@@ -198,6 +198,9 @@ static void draw(struct op *op)
         dice -= kinds[k++].share;
     }
     op->kind = kinds[k].kind;
+    if (op->kind == OP_DELETE && plan->think_ms == 0) {
+        op->kind = OP_OFFSET; /* a script with thousands a second: files of deleted queues stay until a snapshot */
+    }
     op->topic = (uint32_t)rng_below(&rng, TOPICS);
     op->queue = (uint32_t)rng_below(&rng, QUEUES);
     op->group = (uint32_t)rng_below(&rng, GROUPS);
