@@ -7,12 +7,19 @@
 #include "remoting/base/err.h"
 #include "remoting/protocol/headers.h"
 
+void offset_note_change(struct context *ctx, struct mq_str group, struct mq_str topic)
+{
+    uint64_t last, answered;
+
+    sequencer_drafts_get(ctx->sequencer, &last, &answered);
+    offset_table_note(&ctx->state->offsets, group, topic, last);
+}
+
 static int propose_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id,
                           int64_t offset, const struct sequencer_pending *p)
 {
     Raftmq__OffsetCommit item = RAFTMQ__OFFSET_COMMIT__INIT;
     char group_text[NAME_TEXT_MAX], topic_text[NAME_TEXT_MAX];
-    uint64_t last, answered;
     int rc;
 
     if (!name_text(group, group_text) || !name_text(topic, topic_text)) {
@@ -24,8 +31,7 @@ static int propose_commit(struct context *ctx, struct mq_str group, struct mq_st
     item.offset = offset;
     rc = propose_item(ctx, COMMAND_OFFSET_COMMIT, &item.base, p);
     if (rc == 0) {
-        sequencer_drafts_get(ctx->sequencer, &last, &answered);
-        offset_table_note(&ctx->state->offsets, group, topic, last);
+        offset_note_change(ctx, group, topic);
     }
     return rc;
 }

@@ -83,10 +83,15 @@ void unlock_queues(struct context *ctx, struct net_channel *ch, struct proto_com
 /* Leader, once a second: proposes the release of leases that ran out. */
 void lock_expire(struct context *ctx, uint64_t now_ms);
 
-/* offset_admin.c: 208, 222, 314 */
+/* Leader: what was proposed just now changes offsets of @group in @topic. */
+void offset_note_change(struct context *ctx, struct mq_str group, struct mq_str topic);
+
+/* offset_admin.c: 208, 314 */
 void get_consume_stats(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
-void reset_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void clone_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* offset_reset.c: 222 */
+void reset_offset(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 /* Leader: a consumer was told of the group's reset, which is over now. */
 void reset_taken(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset);
 
@@ -97,7 +102,7 @@ void create_topics(struct context *ctx, struct net_channel *ch, struct proto_com
 /* topic_delete.c: 215 */
 void delete_topic(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
-/* subscription_group.c: 200, 201, 207, 225, 352, 353, 401 */
+/* group_put.c: 200, 225; group_query.c: 201, 352; group_change.c: 207, 353, 401 */
 void put_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void get_all_groups(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 void delete_group(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

@@ -139,6 +139,27 @@ void reply_bad_topic(const struct reply_to *to, struct mq_str topic, enum proto_
                 proto_name_problem_text(problem, false));
 }
 
+void reply_no_group(const struct reply_to *to, struct mq_str group)
+{
+    reply_error(to, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "group \"" MQ_STR_FMT "\" does not exist", REMARK_ARG(group));
+}
+
+bool reply_checked_group(const struct reply_to *to, const char *field, struct mq_str group)
+{
+    enum proto_name_problem problem = proto_group_check(group);
+
+    if (problem != PROTO_NAME_OK) {
+        reply_error(to, RESP_INVALID_PARAMETER, "%s \"" MQ_STR_FMT "\" is %s", field, REMARK_ARG(group),
+                    proto_name_problem_text(problem, true));
+    }
+    return problem == PROTO_NAME_OK;
+}
+
+void reply_bad_body(const struct reply_to *to, const struct proto_command *cmd, int rc)
+{
+    reply_error(to, RESP_SYSTEM_ERROR, "body of %u bytes: %s", cmd->body_bytes, mq_strerror(rc));
+}
+
 void reply_problem(const struct reply_to *to, const struct proto_problem *why)
 {
     if (why->missing) {

@@ -58,6 +58,13 @@ void reply_offset(const struct reply_to *to, int64_t offset);
 void reply_no_topic(const struct reply_to *to, struct mq_str topic);
 void reply_bad_topic(const struct reply_to *to, struct mq_str topic, enum proto_name_problem problem);
 
+/* SUBSCRIPTION_GROUP_NOT_EXIST. */
+void reply_no_group(const struct reply_to *to, struct mq_str group);
+/* Whether @group may be a group's name; INVALID_PARAMETER, naming @field, when not. */
+bool reply_checked_group(const struct reply_to *to, const char *field, struct mq_str group);
+/* A body that did not decode. */
+void reply_bad_body(const struct reply_to *to, const struct proto_command *cmd, int rc);
+
 /* A header that did not decode: SYSTEM_ERROR, as Java answers, naming the field and its value. */
 void reply_problem(const struct reply_to *to, const struct proto_problem *why);
 
