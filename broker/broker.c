@@ -22,7 +22,6 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
 #include "broker/processor/runtime.h"
-#include "broker/processor/topic_delete.h"
 #include "broker/registrar.h"
 #include "broker/role.h"
 #include "broker/session/consumer_table.h"
@@ -191,7 +190,7 @@ static void on_topic_deleted(void *data, struct mq_str name)
 {
     struct broker *broker = data;
 
-    topic_delete_applied(&broker->ctx, name);
+    (void)name;
     on_topic_changed(broker, NULL);
 }
 
@@ -271,7 +270,6 @@ static void on_second(uv_timer_t *timer)
     uint64_t now_ms = mq_clock_mono_ms();
 
     runtime_sample(&broker->ctx);
-    topic_delete_expire(&broker->ctx, now_ms);
     if (context_writable(&broker->ctx)) {
         lock_expire(&broker->ctx, now_ms);
     }
@@ -649,7 +647,6 @@ static void close_rest(void *data)
     if (broker->store_open && !store_drain(&broker->store, close_rest, broker)) {
         return;
     }
-    topic_delete_forget(&broker->ctx);
     if (broker->ctx.sequencer != NULL) {
         sequencer_free(broker->ctx.sequencer);
     }

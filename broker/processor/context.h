@@ -24,7 +24,6 @@ struct consumer_table;
 struct quota;
 struct flows;
 struct indexer;
-struct topic_wait;
 
 struct context {
     struct net_loop *loop;
@@ -40,13 +39,11 @@ struct context {
     uint32_t pops;       /* counted, to take turns */
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
-    uint32_t recalls;               /* under way */
-    struct flows *flows;            /* NULL until they are open */
-    struct indexer *indexer;        /* NULL: messageIndexEnable is false */
-    uint32_t key_queries;           /* under way: query_message.c */
-    uint32_t views;                 /* records being read for 33: query.c */
-    struct topic_wait *topic_waits; /* topic_delete's */
-    uint32_t n_topic_waits;
+    uint32_t recalls;        /* under way */
+    struct flows *flows;     /* NULL until they are open */
+    struct indexer *indexer; /* NULL: messageIndexEnable is false */
+    uint32_t key_queries;    /* under way: query_message.c */
+    uint32_t views;          /* records being read for 33: query.c */
     struct producer_table *producers;
     struct consumer_table *consumers;
     struct quota *quota;          /* NULL: nobody is limited */

@@ -2,29 +2,15 @@
  * on every member, and a topic that comes later under the name begins at 0. The topics for the retries of its pops go
  * with it. Its messages stay in the log as long as others.
  *
- * Tools of 5.x ask every member, the leader first. One that does not lead answers when it has applied the deletion.
  * Source: RocketMQ's AdminBrokerProcessor, KeyBuilder. */
-#include "broker/processor/topic_delete.h"
-
 #include "broker/processor/processors.h"
 #include "broker/processor/topic_put.h"
-#include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/headers.h"
 #include "remoting/protocol/names.h"
 
 #include <stdio.h>
-
-#define WAIT_MS 2000 /* tools wait 5 s */
-#define WAITS_MAX 1024
-
-struct topic_wait {
-    struct topic_wait *next;
-    struct reply_to to; /* with a reference to its channel */
-    uint64_t until_ms;
-    char name[NAME_TEXT_MAX];
-};
 
 /* --- the leader --- */
 
@@ -126,90 +112,16 @@ static void delete_here(struct context *ctx, const struct reply_to *to, struct m
 
 /* --- others --- */
 
-static void end_wait(struct context *ctx, struct topic_wait *wait)
+/* Nothing is done here. The stock tool that asks followers, deleteSubGroup, asks every member of the group, in any
+ * order, and gives up at the first that refuses; it would delete nothing then. */
+static void leave_to_leader(const struct context *ctx, const struct reply_to *to)
 {
-    ctx->n_topic_waits--;
-    if (wait->to.ch != NULL) {
-        net_channel_release(wait->to.ch);
-    }
-    mq_free(wait);
-}
-
-static void refuse(struct context *ctx, const struct reply_to *to, const char *name)
-{
-    reply_error(to, RESP_SERVICE_NOT_AVAILABLE,
-                "this node follows and has not seen topic \"%s\" deleted: n%lld leads group %s", name,
-                (long long)ctx->role.leader - 1, ctx->config->group);
-}
-
-static void wait_for_deletion(struct context *ctx, const struct reply_to *to, const char *name)
-{
-    struct topic_wait *wait = ctx->n_topic_waits < WAITS_MAX ? mq_calloc(1, sizeof(*wait)) : NULL;
-
-    if (wait == NULL || to->ch == NULL) {
-        mq_free(wait);
-        refuse(ctx, to, name);
-        return;
-    }
-    wait->to = *to;
-    (void)net_channel_acquire(to->ch);
-    wait->until_ms = mq_clock_mono_ms() + WAIT_MS;
-    memcpy(wait->name, name, strlen(name) + 1);
-    wait->next = ctx->topic_waits;
-    ctx->topic_waits = wait;
-    ctx->n_topic_waits++;
-}
-
-/* Ends the waits of which @is_over says so. */
-static void end_waits(struct context *ctx, bool (*is_over)(const struct topic_wait *wait, const void *data),
-                      const void *data, bool applied)
-{
-    struct topic_wait **at = &ctx->topic_waits;
-
-    while (*at != NULL) {
-        struct topic_wait *wait = *at;
-
-        if (!is_over(wait, data)) {
-            at = &wait->next;
-            continue;
-        }
-        *at = wait->next;
-        if (applied) {
-            reply_code(&wait->to, RESP_SUCCESS);
-        } else {
-            refuse(ctx, &wait->to, wait->name);
-        }
-        end_wait(ctx, wait);
-    }
-}
-
-static bool is_named(const struct topic_wait *wait, const void *name)
-{
-    return mq_str_eq(mq_str_of(wait->name), *(const struct mq_str *)name);
-}
-
-void topic_delete_applied(struct context *ctx, struct mq_str topic)
-{
-    end_waits(ctx, is_named, &topic, true);
-}
-
-static bool is_late(const struct topic_wait *wait, const void *now_ms)
-{
-    return wait->until_ms <= *(const uint64_t *)now_ms;
-}
-
-void topic_delete_expire(struct context *ctx, uint64_t now_ms)
-{
-    end_waits(ctx, is_late, &now_ms, false);
-}
-
-void topic_delete_forget(struct context *ctx)
-{
-    while (ctx->topic_waits != NULL) {
-        struct topic_wait *wait = ctx->topic_waits;
-
-        ctx->topic_waits = wait->next;
-        end_wait(ctx, wait);
+    if (ctx->role.leader == 0) {
+        reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "group %s has no leader known here (term %llu): try again",
+                    ctx->config->group, (unsigned long long)ctx->role.term);
+    } else {
+        reply_error(to, RESP_SUCCESS, "this node follows and does nothing: n%u leads group %s, ask it",
+                    ctx->role.leader - 1, ctx->config->group);
     }
 }
 
@@ -233,9 +145,7 @@ void delete_topic(struct context *ctx, struct net_channel *ch, struct proto_comm
                     REMARK_ARG(header.topic));
     } else if (context_writable(ctx)) {
         delete_here(ctx, &to, header.topic, name);
-    } else if (topic_table_find(&ctx->state->topics, header.topic) == NULL) {
-        reply_code(&to, RESP_SUCCESS);
     } else {
-        wait_for_deletion(ctx, &to, name);
+        leave_to_leader(ctx, &to);
     }
 }
