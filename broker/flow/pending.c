@@ -105,8 +105,10 @@ static void unqueue_first(struct pending *pending, bool moves)
 
 static void on_read(struct store_fetch *fetch, int status, const struct reader_view *view)
 {
-    struct pending_job *job = container_of(fetch, struct pending_job, fetch);
+    struct pending_read *read = container_of(fetch, struct pending_read, fetch);
+    struct pending_job *job = read->job;
 
+    read->job = NULL;
     job->owner->cold--;
     if (job->stale) {
         free_job(job);
@@ -120,22 +122,36 @@ static void on_read(struct store_fetch *fetch, int status, const struct reader_v
     wake(job->owner, 0);
 }
 
-/* Takes the row and has its record read. False: nothing more can be begun now. */
+/* Returns as store_fetch_start. There is room for it. */
+static int read_cold(struct pending_job *job)
+{
+    struct pending *pending = job->owner;
+    struct pending_read *read = pending->reads;
+    int rc;
+
+    while (read->job != NULL) {
+        read++;
+    }
+    read->fetch.pos = job->pos;
+    read->fetch.done = on_read;
+    rc = store_fetch_start(pending->env->store, &read->fetch);
+    if (rc == 0) {
+        read->job = job;
+        pending->cold++;
+    }
+    return rc;
+}
+
+/* Has the record of a row that was taken read. False: nothing more can be begun now. */
 static bool begin(struct pending *pending, uint64_t pos, bool moves)
 {
-    struct store *store = pending->env->store;
     struct pending_job *job = new_job(pending, pos, moves);
-    int rc = store_fetch(store, pos, &job->view);
+    int rc = store_fetch(pending->env->store, pos, &job->view);
 
     job->state = PENDING_JOB_READY;
     if (rc == MQ_EAGAIN) {
-        job->fetch.pos = pos;
-        job->fetch.done = on_read;
-        rc = store_fetch_start(store, &job->fetch);
-        if (rc == 0) {
-            job->state = PENDING_JOB_READS;
-            pending->cold++;
-        }
+        rc = read_cold(job);
+        job->state = rc == 0 ? PENDING_JOB_READS : PENDING_JOB_READY;
     }
     if (rc != 0 && rc != MQ_ENOTFOUND) {
         give_back(job, PENDING_WHEN_DUE);

@@ -13,9 +13,9 @@
 #include "broker/flow/flow_env.h"
 #include "broker/store/fetch.h"
 
-#define PENDING_IN_FLIGHT_MAX 1024u
-#define PENDING_MOVES_MAX 64u /* of them */
-#define PENDING_COLD_MAX 16u  /* records being read from the disk */
+#define PENDING_IN_FLIGHT_MAX 8192u /* 10,000 a second, and a disk that needs half a second for an entry */
+#define PENDING_MOVES_MAX 64u       /* of them */
+#define PENDING_COLD_MAX 16u        /* records being read from the disk */
 
 struct pending;
 
@@ -33,6 +33,11 @@ struct pending_job {
     bool moves;              /* retention; else it is delivered */
     bool stale;              /* this node has stopped leading since: nothing follows from how it ends */
     struct reader_view view; /* ref is ours in READY; at NULL: no record */
+};
+
+/* A record of a job that comes from the disk. */
+struct pending_read {
+    struct pending_job *job; /* NULL: free */
     struct store_fetch fetch;
 };
 
@@ -40,6 +45,7 @@ struct pending {
     const struct flow_env *env; /* borrowed */
     bool leading;
     struct pending_job jobs[PENDING_IN_FLIGHT_MAX];
+    struct pending_read reads[PENDING_COLD_MAX];
     struct pending_job *free;
     struct pending_job *first, **end; /* not yet proposed, in order */
     uint32_t moving, cold;
