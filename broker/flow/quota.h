@@ -1,6 +1,7 @@
-/* How much producers may send: token buckets for each producer group and for each connection, in messages and in bytes
- * a second. A bucket holds one second's worth. A request is taken while there is a message or a byte in it, however
- * large the request is, and what it takes too much is waited for by the next one. Off where a limit is 0. Loop thread.
+/* How much producers may send: token buckets for each producer group and for each connection, in messages and in
+ * bytes a second. A bucket holds one second's worth. A request is taken while there is a message or a byte in it,
+ * however large the request is, and what it takes too much is waited for by the next one. Off where a limit is 0.
+ * Loop thread.
  */
 #ifndef BROKER_FLOW_QUOTA_H
 #define BROKER_FLOW_QUOTA_H

@@ -271,8 +271,8 @@ bool rlog_is_level(const struct rlog *log);
 /* Bytes that the payload of an entry may have at most: with its header it lies in one segment. */
 uint32_t rlog_payload_max(const struct rlog *log);
 
-/* The owner found that what lies at @pos is not what was applied: the entry around it is read from the disk again, and
- * got from another member if it is bad. Nothing happens where nothing is held. */
+/* The owner found that what lies at @pos is not what was applied: the entry around it is read from the disk again,
+ * and got from another member if it is bad. Nothing happens where nothing is held. */
 void rlog_suspect(struct rlog *log, uint64_t pos);
 
 /* Whether reading the range would wait for the disk (a page of it is not in memory). A system call. */

@@ -61,7 +61,7 @@ struct peer {
     char last_group[128];
     /* Called with each of them, inside the loop; may answer with peer_reply. NULL: they are counted only. */
     void (*on_request)(struct peer *peer, const struct proto_command *cmd);
-    void *data; /* the test's */
+    void *data;                            /* the test's */
     char last_pos[24], last_half_qoff[24]; /* commitLogOffset and tranStateTableOffset of a check */
 };
 

@@ -182,8 +182,10 @@ static void each_request_survives_each_failing_allocation(void **state)
                                         {"order", "false"},
                                         {"attributes", "+message.type=FIFO"},
                                         {NULL, NULL}};
-    static const struct pair back[] = {{"offset", first_pos}, {"group", "TOOLS_CONSUMER"}, {"delayLevel", "0"}, {NULL, NULL}};
-    static const struct pair dead[] = {{"offset", first_pos}, {"group", "FILTERSRV_CONSUMER"}, {"delayLevel", "-1"}, {NULL, NULL}};
+    static const struct pair back[] = {
+        {"offset", first_pos}, {"group", "TOOLS_CONSUMER"}, {"delayLevel", "0"}, {NULL, NULL}};
+    static const struct pair dead[] = {
+        {"offset", first_pos}, {"group", "FILTERSRV_CONSUMER"}, {"delayLevel", "-1"}, {NULL, NULL}};
     static const struct pair reply[] = {{"a", "PG"},
                                         {"b", "DefaultCluster_REPLY_TOPIC"},
                                         {"c", "TBW102"},
