@@ -472,12 +472,15 @@ static bool answer_reset(struct pull *pull, const struct proto_pull_header *head
 {
     int64_t offset =
         reset_table_untold(&pull->ctx->state->resets, header->consumer_group, header->topic, header->queue_id);
-    struct reader_result reset = {
-        .status = READER_RESET, .min = pull->queue->cq.min, .max = pull->queue->cq.max, .next = (uint64_t)offset};
+    struct reader_result reset; /* large: only what an answer reads is set */
 
     if (offset < 0 || pull->to.ch == NULL) {
         return false;
     }
+    reset.status = READER_RESET;
+    reset.min = pull->queue->cq.min;
+    reset.max = pull->queue->cq.max;
+    reset.next = (uint64_t)offset;
     if (!context_writable(pull->ctx)) {
         answer(pull, RESP_PULL_NOT_FOUND, (uint64_t)header->queue_offset, &reset);
         return true;
