@@ -25,12 +25,14 @@ enum job_kind { JOB_ASK, JOB_DISCARD, JOB_MOVE };
 struct half_job {
     struct half_flow *flow;
     enum job_kind kind;
+    uint32_t leads; /* half_table's: the mark is of that leadership */
     uint64_t pos;
     struct store_fetch fetch;
 };
 
 struct half_batch {
     struct half_flow *flow;
+    uint32_t leads;
     uint32_t n;
     uint64_t pos[BATCH];
 };
@@ -63,25 +65,29 @@ static struct half *find(struct half_flow *flow, uint64_t pos)
     return half_table_find(&flow->env->state->halves, pos);
 }
 
-static void unmark(struct half_flow *flow, uint64_t pos, enum half_mark mark)
+static bool is_of_now(const struct half_flow *flow, uint32_t leads)
+{
+    return flow->env->state->halves.leads == leads;
+}
+
+/* Of a leadership that is over nothing is left to be taken back. */
+static void unmark(struct half_flow *flow, uint32_t leads, uint64_t pos, enum half_mark mark)
 {
     struct half *half = find(flow, pos);
 
-    if (half != NULL) {
+    if (half != NULL && mark != 0 && is_of_now(flow, leads)) {
         half_table_unmark(&flow->env->state->halves, half, mark);
     }
 }
 
 /* --- jobs: something that needs the record --- */
 
+static const enum half_mark marks[] = {
+    [JOB_ASK] = 0, [JOB_DISCARD] = HALF_MARK_ENDING, [JOB_MOVE] = HALF_MARK_MOVING};
+
 static void end_job(struct half_job *job)
 {
-    static const enum half_mark marks[] = {
-        [JOB_ASK] = 0, [JOB_DISCARD] = HALF_MARK_ENDING, [JOB_MOVE] = HALF_MARK_MOVING};
-
-    if (marks[job->kind] != 0) {
-        unmark(job->flow, job->pos, marks[job->kind]);
-    }
+    unmark(job->flow, job->leads, job->pos, marks[job->kind]);
     job->flow->in_flight--;
     mq_free(job);
 }
@@ -94,8 +100,7 @@ static void on_job_applied(struct sequencer_pending *p, const struct sequencer_o
     end_job(job);
 }
 
-/* The record is gone: nothing can be asked or listed any more. It takes a rotten or foolishly trimmed log to come
- * here. */
+/* The record is gone: nothing can be asked or listed any more. */
 static int end_without_record(struct half_job *job, const struct sequencer_pending *pending)
 {
     Raftmq__HalfEnd item = RAFTMQ__HALF_END__INIT;
@@ -152,15 +157,25 @@ static void ask(struct half_job *job, const struct half *half, const struct read
     end_job(job);
 }
 
+/* Dropped by the group, which nothing but a foolish hand does: it was to be kept. */
+static bool is_gone(const struct half_flow *flow, const struct half *half)
+{
+    return half->record_pos < flow->env->state->log_start_pos;
+}
+
 /* @status 0 with the record; MQ_ENOTFOUND. */
 static void go_on(struct half_job *job, int status, const struct reader_view *record)
 {
     const struct sequencer_pending pending = {.done = on_job_applied, .data = job};
-    struct half *half = job->flow->leading ? find(job->flow, job->pos) : NULL;
+    bool goes_on = job->flow->leading && is_of_now(job->flow, job->leads);
+    struct half *half = goes_on ? find(job->flow, job->pos) : NULL;
     int rc;
 
-    if (half == NULL || (status != 0 && status != MQ_ENOTFOUND)) {
-        end_job(job);
+    if (half == NULL || (status != 0 && !is_gone(job->flow, half))) {
+        if (half != NULL) {
+            rlog_suspect(job->flow->env->store->log, half->record_pos);
+        }
+        end_job(job); /* what is missing here is being fetched, what is bad is being repaired */
         return;
     }
     if (status != 0) {
@@ -170,6 +185,9 @@ static void go_on(struct half_job *job, int status, const struct reader_view *re
         return;
     } else {
         rc = job->kind == JOB_DISCARD ? propose_discard(job, record, &pending) : propose_move(job, record, &pending);
+    }
+    if (rc == MQ_ECORRUPT || rc == MQ_EBADMSG) {
+        rlog_suspect(job->flow->env->store->log, half->record_pos);
     }
     if (rc != 0) {
         end_job(job); /* the row is still there, and is found again */
@@ -181,8 +199,8 @@ static void on_fetched(struct store_fetch *fetch, int status, const struct reade
     go_on(container_of(fetch, struct half_job, fetch), status, view);
 }
 
-/* Without memory nothing happens: the row stays as it is. */
-static void begin(struct half_flow *flow, enum job_kind kind, const struct half *half)
+/* Marks the row as the job wants it. Without memory nothing happens: the row stays as it is. */
+static void begin(struct half_flow *flow, enum job_kind kind, struct half *half)
 {
     struct half_job *job = mq_calloc(1, sizeof(*job));
     struct reader_view view;
@@ -193,7 +211,9 @@ static void begin(struct half_flow *flow, enum job_kind kind, const struct half 
     }
     job->flow = flow;
     job->kind = kind;
+    job->leads = flow->env->state->halves.leads;
     job->pos = half->pos;
+    half_table_mark(&flow->env->state->halves, half, marks[kind]);
     job->fetch.pos = half->record_pos;
     job->fetch.done = on_fetched;
     flow->in_flight++;
@@ -219,7 +239,7 @@ static void on_checked(struct sequencer_pending *p, const struct sequencer_outco
     struct half_flow *flow = batch->flow;
 
     flow->in_flight--;
-    for (uint32_t i = 0; i < batch->n; i++) {
+    for (uint32_t i = 0; i < batch->n && is_of_now(flow, batch->leads); i++) {
         struct half *half = find(flow, batch->pos[i]);
 
         if (half != NULL) {
@@ -251,7 +271,7 @@ static int propose_checks(struct half_batch *batch, int64_t next_ms)
 static void give_back(struct half_batch *batch)
 {
     for (uint32_t i = 0; i < batch->n; i++) {
-        unmark(batch->flow, batch->pos[i], HALF_MARK_CHECKING);
+        unmark(batch->flow, batch->leads, batch->pos[i], HALF_MARK_CHECKING);
     }
     mq_free(batch);
 }
@@ -268,10 +288,10 @@ static bool work(struct half_flow *flow, int64_t now_ms)
         return false;
     }
     batch->flow = flow;
+    batch->leads = table->leads;
     while (batch->n < BATCH && flow->in_flight < JOBS_MAX && (half = half_table_first_due(table)) != NULL &&
            half->due.at_ms <= now_ms) {
         if (half->times >= flow->rules.times_max) {
-            half_table_mark(table, half, HALF_MARK_ENDING);
             begin(flow, JOB_DISCARD, half);
             if ((half->marks & HALF_MARK_ENDING) == 0) {
                 busy = true; /* it ended at once: nothing was proposed */
@@ -322,15 +342,14 @@ int half_flow_release_below(struct half_flow *flow, uint64_t pos)
     bool any = false;
     struct half *half = table->by_pos, *next;
 
-    /* In the order of their first positions; a record that was moved lies higher. */
-    for (; half != NULL && half->pos < pos && begun < MOVES_MAX; half = next) {
+    /* All of them: a snapshot brings rows in any order. */
+    for (; half != NULL && begun < MOVES_MAX; half = next) {
         next = half->hh.next;
         if (half->record_pos >= pos) {
             continue;
         }
         any = true;
         if ((half->marks & HALF_MARK_MOVING) == 0) {
-            half_table_mark(table, half, HALF_MARK_MOVING);
             begin(flow, JOB_MOVE, half);
             begun++;
         }

@@ -19,14 +19,21 @@
 #define JOBS_MAX 64u
 #define BUSY_MS 50u
 #define EARLY_MAX 256u /* begun in one round of retention */
+#define COPIES_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
 
 struct revive_job {
     struct pop_revive *revive;
     struct pop_queue *queue; /* held */
     uint64_t start;
     int64_t pop_ms;
+    uint32_t leads;  /* pop_table's: the mark is of that leadership */
+    uint64_t behind; /* draft of the sequencer that is to be answered first */
+    struct revive_job *next;
+    bool lacks; /* a record that this member has not got, and others have */
+    uint32_t sent;
     uint32_t left; /* bits still to be fetched */
     uint32_t n;
+    uint32_t offsets[POP_MESSAGES_MAX];         /* of views, counted from start */
     struct reader_view views[POP_MESSAGES_MAX]; /* with references */
     struct store_fetch fetch;
 };
@@ -34,17 +41,13 @@ struct revive_job {
 void pop_revive_init(struct pop_revive *revive, const struct flow_env *env)
 {
     *revive = (struct pop_revive){.env = env};
+    revive->waiting_end = &revive->waiting;
 }
 
 void pop_revive_lead(struct pop_revive *revive)
 {
     pop_table_forget_leading(&revive->env->state->pops);
     revive->leading = true;
-}
-
-void pop_revive_rest(struct pop_revive *revive)
-{
-    revive->leading = false;
 }
 
 uint32_t pop_retry_topic(struct mq_str group, struct mq_str topic, char out[POP_RETRY_TOPIC_MAX + 1])
@@ -77,7 +80,7 @@ static void end_job(struct revive_job *job)
     struct pop_table *pops = &job->revive->env->state->pops;
     struct pop_check *check = check_of(job);
 
-    if (check != NULL) {
+    if (check != NULL && job->leads == pops->leads) {
         pop_table_set_reviving(pops, check, false);
     }
     for (uint32_t i = 0; i < job->n; i++) {
@@ -88,34 +91,75 @@ static void end_job(struct revive_job *job)
     mq_free(job);
 }
 
+void pop_revive_rest(struct pop_revive *revive)
+{
+    revive->leading = false;
+    while (revive->waiting != NULL) {
+        struct revive_job *job = revive->waiting;
+
+        revive->waiting = job->next;
+        end_job(job);
+    }
+    revive->waiting_end = &revive->waiting;
+}
+
 static void on_revived(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct revive_job *job = p->data;
 
-    job->revive->revived += outcome->status == 0 ? job->n : 0;
+    job->revive->revived += outcome->status == 0 ? job->sent : 0;
     end_job(job);
 }
 
+/* The first @n of the fetched ones come again. All: the check point ends. Fewer: these are done with, and the others'
+ * turn comes at once. */
 static int propose_end(struct revive_job *job, struct bundle_part *parts, uint32_t n)
 {
     const struct flow_env *env = job->revive->env;
     const struct sequencer_pending pending = {.done = on_revived, .data = job};
-    Raftmq__PopRevive item = RAFTMQ__POP_REVIVE__INIT;
+    Raftmq__PopRevive end = RAFTMQ__POP_REVIVE__INIT;
+    Raftmq__PopAck some = RAFTMQ__POP_ACK__INIT;
 
-    item.group = (char *)job->queue->group.at;
-    item.topic = (char *)job->queue->topic.at;
-    item.queue_id = job->queue->queue_id;
-    item.start = (int64_t)job->start;
-    item.pop_ms = job->pop_ms;
-    parts[n] = (struct bundle_part){.kind = BUNDLE_ITEM, .type = COMMAND_POP_REVIVE, .item = &item.base};
+    end.group = some.group = (char *)job->queue->group.at;
+    end.topic = some.topic = (char *)job->queue->topic.at;
+    end.queue_id = some.queue_id = job->queue->queue_id;
+    end.start = some.start = (int64_t)job->start;
+    end.pop_ms = some.pop_ms = job->pop_ms;
+    job->sent = n;
+    some.offsets = job->offsets;
+    some.n_offsets = n;
+    parts[n] = (struct bundle_part){.kind = BUNDLE_ITEM, .type = COMMAND_POP_REVIVE, .item = &end.base};
+    if (n != 0 && n < job->n) {
+        parts[n].type = COMMAND_POP_ACK;
+        parts[n].item = &some.base;
+    }
     return bundle_add(env->sequencer, env->store, parts, n + 1, &pending, n);
 }
 
-static int32_t times_of(const struct reader_view *view)
+/* Nothing to come back to, or nothing that could: too long a name. */
+static bool is_over(const struct revive_job *job, struct mq_str name)
 {
-    struct proto_record rec;
+    struct state *state = job->revive->env->state;
 
-    return proto_record_decode(view->at, view->bytes, &rec) == 0 ? rec.reconsume_times : 0;
+    return job->n == 0 || name.len == 0 || topic_table_find(&state->topics, job->queue->topic) == NULL ||
+           group_table_find(&state->groups, job->queue->group) == NULL;
+}
+
+/* @first_pop is put where there is none and room for it. */
+static void fill_copy(struct record_copy *copy, const struct reader_view *view, struct mq_str topic,
+                      const struct record_property *first_pop)
+{
+    struct mq_str properties = proto_record_properties(view->at, view->bytes);
+    struct proto_record rec;
+    int32_t times = proto_record_decode(view->at, view->bytes, &rec) == 0 ? rec.reconsume_times : 0;
+
+    *copy =
+        (struct record_copy){.record = view->at, .bytes = view->bytes, .topic = topic, .reconsume_times = times + 1};
+    if (proto_properties_get(properties, PROTO_PROP_FIRST_POP_TIME).len == 0 &&
+        properties.len + first_pop->name.len + first_pop->value.len + 2 <= PROTO_PROPERTIES_MAX) {
+        copy->put = first_pop;
+        copy->n_put = 1;
+    }
 }
 
 /* All records are here: they go to the retry topic, and the check point ends. Without a topic or group to come back
@@ -127,50 +171,71 @@ static int propose(struct revive_job *job)
     struct record_copy copies[POP_MESSAGES_MAX];
     char pop_text[24], name[POP_RETRY_TOPIC_MAX + 1];
     struct record_property first_pop = {.name = PROTO_PROP_FIRST_POP_TIME};
-    uint32_t name_bytes = pop_retry_topic(job->queue->group, job->queue->topic, name);
+    struct mq_str topic = {name, pop_retry_topic(job->queue->group, job->queue->topic, name)};
+    uint64_t bytes = 0;
     struct queue *queue;
+    uint32_t n;
     int rc;
 
-    if (job->n == 0 || name_bytes == 0 || topic_table_find(&env->state->topics, job->queue->topic) == NULL ||
-        group_table_find(&env->state->groups, job->queue->group) == NULL) {
+    if (is_over(job, topic)) {
         return propose_end(job, parts, 0);
     }
-    rc = ensure_queue(env->state, env->sequencer, (struct mq_str){name, name_bytes}, 1,
-                      TOPIC_PERM_READ | TOPIC_PERM_WRITE, 0, &queue);
+    rc = ensure_queue(env->state, env->sequencer, topic, 1, TOPIC_PERM_READ | TOPIC_PERM_WRITE, 0, &queue);
     if (rc != 0) {
         return rc;
     }
     snprintf(pop_text, sizeof(pop_text), "%" PRId64, job->pop_ms);
     first_pop.value = mq_str_of(pop_text);
-    for (uint32_t i = 0; i < job->n; i++) {
-        const struct reader_view *view = &job->views[i];
-        struct mq_str properties = proto_record_properties(view->at, view->bytes);
-
-        copies[i] = (struct record_copy){.record = view->at,
-                                         .bytes = view->bytes,
-                                         .topic = {name, name_bytes},
-                                         .reconsume_times = times_of(view) + 1};
-        if (proto_properties_get(properties, PROTO_PROP_FIRST_POP_TIME).len == 0) {
-            copies[i].put = &first_pop;
-            copies[i].n_put = 1;
+    for (n = 0; n < job->n; n++) {
+        fill_copy(&copies[n], &job->views[n], topic, &first_pop);
+        bytes += record_copy_bound(&copies[n]);
+        if (n != 0 && bytes > COPIES_BYTES_MAX) {
+            break;
         }
-        parts[i] = (struct bundle_part){.kind = BUNDLE_COPY, .queue = queue, .copy = &copies[i]};
+        parts[n] = (struct bundle_part){.kind = BUNDLE_COPY, .queue = queue, .copy = &copies[n]};
     }
-    return propose_end(job, parts, job->n);
+    return propose_end(job, parts, n);
 }
 
 static void fetch_next(struct revive_job *job);
+
+static void keep(struct revive_job *job, const struct reader_view *view)
+{
+    uint32_t i = (uint32_t)__builtin_ctz(job->left);
+    const struct pop_check *check = check_of(job);
+
+    if (check != NULL) {
+        job->offsets[job->n] = check->offsets[i];
+        job->views[job->n++] = *view;
+    }
+}
+
+/* It cannot be read. What the group has dropped is passed over; the job waits for what this member is still fetching,
+ * or has to repair. @pos 0: not known. */
+static void pass_over(struct revive_job *job, uint64_t pos)
+{
+    const struct flow_env *env = job->revive->env;
+
+    if (pos == 0) {
+        job->lacks |= !rlog_is_whole(env->store->log);
+    } else if (pos >= env->state->log_start_pos) {
+        rlog_suspect(env->store->log, pos);
+        job->lacks = true;
+    }
+}
 
 static void on_fetched(struct store_fetch *fetch, int status, const struct reader_view *view)
 {
     struct revive_job *job = container_of(fetch, struct revive_job, fetch);
 
-    if (status == 0) {
-        job->views[job->n] = *view;
+    if (status != 0) {
+        pass_over(job, fetch->pos);
+    } else if (check_of(job) != NULL) {
         net_ref_acquire(view->ref);
-        job->n++;
+        keep(job, view);
     }
-    fetch_next(job); /* one that is gone for good is passed over */
+    job->left &= job->left - 1;
+    fetch_next(job);
 }
 
 /* Where the queue's message @qoff lies. */
@@ -193,30 +258,57 @@ static int position_of(const struct revive_job *job, uint64_t qoff, uint64_t *po
 
 static void fetch_next(struct revive_job *job)
 {
+    struct pop_table *pops = &job->revive->env->state->pops;
+    struct store *store = job->revive->env->store;
     struct pop_check *check = check_of(job);
     struct reader_view view;
 
-    if (check == NULL || !job->revive->leading) {
+    if (check == NULL || !job->revive->leading || job->leads != pops->leads) {
         end_job(job);
         return;
     }
-    while (job->left != 0) {
+    for (; job->left != 0; job->left &= job->left - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(job->left);
         int rc;
 
-        job->left &= job->left - 1;
-        rc = position_of(job, check->key.start + check->offsets[i], &job->fetch.pos);
-        if (rc == 0) {
-            rc = store_fetch(job->revive->env->store, job->fetch.pos, &view);
+        if (position_of(job, check->key.start + check->offsets[i], &job->fetch.pos) != 0) {
+            pass_over(job, 0);
+            continue;
         }
-        if (rc == 0) {
-            job->views[job->n++] = view; /* with its reference */
-        } else if (rc == MQ_EAGAIN && store_fetch_start(job->revive->env->store, &job->fetch) == 0) {
-            return;
+        rc = store_fetch(store, job->fetch.pos, &view);
+        if (rc == MQ_EAGAIN) {
+            rc = store_fetch_start(store, &job->fetch);
+            if (rc == 0) {
+                return;
+            }
+        } else if (rc == 0) {
+            keep(job, &view); /* with its reference */
+        }
+        if (rc != 0) {
+            pass_over(job, job->fetch.pos);
         }
     }
-    if (propose(job) != 0) {
+    if (job->lacks || propose(job) != 0) {
         end_job(job); /* its time is over still: it is found again */
+    }
+}
+
+/* The jobs whose earlier proposals have all been answered. */
+static void go_on(struct pop_revive *revive)
+{
+    uint64_t last, answered;
+
+    sequencer_drafts_get(revive->env->sequencer, &last, &answered);
+    while (revive->waiting != NULL && revive->waiting->behind <= answered) {
+        struct revive_job *job = revive->waiting;
+        struct pop_check *check = check_of(job);
+
+        revive->waiting = job->next;
+        if (revive->waiting == NULL) {
+            revive->waiting_end = &revive->waiting;
+        }
+        job->left = check != NULL ? pop_check_all(check) & ~check->acked : 0;
+        fetch_next(job);
     }
 }
 
@@ -225,6 +317,7 @@ static bool begin(struct pop_revive *revive, struct pop_check *check)
     struct pop_table *pops = &revive->env->state->pops;
     const struct pop_queue *queue = check->key.queue;
     struct revive_job *job = mq_calloc(1, sizeof(*job));
+    uint64_t answered;
 
     if (job == NULL) {
         return false;
@@ -234,20 +327,27 @@ static bool begin(struct pop_revive *revive, struct pop_check *check)
     MQ_ASSERT(job->queue == queue); /* it is there: nothing is allocated */
     job->start = check->key.start;
     job->pop_ms = check->key.pop_ms;
-    job->left = pop_check_all(check) & ~check->acked;
+    job->leads = pops->leads;
     job->fetch.done = on_fetched;
+    sequencer_drafts_get(revive->env->sequencer, &job->behind, &answered);
     pop_table_set_reviving(pops, check, true);
     revive->in_flight++;
-    fetch_next(job);
+    *revive->waiting_end = job;
+    revive->waiting_end = &job->next;
+    go_on(revive);
     return true;
 }
 
 void pop_revive_turn(struct pop_revive *revive)
 {
     struct pop_table *pops = &revive->env->state->pops;
-    struct pop_check *check = revive->leading ? pop_table_first_due(pops) : NULL;
+    struct pop_check *check;
     int64_t now_ms;
 
+    if (revive->leading) {
+        go_on(revive);
+    }
+    check = revive->leading ? pop_table_first_due(pops) : NULL;
     if (check == NULL || check->due.at_ms == INT64_MAX) {
         return;
     }
@@ -286,8 +386,7 @@ int pop_revive_release_below(struct pop_revive *revive, uint64_t pos)
             continue;
         }
         any = true;
-        if (!check->reviving && revive->in_flight < JOBS_MAX) {
-            begin(revive, check);
+        if (!check->reviving && revive->in_flight < JOBS_MAX && begin(revive, check)) {
             begun++;
         }
     }

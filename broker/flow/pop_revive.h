@@ -1,8 +1,10 @@
 /* Messages that were popped and not acknowledged in time come again, in the retry topic of their group and topic.
  * Leader; loop thread. Source of names and properties: RocketMQ's PopReviveService, KeyBuilder.
  *
- *   turn -> the check point whose time is over -> its unacknowledged records are fetched, one after the other ->
- *   [a copy of each to the retry topic][POP_REVIVE] in one entry */
+ *   turn -> the check point whose time is over is marked: no acknowledgement of it is taken any more -> what was
+ *   proposed before is applied -> its unacknowledged records are fetched, one after the other ->
+ *   [a copy of each to the retry topic][POP_REVIVE] in one entry; [...][POP_ACK] for as many as an entry has room for
+ */
 #ifndef BROKER_FLOW_POP_REVIVE_H
 #define BROKER_FLOW_POP_REVIVE_H
 
@@ -14,7 +16,8 @@ struct pop_revive {
     const struct flow_env *env; /* borrowed */
     bool leading;
     uint32_t in_flight;
-    uint64_t revived; /* messages */
+    struct revive_job *waiting, **waiting_end; /* for earlier proposals, oldest first */
+    uint64_t revived;                          /* messages */
 };
 
 void pop_revive_init(struct pop_revive *revive, const struct flow_env *env);

@@ -35,7 +35,6 @@ struct context {
     struct sequencer *sequencer;
     struct pull_hold *pull_hold;
     struct pop_hold *pop_hold;
-    int64_t last_pop_ms; /* of the last check point made here: each has a time of its own */
     uint32_t pops;       /* counted, to take turns */
     struct cold_reads cold_reads;
     struct delayed_rules delayed;

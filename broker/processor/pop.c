@@ -15,6 +15,7 @@
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
+#include "remoting/base/log.h"
 #include "remoting/protocol/body_client.h"
 #include "remoting/protocol/headers.h"
 #include "remoting/protocol/properties.h"
@@ -59,7 +60,8 @@ struct pop {
     struct pop_part *parts; /* owned */
     uint32_t n_parts, found;
     uint64_t rest;
-    int64_t pop_ms;
+    uint32_t leads; /* pop_table's: the marks in the queues are of that leadership */
+    int64_t pop_ms, until_ms;
     uint32_t revive_queue;
     struct mq_buf body;
 };
@@ -81,7 +83,21 @@ static void pop_free(struct pop *pop)
     mq_free(pop);
 }
 
-/* Ends the running look: its queues are free for others. @taken: what was read is not this pop's after all. */
+/* Of queue @part->queue the pop has nothing under way any more. What others took behind it stays theirs. */
+static void unmark(struct pop_part *part, bool give_back)
+{
+    struct pop_queue *queue = part->queue;
+
+    MQ_ASSERT(queue->taking != 0);
+    queue->taking--;
+    if (queue->taking == 0) {
+        queue->taken = 0;
+    } else if (give_back && queue->taken == part->next) {
+        queue->taken = part->taken_before;
+    }
+}
+
+/* Ends the running look: its queues are free for others. @give_back: what was read is not this pop's after all. */
 static void end_look(struct pop *pop, bool give_back)
 {
     struct pop_table *pops = &pop->ctx->state->pops;
@@ -89,10 +105,8 @@ static void end_look(struct pop *pop, bool give_back)
     while (pop->n_parts != 0) {
         struct pop_part *part = &pop->parts[--pop->n_parts];
 
-        if (part->queue->taking != 0 && --part->queue->taking == 0) {
-            part->queue->taken = 0;
-        } else if (give_back) {
-            part->queue->taken = part->taken_before;
+        if (pop->leads == pops->leads) {
+            unmark(part, give_back);
         }
         pop_table_release(pops, part->queue);
     }
@@ -171,7 +185,7 @@ static void wake_another(struct pop *pop)
 {
     struct topic *topic = topic_table_find(&pop->ctx->state->topics, mq_str_of(pop->topic));
 
-    if (pop->rest != 0 && topic != NULL && pop->ctx->pop_hold != NULL) {
+    if (topic != NULL && pop->ctx->pop_hold != NULL) {
         pop_hold_more(pop->ctx->pop_hold, topic->queues, mq_str_of(pop->group));
     }
 }
@@ -186,7 +200,9 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
     }
     if (pop->found != 0) {
         answer_found(pop);
-        wake_another(pop);
+        if (pop->rest != 0) {
+            wake_another(pop);
+        }
         end_look(pop, false);
         pop_free(pop);
         return;
@@ -212,7 +228,7 @@ static uint64_t begin_of(const struct pop *pop, const struct pop_queue *pq, cons
     } else if (pop->from_last && !retry && queue->cq.min != 0 && queue->cq.max != 0) {
         first = queue->cq.max - 1; /* a young topic is read from its beginning, as by pull */
     }
-    return pq->taking != 0 && pq->taken > first ? pq->taken : first;
+    return pq->taking != 0 ? pq->taken : first;
 }
 
 /* A record of a retry topic goes out under the topic that was asked for, with its handle in it: the client cannot
@@ -256,6 +272,15 @@ static int put_retry_record(struct pop *pop, const struct pop_part *part, const 
     return 0;
 }
 
+/* Without a handle nobody could acknowledge it, and it would come again for ever. */
+static void tell_left_out(const struct pop *pop, const struct pop_part *part, uint64_t qoff)
+{
+    mq_log_error("pop",
+                 "offset %" PRIu64 " of %s has properties that leave no room for a receipt handle: group %s "
+                 "does not get it",
+                 qoff, part->queue->topic.at, pop->group);
+}
+
 /* The records of @found, one by one. */
 static int take_records(struct pop *pop, struct pop_part *part, const struct reader_result *found)
 {
@@ -268,9 +293,14 @@ static int take_records(struct pop *pop, struct pop_part *part, const struct rea
             uint32_t bytes = mq_be32_load(at + PROTO_RECORD_SIZE_AT);
             uint64_t qoff = mq_be64_load(at + PROTO_RECORD_QOFF_AT);
 
-            part->offsets[part->n++] = (uint32_t)(qoff - part->start);
             rc = part->retry ? put_retry_record(pop, part, at, bytes, qoff) : mq_buf_put(&pop->body, at, bytes);
             at += bytes;
+            if (rc == MQ_ETOOBIG) {
+                rc = 0;
+                tell_left_out(pop, part, qoff);
+                continue;
+            }
+            part->offsets[part->n++] = (uint32_t)(qoff - part->start);
         }
     }
     return rc;
@@ -308,6 +338,9 @@ static int look_at(struct pop *pop, struct mq_str topic, struct queue *queue, bo
     }
     part->start = begin_of(pop, part->queue, queue, retry);
     rc = read_at(pop, queue, part, &found);
+    if (rc == 0 && found.status == READER_TOO_SMALL && !rlog_is_whole(pop->ctx->log)) {
+        found.status = READER_EMPTY; /* this node lacks them, others do not: it is no reason to pass them over */
+    }
     if (rc == 0 && (found.status == READER_TOO_SMALL || found.status == READER_BEYOND_END)) {
         part->start = found.next;
         rc = read_at(pop, queue, part, &found);
@@ -376,8 +409,9 @@ static int look(struct pop *pop)
     int64_t now_ms = mq_clock_wall_ms();
     int rc = 0;
 
-    pop->pop_ms = now_ms > pop->ctx->last_pop_ms ? now_ms : pop->ctx->last_pop_ms + 1;
-    pop->ctx->last_pop_ms = pop->pop_ms;
+    pop->leads = pop->ctx->state->pops.leads;
+    pop->pop_ms = pop_table_next_ms(&pop->ctx->state->pops, now_ms);
+    pop->until_ms = now_ms + pop->invisible_ms;
     pop->revive_queue = pop->ctx->pops % REVIVE_QUEUES;
     if (retry_first && pop->retry_bytes != 0) {
         rc = look_at_topic(pop, retry, 0, true);
@@ -403,7 +437,7 @@ static void fill_take(const struct pop *pop, struct pop_part *part, Raftmq__PopT
     item->offsets = part->offsets;
     item->n_offsets = part->n;
     item->pop_ms = pop->pop_ms;
-    item->until_ms = pop->pop_ms + pop->invisible_ms;
+    item->until_ms = pop->until_ms;
     item->next = (int64_t)part->next;
 }
 
@@ -504,6 +538,11 @@ static void pop_run(struct pop *pop)
 {
     int rc = 0;
 
+    if (pop->to.ch->dead) { /* nobody would get what it takes: the message that woke it is another one's */
+        wake_another(pop);
+        pop_free(pop);
+        return;
+    }
     if (pop->parts == NULL) {
         pop->parts = mq_malloc(PARTS_MAX * sizeof(*pop->parts));
         rc = pop->parts != NULL ? 0 : MQ_ENOMEM;

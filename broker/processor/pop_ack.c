@@ -106,13 +106,16 @@ static bool decode(struct context *ctx, const struct reply_to *to, struct proto_
     return true;
 }
 
-/* The check point that a handle names; NULL: it is over. */
+/* The check point that a handle names; NULL: it is over, which it also is once its messages are on their way back:
+ * an acknowledgement that comes then is too late. */
 static struct pop_check *check_of(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id,
                                   int64_t start, int64_t pop_ms)
 {
     struct pop_queue *queue = pop_table_queue(&ctx->state->pops, group, topic, queue_id);
+    struct pop_check *check =
+        queue != NULL && start >= 0 ? pop_table_find(&ctx->state->pops, queue, (uint64_t)start, pop_ms) : NULL;
 
-    return queue != NULL && start >= 0 ? pop_table_find(&ctx->state->pops, queue, (uint64_t)start, pop_ms) : NULL;
+    return check != NULL && !check->reviving ? check : NULL;
 }
 
 void pop_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
@@ -200,15 +203,7 @@ static void on_changed(struct sequencer_pending *p, const struct sequencer_outco
     job_end(job);
 }
 
-static int64_t next_pop_ms(struct context *ctx)
-{
-    int64_t now_ms = mq_clock_wall_ms();
-
-    ctx->last_pop_ms = now_ms > ctx->last_pop_ms ? now_ms : ctx->last_pop_ms + 1;
-    return ctx->last_pop_ms;
-}
-
-static void propose_change(struct change_job *job, const struct pop_check *check)
+static void propose_change(struct change_job *job, const struct pop_check *check, int64_t now_ms)
 {
     const struct sequencer_pending pending = {.done = on_changed, .data = job};
     Raftmq__PopChange item = RAFTMQ__POP_CHANGE__INIT;
@@ -221,7 +216,7 @@ static void propose_change(struct change_job *job, const struct pop_check *check
     item.pop_ms = check->key.pop_ms;
     item.offset = (uint32_t)(job->qoff - check->key.start);
     item.new_pop_ms = job->pop_ms;
-    item.until_ms = job->pop_ms + job->invisible_ms;
+    item.until_ms = now_ms + job->invisible_ms;
     rc = propose_item(job->ctx, COMMAND_POP_CHANGE, &item.base, &pending);
     if (rc != 0) {
         reply_failed(&job->to, rc);
@@ -236,6 +231,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
     struct handle handle;
     struct pop_check *check;
     struct change_job *job;
+    int64_t now_ms = mq_clock_wall_ms();
 
     if (!decode(ctx, &to, cmd, &header, &handle, false)) {
         return;
@@ -246,7 +242,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
         return;
     }
     check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);
-    if (check == NULL || check->reviving || pop_check_bit(check, (uint64_t)header.qoff) == 0) {
+    if (check == NULL || pop_check_bit(check, (uint64_t)header.qoff) == 0) {
         refuse_over(&to, header.qoff);
         return;
     }
@@ -264,10 +260,8 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
     job->qoff = (uint64_t)header.qoff;
     job->invisible_ms = header.invisible_ms;
     job->revive_queue = handle.revive_queue;
-    do {
-        job->pop_ms = next_pop_ms(ctx);
-    } while (pop_table_find(&ctx->state->pops, job->queue, job->qoff, job->pop_ms) != NULL);
-    propose_change(job, check);
+    job->pop_ms = pop_table_next_ms(&ctx->state->pops, now_ms);
+    propose_change(job, check, now_ms);
 }
 
 /* --- 200151 --- */
@@ -293,31 +287,35 @@ static int digit_of(char c)
     return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
 }
 
-/* The set bits of @text, base64 of a bit set whose first byte has bits 0 to 7, as offsets; those from
- * POP_MESSAGES_MAX on are of no check point. Returns how many, or -1. */
-static int decode_bits(struct mq_str text, uint32_t out[POP_MESSAGES_MAX])
+static bool is_base64(struct mq_str text)
 {
-    uint32_t word = 0, bits = 0, bit = 0;
-    int n = 0;
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < text.len && text.at[i] != '='; i++) {
-        int digit = digit_of(text.at[i]);
+    while (i < text.len && digit_of(text.at[i]) >= 0) {
+        i++;
+    }
+    return i == text.len || text.at[i] == '=';
+}
 
-        if (digit < 0) {
-            return -1;
+/* Bit @bit of the bit set that @text is in base64; its first byte has bits 0 to 7. */
+static bool has_bit(struct mq_str text, uint32_t bit)
+{
+    uint32_t at = bit / 8 * 4 / 3, shift = 4 - bit / 8 % 3 * 2;
+    int high = at + 1 < text.len ? digit_of(text.at[at]) : -1;
+    int low = at + 1 < text.len ? digit_of(text.at[at + 1]) : -1;
+
+    return high >= 0 && low >= 0 && (((uint32_t)high << 6 | (uint32_t)low) >> shift >> bit % 8 & 1) != 0;
+}
+
+/* Those messages of @check whose offset, counted from its start, is a set bit. Returns how many. */
+static uint32_t named_by(const struct pop_check *check, struct mq_str bits, uint32_t out[POP_MESSAGES_MAX])
+{
+    uint32_t n = 0;
+
+    for (uint8_t i = 0; i < check->n; i++) {
+        if (has_bit(bits, check->offsets[i])) {
+            out[n++] = check->offsets[i];
         }
-        word = word << 6 | (uint32_t)digit;
-        bits += 6;
-        if (bits < 8) {
-            continue;
-        }
-        bits -= 8;
-        for (uint32_t b = 0; b < 8 && bit < POP_MESSAGES_MAX; b++, bit++) {
-            if ((word >> bits >> b & 1) != 0) {
-                out[n++] = bit;
-            }
-        }
-        word &= (1u << bits) - 1;
     }
     return n;
 }
@@ -361,14 +359,14 @@ static int carry_out(struct context *ctx, const struct batch_ack *ack, const str
     uint32_t offsets[POP_MESSAGES_MAX];
     struct mq_str topic = ack->topic;
     struct pop_check *check;
-    int n = decode_bits(ack->bits, offsets);
     int rc;
 
     if (mq_str_eq(ack->retry, MQ_STR("1"))) {
         topic = (struct mq_str){retry, pop_retry_topic(ack->group, ack->topic, retry)};
     }
-    check = n > 0 ? check_of(ctx, ack->group, topic, ack->queue_id, ack->start, ack->pop_ms) : NULL;
-    if (check == NULL) {
+    check = check_of(ctx, ack->group, topic, ack->queue_id, ack->start, ack->pop_ms);
+    item.n_offsets = check != NULL && is_base64(ack->bits) ? named_by(check, ack->bits, offsets) : 0;
+    if (item.n_offsets == 0) {
         return 0;
     }
     item.group = (char *)check->key.queue->group.at;
@@ -377,7 +375,6 @@ static int carry_out(struct context *ctx, const struct batch_ack *ack, const str
     item.start = ack->start;
     item.pop_ms = ack->pop_ms;
     item.offsets = offsets;
-    item.n_offsets = (size_t)n;
     rc = propose_item(ctx, COMMAND_POP_ACK, &item.base, p);
     return rc != 0 ? rc : 1;
 }

@@ -30,6 +30,7 @@ struct end_job {
     struct context *ctx;
     struct reply_to to; /* with a reference to its channel */
     uint64_t pos;
+    uint32_t leads; /* half_table's: the mark is of that leadership */
     struct store_fetch fetch;
     void (*go_on)(struct end_job *job, const struct reader_view *record);
 };
@@ -47,6 +48,7 @@ static struct end_job *job_new(struct context *ctx, const struct reply_to *to, u
     job->ctx = ctx;
     job->to = *to;
     job->pos = pos;
+    job->leads = ctx->state->halves.leads;
     if (job->to.ch != NULL) {
         (void)net_channel_acquire(job->to.ch);
     }
@@ -59,7 +61,7 @@ static void job_end(struct end_job *job)
     struct half_table *halves = &job->ctx->state->halves;
     struct half *half = half_table_find(halves, job->pos);
 
-    if (half != NULL) {
+    if (half != NULL && job->leads == halves->leads) {
         half_table_unmark(halves, half, HALF_MARK_ENDING);
     }
     if (job->to.ch != NULL) {
@@ -95,7 +97,7 @@ static void on_fetched(struct store_fetch *fetch, int status, const struct reade
 {
     struct end_job *job = container_of(fetch, struct end_job, fetch);
 
-    if (!context_writable(job->ctx)) {
+    if (!context_writable(job->ctx) || job->leads != job->ctx->state->halves.leads) {
         reply_failed(&job->to, MQ_ENOTLEADER);
         job_end(job);
     } else if (status != 0) {

@@ -201,6 +201,7 @@ void half_table_unmark(struct half_table *table, struct half *half, enum half_ma
 
 void half_table_forget_marks(struct half_table *table)
 {
+    table->leads++;
     for (struct half *half = table->by_pos; half != NULL && table->marked != 0; half = half->hh.next) {
         set_marks(table, half, 0);
     }

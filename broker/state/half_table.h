@@ -8,7 +8,8 @@
  * Apply cannot leave out a record that is in the log, so the leader must not propose two ENDs for one transaction: it
  * marks the row before it proposes, refuses another END while the mark stands, and the row is gone when the first is
  * applied. A mark dies with leadership, and rightly so: before a node takes ENDs, all entries of former terms are
- * applied or lost to it (the barrier of its term), so a row that it still finds has no END under way. */
+ * applied or lost to it (the barrier of its term), so a row that it still finds has no END under way. A job that was
+ * begun before, and still waits for the disk, must not go on: it compares @leads. */
 #ifndef BROKER_STATE_HALF_TABLE_H
 #define BROKER_STATE_HALF_TABLE_H
 
@@ -50,7 +51,8 @@ struct half_table {
     struct half_group *groups;
     struct due_heap due;
     uint32_t count, marked;
-    uint64_t sum; /* of the fingerprints */
+    uint32_t leads; /* how often this member has begun to lead: a job of an earlier time has lost its mark */
+    uint64_t sum;   /* of the fingerprints */
     struct table_copy copy;
 };
 

@@ -270,13 +270,23 @@ void pop_table_forget_leading(struct pop_table *table)
 {
     struct pop_queue *queue, *next;
 
-    for (struct pop_check *check = table->by_key; check != NULL && table->reviving != 0; check = check->hh.next) {
+    table->leads++;
+    for (struct pop_check *check = table->by_key; check != NULL; check = check->hh.next) {
         pop_table_set_reviving(table, check, false);
+        if (check->key.pop_ms > table->last_pop_ms) {
+            table->last_pop_ms = check->key.pop_ms; /* of a leader whose clock was ahead */
+        }
     }
     HASH_ITER (hh, table->queues, queue, next) {
         queue->taking = 0;
         queue->taken = 0;
     }
+}
+
+int64_t pop_table_next_ms(struct pop_table *table, int64_t now_ms)
+{
+    table->last_pop_ms = now_ms > table->last_pop_ms ? now_ms : table->last_pop_ms + 1;
+    return table->last_pop_ms;
 }
 
 /* --- items --- */
@@ -299,22 +309,29 @@ static bool are_ascending(const uint32_t *offsets, size_t n)
     return n >= 1 && n <= POP_MESSAGES_MAX;
 }
 
+/* A topic that was deleted before the item came has nothing to be handed out, and an offset of it would be taken for
+ * one of the next topic's under this name. The offset of a reset stands until it was told. */
 int pop_apply_take(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__PopTake *item = (const Raftmq__PopTake *)message;
     struct pop_key key = {.start = (uint64_t)item->start, .pop_ms = item->pop_ms};
-    int rc;
+    struct mq_str group = mq_str_of(item->group), topic = mq_str_of(item->topic);
+    int rc = 0;
 
     (void)scope;
     if (item->start < 0 || !are_ascending(item->offsets, item->n_offsets)) {
         return MQ_EBADMSG;
     }
-    rc =
-        offset_table_put(&state->offsets, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id, item->next);
+    if (topic_table_find(&state->topics, topic) == NULL) {
+        return 0;
+    }
+    if (reset_table_get(&state->resets, group, topic, item->queue_id) < 0) {
+        rc = offset_table_put(&state->offsets, group, topic, item->queue_id, item->next);
+    }
     if (rc != 0) {
         return rc == MQ_ETOOBIG ? 0 : rc;
     }
-    key.queue = get_queue(&state->pops, mq_str_of(item->group), mq_str_of(item->topic), item->queue_id);
+    key.queue = get_queue(&state->pops, group, topic, item->queue_id);
     if (key.queue == NULL) {
         return MQ_ENOMEM;
     }
@@ -433,7 +450,10 @@ static int restore_row(struct pop_table *table, const Raftmq__PopRow *row)
 {
     struct pop_key key = {.start = row->start, .pop_ms = row->pop_ms};
 
-    if (!are_ascending(row->offsets, row->n_offsets) || row->queue_id > QUEUE_ID_MAX) {
+    uint32_t all = row->n_offsets < POP_MESSAGES_MAX ? (1u << row->n_offsets) - 1 : UINT32_MAX;
+
+    if (!are_ascending(row->offsets, row->n_offsets) || row->queue_id > QUEUE_ID_MAX || (row->acked & ~all) != 0 ||
+        row->acked == all) {
         return MQ_EBADMSG;
     }
     key.queue = get_queue(table, mq_str_of(row->group), mq_str_of(row->topic), (int32_t)row->queue_id);

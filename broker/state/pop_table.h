@@ -25,7 +25,7 @@ struct pop_queue {
     struct mq_str group, topic; /* borrowed from key; a NUL follows each */
     int32_t queue_id;
     uint32_t checks, held;
-    /* The leader's: while there are pops whose items are not applied yet, everything below @taken is theirs. */
+    /* The leader's: while there are pops whose items are not applied yet, the next one begins at @taken. */
     uint32_t taking;
     uint64_t taken;
     uint64_t holds; /* messages handed out and not acknowledged */
@@ -57,6 +57,10 @@ struct pop_table {
     uint32_t count, reviving;
     uint64_t sum; /* of the fingerprints */
     struct table_copy copy;
+    /* The leader's: how often this member has begun to lead, and the pop time given last. What a job of an earlier
+     * leadership had marked is not its own any more. */
+    uint32_t leads;
+    int64_t last_pop_ms;
 };
 
 void pop_table_init(struct pop_table *table);
@@ -85,6 +89,8 @@ void pop_table_drop_topic(struct pop_table *table, struct mq_str topic);
 void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bool reviving);
 /* Leadership began: what an earlier one had under way is not any more. */
 void pop_table_forget_leading(struct pop_table *table);
+/* A pop time that no check point has, from the wall clock or a little later. */
+int64_t pop_table_next_ms(struct pop_table *table, int64_t now_ms);
 
 /* Items; see apply.h. */
 int pop_apply_take(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope);

@@ -372,6 +372,115 @@ static void what_cannot_be_is_refused_and_hides_nothing(void **state)
     end();
 }
 
+/* Their offsets lie farther apart than a check point has messages. */
+static void messages_far_apart_are_acknowledged_at_once(void **state)
+{
+    struct answer answer = {0};
+    char body[512];
+
+    (void)state;
+    begin();
+    for (int i = 0; i < 42; i++) {
+        put("0", "x", i == 0 || i == 41 ? "TAGS\001red\002" : "TAGS\001blue\002");
+    }
+    pop_start(&peer, "0", "8", LONG, "0", "red", &answer);
+    rig_wait_flag(&rig, &answer.done);
+    assert_string_equal(answer_field(&answer, "msgOffsetInfo"), "0 0 0,41");
+    /* bits 0 and 41 */
+    snprintf(body, sizeof(body),
+             "{\"acks\":[{\"c\":\"CG\",\"t\":\"Orders\",\"r\":\"0\",\"so\":0,\"q\":0,\"rq\":1,\"pt\":%s,\"it\":60000,"
+             "\"b\":\"AQAAAAAC\"}]}",
+             answer_field(&answer, "popTime"));
+    assert_int_equal(peer_code(&peer, 200151, NO_FIELDS, mq_str_of(body)), RESP_SUCCESS);
+    assert_int_equal(open_checks(), 0);
+    answer_free(&answer);
+    end();
+}
+
+/* A pop that waits, and its client goes: the message is the next one's. */
+static void nothing_is_handed_to_who_is_gone(void **state)
+{
+    struct answer answer = {0}, nobody = {0};
+    struct peer gone;
+
+    (void)state;
+    begin();
+    peer_dial(&rig, &gone, PROTO_JSON);
+    pop_start(&gone, "0", "8", LONG, "60000", "*", &nobody);
+    peer_sync(&gone);
+    pop_start(&peer, "0", "8", LONG, "60000", "*", &answer);
+    peer_sync(&peer);
+    peer_hang_up(&gone);
+    while (pop_hold_count(rig.ctx->pop_hold, topic_table_find(&rig.ctx->state->topics, MQ_STR("Orders"))->queues,
+                          MQ_STR("CG")) != 2) {
+        peer_sync(&peer);
+    }
+    put("0", "x", "");
+    rig_wait_flag(&rig, &answer.done);
+    assert_int_equal(answer.code, RESP_SUCCESS);
+    answer_free(&answer);
+    answer_free(&nobody);
+    end();
+}
+
+/* The second look begins where the first one ended, and takes nothing of what an earlier leadership left. */
+static void another_leadership_forgets_who_was_taking(void **state)
+{
+    struct answer answer = {0};
+    struct pop_table *pops;
+    struct pop_queue *queue;
+    int64_t far = mq_clock_wall_ms() + 3600000;
+
+    (void)state;
+    begin();
+    put("0", "x", "");
+    assert_int_equal(pop("0", "8", LONG, &answer), RESP_SUCCESS);
+    pops = &rig.ctx->state->pops;
+    queue = pop_table_queue(pops, MQ_STR("CG"), MQ_STR("Orders"), 0);
+    queue->taking = 3;
+    queue->taken = 100;
+    pops->by_key->key.pop_ms = far; /* of a leader whose clock was ahead */
+    pop_revive_lead(&rig.ctx->flows->pop_revive);
+    assert_int_equal(queue->taking, 0);
+    assert_true(pop_table_next_ms(pops, mq_clock_wall_ms()) == far + 1);
+    pops->by_key->key.pop_ms = answer_number(&answer, "popTime");
+    put("0", "y", "");
+    assert_int_equal(pop("0", "8", LONG, &answer), RESP_SUCCESS);
+    assert_true(pops->by_key->until_ms <= mq_clock_wall_ms() + 60000);
+    answer_free(&answer);
+    end();
+}
+
+/* Once it is on its way back its handle is over, and what was acknowledged before does not come. */
+static void who_is_late_changes_nothing(void **state)
+{
+    struct answer answer = {0};
+    struct proto_record rec[8];
+    struct pop_check *check;
+    char handle[256];
+
+    (void)state;
+    begin();
+    for (int i = 0; i < 2; i++) {
+        put("0", i == 0 ? "one" : "two", "");
+    }
+    assert_int_equal(pop("0", "8", LONG, &answer), RESP_SUCCESS);
+    handle_of(&answer, handle);
+    assert_int_equal(ack("Orders", "0", handle, "0"), RESP_SUCCESS);
+    check = rig.ctx->state->pops.by_key;
+    pop_table_set_reviving(&rig.ctx->state->pops, check, true);
+    assert_int_equal(ack("Orders", "0", handle, "1"), RESP_SUCCESS);
+    assert_int_equal(check->acked, 1);
+    pop_table_set_reviving(&rig.ctx->state->pops, check, false);
+    assert_int_equal(pop_revive_release_below(&rig.ctx->flows->pop_revive, UINT64_MAX), MQ_EAGAIN);
+    rig_wait(&rig, is_revived, NULL);
+    assert_int_equal(pop("-1", "8", LONG, &answer), RESP_SUCCESS);
+    assert_int_equal(records_in(&answer, rec, 8), 1);
+    assert_true(mq_str_eq(rec[0].body, MQ_STR("two")));
+    answer_free(&answer);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +492,10 @@ int main(void)
         cmocka_unit_test(pops_at_the_same_time_share_nothing),
         cmocka_unit_test(check_points_outlive_a_restart),
         cmocka_unit_test(what_does_not_match_is_passed_over_for_good),
+        cmocka_unit_test(messages_far_apart_are_acknowledged_at_once),
+        cmocka_unit_test(nothing_is_handed_to_who_is_gone),
+        cmocka_unit_test(another_leadership_forgets_who_was_taking),
+        cmocka_unit_test(who_is_late_changes_nothing),
         cmocka_unit_test(what_cannot_be_is_refused_and_hides_nothing),
     };
 

@@ -332,6 +332,54 @@ static void a_half_message_moves_before_retention_drops_it(void **state)
     end();
 }
 
+/* What waits for the disk over a change of leadership has lost its mark: it compares the number of the leadership,
+ * and whoever asks now is served. */
+static void a_mark_of_an_earlier_leadership_holds_nobody_off(void **state)
+{
+    struct answer first = {0}, second = {0};
+    struct prepared p;
+    struct half *half;
+
+    (void)state;
+    begin(NULL);
+    prepare("x", &p);
+    half = half_table_find(&rig.ctx->state->halves, strtoull(p.pos, NULL, 10));
+    half_table_mark(&rig.ctx->state->halves, half, HALF_MARK_ENDING);
+    assert_int_equal(finish(&p, "8", &first), RESP_SYSTEM_ERROR);
+    half_flow_rest(&rig.ctx->flows->half);
+    half_flow_lead(&rig.ctx->flows->half);
+    assert_int_equal(half->marks, 0);
+    assert_int_equal(finish(&p, "8", &second), RESP_SUCCESS);
+    assert_int_equal(end_of_queue(), 1);
+    answer_free(&first);
+    answer_free(&second);
+    end();
+}
+
+/* Rows come from a snapshot in any order. */
+static void all_half_messages_move_whatever_their_order(void **state)
+{
+    struct half_table *halves;
+    struct prepared p, q;
+    struct half *half;
+    uint64_t pos;
+
+    (void)state;
+    begin(NULL);
+    prepare("first", &p);
+    prepare("second", &q);
+    halves = &rig.ctx->state->halves;
+    half = half_table_find(halves, strtoull(p.pos, NULL, 10));
+    HASH_DEL(halves->by_pos, half);
+    HASH_ADD(hh, halves->by_pos, pos, sizeof(half->pos), half);
+    pos = half->pos;
+    while (half_flow_release_below(&rig.ctx->flows->half, pos + 1) != 0) {
+        peer_sync(&peer);
+    }
+    assert_true(half->record_pos > pos);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +391,8 @@ int main(void)
         cmocka_unit_test(a_transaction_that_nobody_ends_is_listed_as_discarded_and_can_be_resumed),
         cmocka_unit_test(open_transactions_outlive_a_restart),
         cmocka_unit_test(a_half_message_moves_before_retention_drops_it),
+        cmocka_unit_test(a_mark_of_an_earlier_leadership_holds_nobody_off),
+        cmocka_unit_test(all_half_messages_move_whatever_their_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
