@@ -23,24 +23,16 @@
 #define FILE_BYTES (CONSUME_QUEUE_FILE_UNITS * CONSUME_QUEUE_UNIT_BYTES)
 #define FIRST_STEP_BYTES (64u << 10)
 
-/* Of all queues of the process. Maps are made on the loop; some go on the pool. */
-static _Atomic uint32_t maps_open;
-
-uint32_t consume_queue_maps(void)
-{
-    return atomic_load_explicit(&maps_open, memory_order_relaxed);
-}
-
 static void unmap_file(struct consume_queue *cq, uint32_t number)
 {
     munmap(cq->files[number], FILE_BYTES);
     cq->files[number] = NULL;
-    atomic_fetch_sub_explicit(&maps_open, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(cq->maps, 1, memory_order_relaxed);
 }
 
-void consume_queue_init(struct consume_queue *cq, char *dir)
+void consume_queue_init(struct consume_queue *cq, char *dir, _Atomic uint32_t *maps)
 {
-    *cq = (struct consume_queue){.dir = dir};
+    *cq = (struct consume_queue){.dir = dir, .maps = maps};
 }
 
 void consume_queue_unmap(struct consume_queue *cq)
@@ -133,7 +125,7 @@ static int map_file(const struct consume_queue *cq, uint32_t number, int fd)
     close(fd);
     if (rc == 0) {
         cq->files[number] = map;
-        atomic_fetch_add_explicit(&maps_open, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(cq->maps, 1, memory_order_relaxed);
     }
     return rc;
 }

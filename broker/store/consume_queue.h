@@ -25,13 +25,15 @@ struct consume_queue {
     char *dir;       /* owned: queue_table_queue_dir */
     uint8_t **files; /* owned maps, one per file, by number; NULL where not mapped yet or not there */
     uint32_t n_files;
-    uint32_t first_file; /* those below are not on the disk */
-    uint32_t tail_bytes; /* what the last file has on disk: it grows in steps */
-    uint64_t min, max;   /* queue offsets held: [min, max) */
+    uint32_t first_file;    /* those below are not on the disk */
+    uint32_t tail_bytes;    /* what the last file has on disk: it grows in steps */
+    uint64_t min, max;      /* queue offsets held: [min, max) */
+    _Atomic uint32_t *maps; /* borrowed: how many files are mapped, of all queues that count there; any thread */
 };
 
-/* @dir: given. Nothing is made on disk before the first unit. */
-void consume_queue_init(struct consume_queue *cq, char *dir);
+/* @dir: given. @maps: borrowed; the kernel allows a process only so many. Nothing is made on disk before the first
+ * unit. */
+void consume_queue_init(struct consume_queue *cq, char *dir, _Atomic uint32_t *maps);
 void consume_queue_fini(struct consume_queue *cq);
 /* Lets go of the maps, on whatever thread @cq belongs to; dir stays. */
 void consume_queue_unmap(struct consume_queue *cq);
@@ -53,8 +55,6 @@ void consume_queue_get(const struct consume_queue *cq, uint64_t qoff, struct con
 
 /* Unmaps the files, which stay on the disk as they are and are mapped again when someone looks. Returns how many. */
 uint32_t consume_queue_let_go(struct consume_queue *cq);
-/* Files that are mapped now, of all queues of this process: the kernel allows it only so many maps. Any thread. */
-uint32_t consume_queue_maps(void);
 
 /* Lets go of everything held; nothing on the disk is touched. The queue is then empty and ends at @end. Returns 0 or
  * MQ_ENOMEM. */

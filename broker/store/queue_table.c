@@ -134,7 +134,7 @@ static int make_queue(struct queue_table *table, struct topic_queues *topic, int
         mq_free(dir);
         return MQ_ENOMEM;
     }
-    consume_queue_init(&queue->cq, dir);
+    consume_queue_init(&queue->cq, dir, &table->maps);
     queue->topic = topic;
     queue->id = id;
     *out = queue;

@@ -7,6 +7,7 @@
 #include "broker/store/consume_queue.h"
 #include "remoting/base/text.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uthash.h>
@@ -68,6 +69,7 @@ struct queue_table {
     uint64_t undo_round;              /* sequencer's */
     struct queue *unsynced;           /* changed since the last checkpoint */
     struct queue *trimmed;            /* have files below cq.min */
+    _Atomic uint32_t maps;            /* files that are mapped; any thread */
     uint32_t maps_max;                /* of the process; above it queues let go of theirs, each in its turn */
     struct topic_queues *let_go_next; /* whose turn it is; NULL: the first one's */
 };
@@ -98,7 +100,7 @@ int topic_queues_get(struct queue_table *table, struct topic_queues *topic, int3
 void queue_table_let_go(struct queue_table *table);
 static inline void queue_table_bound_maps(struct queue_table *table)
 {
-    if (consume_queue_maps() > table->maps_max) {
+    if (atomic_load_explicit(&table->maps, memory_order_relaxed) > table->maps_max) {
         queue_table_let_go(table);
     }
 }

@@ -493,7 +493,7 @@ static void print_memory(const char *when)
     uint64_t anon, all = resident(&anon);
 
     printf("%s: %.0f MiB resident, %.0f MiB of it without files; %u maps of consume queues\n", when,
-           (double)all / 1048576, (double)anon / 1048576, consume_queue_maps());
+           (double)all / 1048576, (double)anon / 1048576, (unsigned)ctx->store->queues.maps);
 }
 
 static void bench_queues(uint32_t topics)

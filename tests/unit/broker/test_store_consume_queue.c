@@ -21,17 +21,20 @@ static struct consume_unit unit_of(uint64_t n)
     return (struct consume_unit){n * 1000 + 96, (uint32_t)(n % 5000 + 91), (int64_t)n * -3};
 }
 
+static _Atomic uint32_t maps;
+
 static void open_queue(char dir[64], char path[96], struct consume_queue *cq)
 {
     fixture_dir_make(dir);
     snprintf(path, 96, "%s/Orders/3", dir);
-    consume_queue_init(cq, mq_strdup(path));
+    consume_queue_init(cq, mq_strdup(path), &maps);
     assert_non_null(cq->dir);
 }
 
 static void close_queue(const char *dir, struct consume_queue *cq)
 {
     consume_queue_fini(cq);
+    assert_int_equal(maps, 0);
     fixture_dir_remove(dir);
 }
 
