@@ -72,7 +72,8 @@ bool state_record_is_deleted(const struct state *state, struct mq_str topic, uin
 void state_apply_before(struct state *state, const struct rlog_entry *entry);
 
 /* A hash of all replicated tables and of the ends of all queues, which does not depend on the order in which the
- * tables hold their rows: equal on all members at the same index. 64 bits against accidents, not against forgery. In
+ * tables hold their rows: equal on all members at the same index, and at
+ * later ones that change nothing. 64 bits against accidents, not against forgery. In
  * O(queues changed since the last time). */
 uint64_t state_hash(struct state *state);
 /* The same, counted anew from every row. */

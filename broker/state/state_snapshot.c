@@ -479,7 +479,7 @@ uint32_t state_sections(struct state *state, struct rlog_section out[RLOG_SECTIO
 
 uint64_t state_hash(struct state *state)
 {
-    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
+    uint64_t h = FINGERPRINT_START;
 
     for (uint32_t i = 0; i < SECTIONS; i++) {
         h = fingerprint_u64(h, sections[i]->hash(state));
@@ -489,7 +489,7 @@ uint64_t state_hash(struct state *state)
 
 uint64_t state_recount(struct state *state)
 {
-    uint64_t h = fingerprint_u64(FINGERPRINT_START, state->applied_index);
+    uint64_t h = FINGERPRINT_START;
 
     for (uint32_t i = 0; i < SECTIONS; i++) {
         const struct state_section *s = sections[i];

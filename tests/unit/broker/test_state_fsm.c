@@ -219,8 +219,9 @@ static void the_state_hash_is_equal_where_the_state_is(void **state)
     assert_int_not_equal(hash, state_hash(&two.state));
     queue_table_changing(&two.store.queues, fixture_queue(&two, 2));
     fixture_queue(&two, 2)->cq.max--;
-    two.state.applied_index++;
-    assert_int_not_equal(hash, state_hash(&two.state));
+    two.state
+        .applied_index++; /* a start from a snapshot of a barrier is as far as one that applied what lies before */
+    assert_int_equal(hash, state_hash(&two.state));
     fixture_close(&one);
     fixture_close(&two);
 }
