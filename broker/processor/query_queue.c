@@ -83,7 +83,7 @@ void query_consume_queue(struct context *ctx, struct net_channel *ch, struct pro
     }
     queue = asked_queue(ctx, &header);
     if (queue == NULL) {
-        reply_error(&to, RESP_SYSTEM_ERROR, "%d@" MQ_STR_FMT " is not exist!", header.queue_id,
+        reply_error(&to, RESP_SYSTEM_ERROR, "queueId %d of topic \"" MQ_STR_FMT "\" does not exist", header.queue_id,
                     REMARK_ARG(header.topic));
         return;
     }
