@@ -1,12 +1,11 @@
 #!/bin/sh
-# The stock Java clients against a RaftMQ group of three on loopback: what they do on a healthy group, then with
-# the leader killed by kill -9 in the middle of sends and consumption and restarted later; then stock mqadmin, and
-# the three logs compared byte for byte.
+# The stock Java clients against a RaftMQ group of three on loopback: every case on a healthy group and with the leader killed by
+# kill -9 in its middle and restarted; then stock mqadmin, and the three nodes' states and logs compared.
 #
-# Usage: tests/compat/run-java.sh [--stock]
+# Usage: tests/compat/run-java.sh [--stock] [--all] [--only PART-OF-A-CASE] [--phases healthy,killed]
 # With --stock the same cases run against a stock name server and one stock broker instead, which shows that the cases ask for
-# no more than the original does (the kill restarts that broker at once).
-# RAFTMQ_CLIENT_VERSIONS chooses the clients ("4.9.8 5.4.0").
+# no more than the original does (the kill restarts that broker at once). --all runs every case, not only the default selection, and
+# the failover of clients with stock settings. RAFTMQ_CLIENT_VERSIONS chooses the clients ("4.9.8 5.4.0").
 set -eu
 
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,63 +13,49 @@ for part in proc case java stock group; do
     . "$TOP/tests/lib/$part.sh"
 done
 . "$TOP/tests/compat/driver.sh"
+. "$TOP/tests/compat/brokers.sh"
 . "$TOP/tests/compat/admin.sh"
 . "$TOP/tests/compat/query.sh"
 . "$TOP/tests/compat/topics.sh"
+. "$TOP/tests/compat/replay.sh"
 
 GROUP=compat-a
 BROKERS=raftmq
-[ "${1:-}" != --stock ] || BROKERS=stock
-
-start_raftmq() {
-    group_programs_exist
-    namesrv_start ns "$NAMESRV_PORT"
-    group_start $GROUP "$NAMESRV"
-}
-
-start_stock() {
-    # shellcheck disable=SC2046 # one port
-    set -- $(free_ports 1)
-    STOCK_PORT=$1
-    stock_namesrv ns "$NAMESRV_PORT"
-    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV" enablePropertyFilter=true
-}
-
-on_kill_raftmq() {
-    killed=$(group_leader $GROUP "$NAMESRV") || return 1
-    echo "    kill -9 of the leader, node $killed"
-    proc_kill $GROUP-"$killed" KILL
-}
-
-on_restart_raftmq() {
-    sleep 3
-    node_start $GROUP "$killed"
-    echo "    node $killed restarted"
-}
-
-on_kill_stock() {
-    echo "    kill -9 of the stock broker, restarted at once"
-    proc_kill $GROUP KILL
-    stock_broker $GROUP "$STOCK_PORT" "$NAMESRV" enablePropertyFilter=true
-}
-
-on_restart_stock() { :; }
-
-on_kill() { on_kill_$BROKERS; }
-on_restart() { on_restart_$BROKERS; }
+CASES=default
+ONLY=
+PHASES=healthy,killed
+while [ $# -gt 0 ]; do
+    case $1 in
+    --stock) BROKERS=stock ;;
+    --all) CASES=all ;;
+    --only | --phases)
+        [ "$1" = --only ] && ONLY=$2 CASES=all || PHASES=$2
+        shift
+        ;;
+    *)
+        echo "unknown option $1" >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
 
 work_begin compat-java
 compat_prepare
-NAMESRV_PORT=$(free_ports 1)
-NAMESRV=127.0.0.1:$NAMESRV_PORT
-start_$BROKERS
+brokers_start
+if [ $BROKERS = stock ]; then
+    set -- features="$(features all)" exact=false
+else
+    set -- features="$(features on)" exact=true
+fi
 for version in $CLIENT_VERSIONS; do
-    java_cases "$version" "$NAMESRV" basic "basic-$version"
-    java_cases "$version" "$NAMESRV" query "query-$version"
-    java_cases "$version" "$NAMESRV" failover "failover-$version"
+    java_cases "$version" "$NAMESRV" matrix "matrix-$version" "$@" cases=$CASES only="$ONLY" phases="$PHASES"
+    [ "$CASES$ONLY" != all ] || java_cases "$version" "$NAMESRV" failover "failover-$version"
 done
-admin_cases
-query_cases
-[ $BROKERS = stock ] || topics_cases
-[ $BROKERS = stock ] || case_run "three replicas hold the same bytes" wait_for 30 "equal logs" group_logs_equal $GROUP || true
+if [ -z "$ONLY" ]; then
+    admin_cases
+    query_cases
+    [ $BROKERS = stock ] || topics_cases
+fi
+[ $BROKERS = stock ] || replay_cases $GROUP
 case_end compat-java

@@ -5,20 +5,21 @@
 COMPAT_BUILD=$TOP/build/compat
 JVM_SMALL="-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 
-# java_jars SET VERSION: makes $COMPAT_BUILD/SET-VERSION/lib out of tests/compat/<java|stock>/pom.xml.
+# java_jars SET VERSION: makes $COMPAT_BUILD/SET-VERSION/lib out of tests/compat/<java|stock|...>/pom.xml.
 java_jars() {
     java_set=$COMPAT_BUILD/$1-$2
-    [ -f "$java_set/complete" ] && return 0
     case $1 in
     client) java_pom=$TOP/tests/compat/java/pom.xml ;;
     *) java_pom=$TOP/tests/compat/$1/pom.xml ;;
     esac
+    java_stamp=$(cksum < "$java_pom")
+    [ "$(cat "$java_set/complete" 2> /dev/null)" != "$java_stamp" ] || return 0
     rm -rf "$java_set"
     mkdir -p "$java_set"
     for java_network in -o -U; do
         if mvn -q -B $java_network -f "$java_pom" dependency:copy-dependencies -DincludeScope=runtime \
             -Drocketmq.version="$2" -DoutputDirectory="$java_set/lib" > "$java_set/mvn.log" 2>&1; then
-            touch "$java_set/complete"
+            echo "$java_stamp" > "$java_set/complete"
             return 0
         fi
     done
@@ -27,11 +28,13 @@ java_jars() {
     return 1
 }
 
-# java_compile SET VERSION FOLDER: compiles FOLDER/*.java against that set into $COMPAT_BUILD/SET-VERSION/classes.
+# java_compile SET VERSION FOLDER...: compiles the FOLDERs' *.java against that set into $COMPAT_BUILD/SET-VERSION/classes.
 java_compile() {
     java_set=$COMPAT_BUILD/$1-$2
+    shift 2
+    rm -rf "$java_set/classes"
     mkdir -p "$java_set/classes"
-    if ! javac -encoding UTF-8 -d "$java_set/classes" -cp "$java_set/lib/*" "$3"/*.java > "$java_set/javac.log" 2>&1; then
+    if ! find "$@" -name '*.java' -exec javac -encoding UTF-8 -d "$java_set/classes" -cp "$java_set/lib/*" {} + > "$java_set/javac.log" 2>&1; then
         cat "$java_set/javac.log" >&2
         return 1
     fi

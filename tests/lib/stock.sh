@@ -45,7 +45,7 @@ END
         echo "$stock_line"
     done >> "$WORK/$stock_name.conf"
     # shellcheck disable=SC2046 # java_command prints words
-    proc_start "$stock_name" $(java_command stock $STOCK_VERSION) -XX:MaxDirectMemorySize=256m \
+    proc_start "$stock_name" $(java_command stock $STOCK_VERSION) -XX:MaxDirectMemorySize=1g \
         org.apache.rocketmq.broker.BrokerStartup -c "$WORK/$stock_name.conf"
     wait_proc_port "$stock_name" "$stock_port" 60
 }

@@ -1,13 +1,9 @@
 package raftmq.compat;
 
-import java.lang.reflect.InvocationTargetException;
-import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
@@ -15,6 +11,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 
+import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -22,40 +19,74 @@ import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
- * Stock clients with stock settings: nothing is set but the name server and a name for the instance, so that several
- * clients live in one process. Remembers what it started; stopAll ends it in reverse.
+ * Stock clients: nothing is set but the name server, a name for the instance, so that several clients live in one process, and
+ * perhaps how often they ask for routes. Remembers what it started; stopAll ends it in reverse.
  */
 final class Clients {
     private static final AtomicInteger MADE = new AtomicInteger(); /* clients of one name would share their connections */
 
+    static final int FAST_ROUTES_MS = 1000;
+    static final int STOCK_ROUTES_MS = 30000;
+
     private final String namesrv;
+    private final int routesMs;
     private final List<Runnable> stops = new ArrayList<>();
 
-    Clients(String namesrv) {
+    Clients(String namesrv, int routesMs) {
         this.namesrv = namesrv;
+        this.routesMs = routesMs;
+    }
+
+    private void settle(ClientConfig client) {
+        client.setNamesrvAddr(namesrv);
+        client.setInstanceName(instance());
+        client.setPollNameServerInterval(routesMs);
+    }
+
+    private synchronized void stopLater(Runnable stop) {
+        stops.add(stop);
     }
 
     DefaultMQProducer producer(String group) throws Exception {
         DefaultMQProducer producer = new DefaultMQProducer(group);
-        producer.setNamesrvAddr(namesrv);
-        producer.setInstanceName(instance());
+        settle(producer);
         producer.start();
-        stops.add(producer::shutdown);
+        stopLater(producer::shutdown);
+        return producer;
+    }
+
+    DefaultMQProducer producer(String group, String namespace) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(group);
+        settle(producer);
+        producer.setNamespace(namespace);
+        producer.start();
+        stopLater(producer::shutdown);
+        return producer;
+    }
+
+    /** One that tells the trace topic what it sent. */
+    DefaultMQProducer tracingProducer(String group) throws Exception {
+        DefaultMQProducer producer = Newer.tracingProducer(group);
+        settle(producer);
+        producer.start();
+        stopLater(producer::shutdown);
         return producer;
     }
 
     /** Not started: the caller subscribes first and calls start. */
     DefaultMQPushConsumer pushConsumer(String group) {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
-        consumer.setNamesrvAddr(namesrv);
-        consumer.setInstanceName(instance());
-        stops.add(consumer::shutdown);
+        settle(consumer);
+        stopLater(consumer::shutdown);
         return consumer;
     }
 
@@ -72,18 +103,16 @@ final class Clients {
     /** Not started. */
     DefaultLitePullConsumer litePullConsumer(String group) {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
-        consumer.setNamesrvAddr(namesrv);
-        consumer.setInstanceName(instance());
-        stops.add(consumer::shutdown);
+        settle(consumer);
+        stopLater(consumer::shutdown);
         return consumer;
     }
 
     DefaultMQPullConsumer pullConsumer(String group) throws Exception {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
-        consumer.setNamesrvAddr(namesrv);
-        consumer.setInstanceName(instance());
+        settle(consumer);
         consumer.start();
-        stops.add(consumer::shutdown);
+        stopLater(consumer::shutdown);
         return consumer;
     }
 
@@ -91,7 +120,33 @@ final class Clients {
         return "compat-" + ProcessHandle.current().pid() + "-" + MADE.incrementAndGet();
     }
 
-    void stopAll() {
+    TransactionMQProducer transactionProducer(String group, TransactionListener listener) throws Exception {
+        TransactionMQProducer producer = new TransactionMQProducer(group);
+        settle(producer);
+        producer.setTransactionListener(listener);
+        producer.start();
+        stopLater(producer::shutdown);
+        return producer;
+    }
+
+    DefaultMQAdminExt admin() throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(10_000);
+        settle(admin);
+        admin.setAdminExtGroup(instance());
+        admin.start();
+        stopLater(admin::shutdown);
+        return admin;
+    }
+
+    /** Where the leader of the group that serves @topic listens now. */
+    static String leader(DefaultMQAdminExt admin, String topic) throws Exception {
+        var brokers = admin.examineTopicRouteInfo(topic).getBrokerDatas();
+        String address = brokers.isEmpty() ? null : brokers.get(0).getBrokerAddrs().get(0L);
+        Report.check(address != null, "the route of " + topic + " names no leader");
+        return address;
+    }
+
+    synchronized void stopAll() {
         Collections.reverse(stops);
         stops.forEach(Runnable::run);
         stops.clear();
@@ -99,46 +154,25 @@ final class Clients {
 
     /** Creates the topic through a producer, as an application would, and waits until its route has all queues. */
     static void createTopic(DefaultMQProducer producer, String topic, int queues) throws Exception {
-        /* A group that has just started may not have registered the topic that new ones are cut from. */
-        await(30, () -> "the topic could be created", () -> {
+        long[] again = {System.nanoTime()};
+        /* A group that has just started may not have registered the topic that new ones are cut from; and while nobody leads, the
+         * client says that it has created a topic and has asked nobody. */
+        await(60, () -> "the route of " + topic + " had " + queues + " queues", () -> {
             try {
-                invokeCreateTopic(producer, topic, queues);
-                return true;
-            } catch (InvocationTargetException e) {
-                return false;
-            } catch (ReflectiveOperationException e) {
-                throw new IllegalStateException(e);
-            }
-        });
-        await(40, () -> "the route of " + topic + " had " + queues + " queues", () -> {
-            try {
+                if (System.nanoTime() >= again[0]) {
+                    again[0] = deadline(5);
+                    Newer.createTopic(producer, topic, queues);
+                }
                 return producer.fetchPublishMessageQueues(topic).size() == queues;
-            } catch (Exception e) {
+            } catch (MQClientException e) {
                 return false;
             }
         });
     }
 
-    /* 5.x gave createTopic a map of attributes as its fourth parameter. */
-    private static void invokeCreateTopic(DefaultMQProducer producer, String topic, int queues)
-            throws ReflectiveOperationException {
-        try {
-            DefaultMQProducer.class.getMethod("createTopic", String.class, String.class, int.class)
-                    .invoke(producer, "TBW102", topic, queues);
-        } catch (NoSuchMethodException e) {
-            DefaultMQProducer.class.getMethod("createTopic", String.class, String.class, int.class, Map.class)
-                    .invoke(producer, "TBW102", topic, queues, new HashMap<String, String>());
-        }
-    }
-
-    /** The enum of message models lies in another package in 5.x. */
-    static void setBroadcasting(DefaultMQPushConsumer consumer) throws ReflectiveOperationException {
-        for (Method method : DefaultMQPushConsumer.class.getMethods()) {
-            if (method.getName().equals("setMessageModel")) {
-                Class<?> model = method.getParameterTypes()[0];
-                method.invoke(consumer, model.getField("BROADCASTING").get(null));
-            }
-        }
+    static void setBroadcasting(DefaultMQPushConsumer consumer) {
+        /* The enum lies in another package in 5.x. */
+        consumer.setMessageModel(Enum.valueOf(consumer.getMessageModel().getDeclaringClass(), "BROADCASTING"));
     }
 
     static Message message(String topic, String tags, String keys, String body) {
@@ -179,6 +213,19 @@ final class Clients {
             }
         });
         return queues;
+    }
+
+    /** What a topic's queues hold now, for an error's text: "queue from minimum to maximum", of each queue in its route. */
+    static String extents(DefaultMQPullConsumer consumer, String topic) {
+        List<String> extents = new ArrayList<>();
+        try {
+            for (MessageQueue queue : queues(consumer, topic)) {
+                extents.add(queue.getQueueId() + " from " + consumer.minOffset(queue) + " to " + consumer.maxOffset(queue));
+            }
+        } catch (Exception e) {
+            extents.add(e.getMessage());
+        }
+        return extents.toString();
     }
 
     /** The whole topic, queue after queue. */

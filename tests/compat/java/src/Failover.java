@@ -6,8 +6,6 @@ import static raftmq.compat.Clients.message;
 import static raftmq.compat.Report.check;
 import static raftmq.compat.Report.checkEqual;
 
-import java.io.BufferedReader;
-import java.io.InputStreamReader;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -43,7 +41,7 @@ final class Failover {
     private final Clients clients;
     private final String topic;
     private final String group;
-    private final BufferedReader driver = new BufferedReader(new InputStreamReader(System.in));
+    private final Driver driver = new Driver();
 
     private final Map<String, SendResult> acked = new ConcurrentHashMap<>();
     private final AtomicInteger retries = new AtomicInteger();
@@ -55,7 +53,7 @@ final class Failover {
     private volatile long servedAgainAt;
 
     Failover(String namesrv, String run) {
-        clients = new Clients(namesrv);
+        clients = new Clients(namesrv, Clients.STOCK_ROUTES_MS);
         topic = "compat_failover_" + run;
         group = "compat_failover_" + run;
     }
@@ -81,9 +79,10 @@ final class Failover {
         }
         await(FINISH_S, () -> "two fifths were acknowledged", () -> acked.size() >= KILL_AFTER || !senderErrors.isEmpty());
         killedAt = System.nanoTime();
-        ask("KILL-NOW", "KILLED");
+        driver.kill();
+        killed = true;
         await(FINISH_S, () -> "a send was acknowledged after the kill", () -> servedAgainAt != 0);
-        ask("RESTART-NOW", "RESTARTED");
+        driver.restart();
         for (Thread sender : senders) {
             sender.join();
         }
@@ -140,13 +139,6 @@ final class Failover {
             }
             pause(2);
         }
-    }
-
-    private void ask(String request, String answer) throws Exception {
-        System.out.println(request);
-        System.out.flush();
-        checkEqual(answer, String.valueOf(driver.readLine()), "the driver's answer to " + request);
-        killed = true;
     }
 
     private static void pause(int ms) {

@@ -20,7 +20,7 @@ final class Once {
     private final String topic;
 
     Once(String namesrv, String run) {
-        clients = new Clients(namesrv);
+        clients = new Clients(namesrv, Clients.STOCK_ROUTES_MS);
         topic = "compat_once_" + run;
     }
 

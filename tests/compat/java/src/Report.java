@@ -3,7 +3,10 @@ package raftmq.compat;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 
-/** Prints and counts the cases, from any thread. One line each: "PASS name (seconds)" or "FAIL name: reason". */
+/**
+ * Prints and counts the cases, from any thread. One line each: "PASS name (seconds)", "FAIL name: reason", "NOT YET name" for what
+ * the brokers under test do not have yet, "NOT OFFERED name" for what the client does not have. Only the first two are counted.
+ */
 final class Report {
     interface Case {
         void run() throws Exception;
@@ -22,24 +25,26 @@ final class Report {
         }
     }
 
+    synchronized void line(String text) {
+        System.out.println(text);
+        System.out.flush();
+    }
+
     private synchronized void pass(String name, double seconds) {
         passed++;
-        System.out.printf("PASS %s (%.1f s)%n", name, seconds);
-        System.out.flush();
+        line(String.format("PASS %s (%.1f s)", name, seconds));
     }
 
     private synchronized void fail(String name, Throwable e) {
         failed++;
         StringWriter trace = new StringWriter();
         e.printStackTrace(new PrintWriter(trace));
-        System.out.println("FAIL " + name + ": " + String.valueOf(e.getMessage()).split("\n")[0]);
-        System.out.print(trace.toString().replaceAll("(?m)^", "    "));
-        System.out.flush();
+        line("FAIL " + name + ": " + String.valueOf(e.getMessage()).split("\n")[0]);
+        line(trace.toString().replaceAll("(?m)^", "    ").stripTrailing());
     }
 
     synchronized boolean close() {
-        System.out.println(passed + " passed, " + failed + " failed");
-        System.out.flush();
+        line(passed + " passed, " + failed + " failed");
         return failed == 0 && passed > 0;
     }
 
