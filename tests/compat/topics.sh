@@ -15,14 +15,6 @@ said() {
     [ "$(rows "$said_words")" -ge 1 ] || { echo "$1 does not say \"$said_words\""; cat "$ADMIN_OUT"; return 1; }
 }
 
-leader_address() {
-    if [ "$BROKERS" = stock ]; then
-        echo "127.0.0.1:$STOCK_PORT"
-    else
-        echo "127.0.0.1:$(node_port "$GROUP" "$(group_leader "$GROUP" "$NAMESRV")")"
-    fi
-}
-
 # send_lines N: so many messages to the topic, one after the other.
 send_lines() {
     seq "$1" | "$RAFTMQ_BIN/raftmq" send -n "$NAMESRV" $T > "$LOGS/send-$T.log"
