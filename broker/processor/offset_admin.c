@@ -197,7 +197,7 @@ void clone_offset(struct context *ctx, struct net_channel *ch, struct proto_comm
     struct proto_problem why;
     struct clone_job job = {.ctx = ctx};
     char topic[NAME_TEXT_MAX];
-    int rc = 0;
+    int rc;
 
     if (proto_clone_offset_header_decode(&cmd->fields, &header, &why) != 0) {
         reply_problem(&to, &why);
@@ -214,9 +214,10 @@ void clone_offset(struct context *ctx, struct net_channel *ch, struct proto_comm
     } else if (name_text(header.topic, topic)) {
         add_clone(&job, topic);
     } else {
-        rc = MQ_EINVAL;
+        reply_no_topic(&to, header.topic);
+        return;
     }
-    rc = rc == 0 ? propose_clone(&job, &to) : rc;
+    rc = propose_clone(&job, &to);
     if (rc != 0) {
         reply_failed(&to, rc);
     }

@@ -114,6 +114,17 @@ static const struct pair pop_fields[] = {{"consumerGroup", "CG"}, {"topic", PROB
 static const struct pair pop_ack_fields[] = {
     {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC},    {"queueId", "0"}, {"extraInfo", "none"},
     {"offset", "0"},         {"invisibleTime", "1000"}, END_OF_FIELDS};
+static const struct pair delete_group_fields[] = {{"groupName", "NG"}, {"removeOffset", "true"}, END_OF_FIELDS};
+static const struct pair delete_topic_fields[] = {{"topic", "NoSuchTopic"}, END_OF_FIELDS};
+static const struct pair stats_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, END_OF_FIELDS};
+static const struct pair reset_fields[] = {
+    {"topic", PROBE_TOPIC}, {"group", "RG"}, {"timestamp", "0"}, {"isForce", "true"}, END_OF_FIELDS};
+static const struct pair clone_fields[] = {
+    {"srcGroup", "CG"}, {"destGroup", "DG"}, {"topic", PROBE_TOPIC}, {"offline", "true"}, END_OF_FIELDS};
+static const struct pair group_name_fields[] = {{"group", "CG"}, END_OF_FIELDS};
+static const struct pair forbidden_fields[] = {
+    {"group", "CG"}, {"topic", PROBE_TOPIC}, {"readable", "true"}, END_OF_FIELDS};
+static const struct pair no_fields[] = {END_OF_FIELDS};
 static const struct pair member_fields[] = {{"member", "n8"}, END_OF_FIELDS};
 
 #define HEARTBEAT "{\"clientID\":\"c1\",\"consumerDataSet\":[],\"producerDataSet\":[{\"groupName\":\"PG\"}]}"
@@ -123,6 +134,12 @@ static const struct pair member_fields[] = {{"member", "n8"}, END_OF_FIELDS};
 #define CHECK                                                                                                        \
     "{\"clientId\":\"c1\",\"group\":\"CG\",\"subscriptionData\":{\"expressionType\":\"TAG\",\"subString\":\"*\","    \
     "\"topic\":\"" PROBE_TOPIC "\"}}"
+
+#define TOPIC_LIST                                                                                                   \
+    "{\"topicConfigList\":[{\"topicName\":\"Listed\",\"readQueueNums\":1,\"writeQueueNums\":1,\"perm\":6,"           \
+    "\"topicFilterType\":\"SINGLE_TAG\",\"order\":false,\"topicSysFlag\":0,\"attributes\":{}}]}"
+#define GROUP_CONFIG "{\"groupName\":\"Made\",\"consumeEnable\":true,\"retryQueueNums\":1,\"retryMaxTimes\":16}"
+#define MODE "{\"topic\":\"" PROBE_TOPIC "\",\"consumerGroup\":\"CG\",\"mode\":\"PULL\",\"popShareQueueNum\":0}"
 
 #define ANY_NODE false
 #define LEADER true
@@ -135,6 +152,7 @@ const struct request requests[] = {
     {REQ_QUERY_CONSUMER_OFFSET, "query_offset", offset_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_UPDATE_CONSUMER_OFFSET, "update_offset", commit_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_UPDATE_AND_CREATE_TOPIC, "create_topic", create_fields, NULL, RESP_SUCCESS, LEADER, false, false},
+    {REQ_UPDATE_AND_CREATE_TOPIC_LIST, NULL, NULL, TOPIC_LIST, RESP_SUCCESS, LEADER, true, false},
     {REQ_GET_ALL_TOPIC_CONFIG, NULL, NULL, NULL, RESP_SUCCESS, ANY_NODE, false, false},
     {REQ_UPDATE_BROKER_CONFIG, NULL, NULL, "maxMessageSize=1", RESP_NO_PERMISSION, ANY_NODE, false, false},
     {REQ_GET_BROKER_CONFIG, NULL, NULL, NULL, RESP_SUCCESS, ANY_NODE, false, false},
@@ -152,6 +170,19 @@ const struct request requests[] = {
     {REQ_LOCK_BATCH_MQ, NULL, NULL, LOCK, RESP_SUCCESS, LEADER, true, false},
     {REQ_UNLOCK_BATCH_MQ, NULL, NULL, LOCK, RESP_SUCCESS, LEADER, true, false},
     {REQ_CHECK_CLIENT_CONFIG, NULL, NULL, CHECK, RESP_SUCCESS, ANY_NODE, true, false},
+    {REQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NULL, NULL, GROUP_CONFIG, RESP_SUCCESS, LEADER, true, false},
+    {REQ_GET_ALL_SUBSCRIPTIONGROUP_CONFIG, "all_groups", no_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
+    {REQ_DELETE_SUBSCRIPTIONGROUP, "delete_group", delete_group_fields, NULL, RESP_SUCCESS, LEADER, false, false},
+    {REQ_GET_CONSUME_STATS, "consume_stats", stats_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
+    {REQ_DELETE_TOPIC_IN_BROKER, "topic", delete_topic_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
+    {REQ_INVOKE_BROKER_TO_RESET_OFFSET, "reset_offset", reset_fields, NULL, RESP_SUCCESS, LEADER, false, false},
+    {REQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST, NULL, NULL, "{\"groupConfigList\":[" GROUP_CONFIG "]}",
+     RESP_SUCCESS, LEADER, true, false},
+    {REQ_CLONE_GROUP_OFFSET, "clone_offset", clone_fields, NULL, RESP_SUCCESS, LEADER, false, false},
+    {REQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group_name", group_name_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
+    {REQ_UPDATE_AND_GET_GROUP_FORBIDDEN, "group_forbidden", forbidden_fields, NULL, RESP_SUCCESS, LEADER, false,
+     false},
+    {REQ_SET_MESSAGE_REQUEST_MODE, NULL, NULL, MODE, RESP_SUCCESS, LEADER, true, false},
     {REQ_GET_TOPIC_STATS_INFO, "topic", topic_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
     {REQ_GET_CONSUMER_CONNECTION_LIST, "group", group_fields, NULL, RESP_CONSUMER_NOT_ONLINE, ANY_NODE, false, false},
     {REQ_GET_PRODUCER_CONNECTION_LIST, "producer_group", producers_fields, NULL, RESP_SYSTEM_ERROR, LEADER, false,

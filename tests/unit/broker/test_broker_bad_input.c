@@ -34,6 +34,10 @@ static int setup(void **state)
                      RESP_SUCCESS);
     /* A group comes to be with its first request, as in the original, also when that is refused. */
     assert_int_equal(rig_pull(&peer, PROBE_TOPIC, "0", "0", NULL, &answer), RESP_SUCCESS);
+    /* Another one, whose offsets are set back: its next pull would be told so. */
+    assert_int_equal(
+        peer_code(&peer, REQ_UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, NO_FIELDS, MQ_STR("{\"groupName\":\"RG\"}")),
+        RESP_SUCCESS);
     return 0;
 }
 
