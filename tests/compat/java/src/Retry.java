@@ -177,12 +177,24 @@ final class Retry {
         awaitDead(run, run.group("dead_order"), dead);
     }
 
+    /* A group comes to be with a heartbeat, which a new leader has not seen yet. */
+    private static void awaitGroup(DefaultMQAdminExt admin, String topic, String group) throws Exception {
+        await(60, () -> "the group " + group + " was there", () -> {
+            try {
+                return admin.examineSubscriptionGroupConfig(Clients.leader(admin, topic), group) != null;
+            } catch (Exception e) {
+                return false;
+            }
+        });
+    }
+
     private static void groups(Run run) throws Exception {
         DefaultMQProducer producer = run.producer("groups");
         String topic = run.newTopic(producer, "groups", 1);
         DefaultMQAdminExt admin = run.clients.admin();
         String group = run.group("administered");
         DefaultMQPushConsumer consumer = run.consume(group, topic, "*", message -> { }); /* which makes the group */
+        awaitGroup(admin, topic, group);
         var config = run.ask("the group", () -> admin.examineSubscriptionGroupConfig(Clients.leader(admin, topic), group));
         checkEqual(16, config.getRetryMaxTimes(), "the retries of a new group");
         config.setRetryMaxTimes(5);
@@ -207,6 +219,7 @@ final class Retry {
         run.consume(group, topic, "*", watch::seen);
         run.sendNumbered(producer, topic, "before-", 5, watch);
         watch.awaitAll(60);
+        awaitGroup(admin, topic, group);
         var config = run.ask("the group", () -> admin.examineSubscriptionGroupConfig(Clients.leader(admin, topic), group));
         config.setConsumeEnable(false);
         run.act("the change", () -> admin.createAndUpdateSubscriptionGroupConfig(Clients.leader(admin, topic), config));
