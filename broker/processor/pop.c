@@ -382,8 +382,11 @@ static uint64_t left_in(const struct pop *pop, struct mq_str topic, const struct
 
 static int look_at_topic(struct pop *pop, struct mq_str name, int32_t only, bool retry)
 {
-    struct topic *topic = topic_table_find(&pop->ctx->state->topics, name);
-    uint32_t queues = topic != NULL ? topic->read_queues : 0;
+    struct topic_table *topics = &pop->ctx->state->topics;
+    struct topic *topic = topic_table_find(topics, name);
+    /* Behind the deletion of a topic that is under way nothing may be handed out: it would be of the next one. */
+    bool stays = topic != NULL && topic_table_find_for_send(topics, name) == topic;
+    uint32_t queues = stays ? topic->read_queues : 0;
     uint32_t first = only >= 0 ? (uint32_t)only : pop->ctx->pops;
     int rc = 0;
 

@@ -30,6 +30,7 @@ struct member_run {
     struct flows flows;
     uv_timer_t second;
     uint32_t seconds;
+    uint64_t deleted_in[TOPICS]; /* drafts with their deletions */
     bool stopping, handing_over; /* leadership, before the rest closes */
     struct rlog_transfer stop_transfer;
     uint64_t drain_until_ms;
@@ -117,6 +118,9 @@ void cluster_power_on(struct node *node);
 /* Sets a day without faults: links and disks as the plan has them. */
 void cluster_good_links(void);
 void cluster_good_disk(struct node *node);
+
+/* The half flow's: a producer is asked how the transaction ends. Inside. */
+void requests_check_back(void *data, const struct half *half, const struct reader_view *record);
 
 /* Hands an operation to the member; its outcome comes to workload_answered. False: no process that listens. */
 bool cluster_submit(struct node *node, struct op *op);

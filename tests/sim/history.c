@@ -1,4 +1,4 @@
-#include "tests/sim/history.h"
+#include "tests/sim/history_inside.h"
 
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
@@ -21,6 +21,7 @@ struct life {
     uint64_t begin; /* position of the deletion in front of it; 0 */
     uint64_t ends[QUEUES];
     uint64_t *record_pos[QUEUES]; /* by offset */
+    uint64_t *messages[QUEUES];   /* the same: operation and part */
 };
 
 /* An entry by index and term, in an open hash table. */
@@ -81,6 +82,7 @@ void history_reset(void)
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         for (uint32_t i = 0; i < h.n_lives[t] * QUEUES; i++) {
             free(h.lives[t][i / QUEUES].record_pos[i % QUEUES]);
+            free(h.lives[t][i / QUEUES].messages[i % QUEUES]);
         }
         free(h.lives[t]);
     }
@@ -88,6 +90,7 @@ void history_reset(void)
     free(h.known);
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
+    pops_reset();
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         begin_life(t, 0);
     }
@@ -227,8 +230,7 @@ static void reserve_log(void)
     }
 }
 
-/* An operation (or one part of it) is in the log at @index. NULL: it may not be. */
-static struct op *commit_op(uint64_t id, uint64_t index)
+struct op *history_commit_op(uint64_t id, uint64_t index)
 {
     struct op *op = history_op(id);
 
@@ -258,15 +260,17 @@ static struct op *commit_op(uint64_t id, uint64_t index)
 }
 
 /* Grows when the number of records reaches a power of two. */
-static void note_record(uint32_t topic, uint32_t queue, uint64_t pos)
+static void note_record(uint32_t topic, uint32_t queue, uint64_t pos, uint64_t message)
 {
     uint64_t n = life_now(topic)->ends[queue]++;
-    uint64_t **list = &life_now(topic)->record_pos[queue];
+    uint64_t **list = &life_now(topic)->record_pos[queue], **messages = &life_now(topic)->messages[queue];
 
     if ((n & (n - 1)) == 0) {
         *list = realloc(*list, (n == 0 ? 1 : 2 * n) * sizeof(**list));
+        *messages = realloc(*messages, (n == 0 ? 1 : 2 * n) * sizeof(**messages));
     }
     (*list)[n] = pos;
+    (*messages)[n] = message;
     h.records++;
 }
 
@@ -274,7 +278,16 @@ static void note_record(uint32_t topic, uint32_t queue, uint64_t pos)
 
 const char *history_topic_name(uint32_t topic)
 {
-    static const char *const names[] = {"t0", "t1", "t2", "SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"};
+    static const char *const names[] = {"t0",
+                                        "t1",
+                                        "t2",
+                                        "SCHEDULE_TOPIC_XXXX",
+                                        "rmq_sys_wheel_timer",
+                                        "RMQ_SYS_TRANS_HALF_TOPIC",
+                                        "TRANS_CHECK_MAX_TIME_TOPIC",
+                                        "%RETRY%p_t0",
+                                        "%RETRY%p_t1",
+                                        "%RETRY%p_t2"};
 
     return names[topic];
 }
@@ -287,7 +300,7 @@ uint64_t history_waiting(int64_t *due_ms)
     for (uint64_t id = 1; id <= h.ops; id++) {
         const struct op *op = history_op(id);
 
-        if (op->kind == OP_WAIT && op->parts_committed != 0 && !op->ended) {
+        if (op->open || ((op->kind == OP_WAIT || op->kind == OP_PREPARE) && op->parts_committed != 0 && !op->ended)) {
             *due_ms = op->due_ms > *due_ms ? op->due_ms : *due_ms;
             n++;
         }
@@ -307,6 +320,30 @@ struct op *history_recallable(uint64_t from)
     return NULL;
 }
 
+struct op *history_prepared(uint64_t from, bool open)
+{
+    for (uint64_t i = 0; i < h.ops; i++) {
+        struct op *op = history_op(1 + (from + i) % h.ops);
+
+        if (op->kind == OP_PREPARE && op->outcome == OP_ACKED && (!op->ended || !open)) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+struct op *history_popped(uint64_t from)
+{
+    for (uint64_t i = 0; i < h.ops; i++) {
+        struct op *op = history_op(1 + (from + i) % h.ops);
+
+        if ((op->kind == OP_POP || op->kind == OP_CHANGE) && op->outcome == OP_ACKED && op->n != 0) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
 /* The record of @op goes to topic @topic, another one than its own: it begins to wait, or waits on at another place.
  * Returns the queue. */
 static uint32_t commit_waiting(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos)
@@ -319,7 +356,7 @@ static uint32_t commit_waiting(const struct rlog_header *header, struct op *op, 
         return 0;
     }
     if (op->parts_committed == 0) {
-        (void)commit_op(op->id, header->index);
+        (void)history_commit_op(op->id, header->index);
         op->row_pos = pos;
         op->taken_in = header->term;
     } else if (op->ended) {
@@ -405,7 +442,7 @@ static void commit_end(const struct rlog_header *header, uint64_t pos)
                    header->index, op->id);
         return;
     }
-    (void)commit_op(op->recalled_by, header->index);
+    (void)history_commit_op(op->recalled_by, header->index);
     mark(MARK_RECALLED);
 }
 
@@ -417,6 +454,16 @@ static int32_t topic_number(struct mq_str name)
         }
     }
     return -1;
+}
+
+static uint64_t message_of(const struct op *op, uint32_t part)
+{
+    return op->id << 8 | part;
+}
+
+uint64_t history_message(uint32_t topic, uint32_t queue, uint64_t qoff)
+{
+    return life_now(topic)->messages[queue][qoff];
 }
 
 static void commit_record(const struct rlog_header *header, const struct command_block *block)
@@ -437,27 +484,33 @@ static void commit_record(const struct rlog_header *header, const struct command
     memcpy(&part, record.body.at + 8, 4);
     topic = topic_number(record.topic);
     op = history_op(id);
-    if (topic < 0 || (op == NULL && commit_op(id, header->index) == NULL)) {
+    if (topic < 0 || (op == NULL && history_commit_op(id, header->index) == NULL)) {
         world_fail("I4 entry %" PRIu64 ": a record in a topic that nobody has used", header->index);
         return;
     }
     queue = op->queue;
     h.last_waiting = NULL;
-    if (topic >= (int32_t)TOPICS) {
+    if (topic >= (int32_t)TOPIC_RETRY) {
+        pops_copy(message_of(op, part));
+        queue = 0;
+    } else if (op->kind == OP_PREPARE) {
+        halves_record(header, op, (uint32_t)topic, pos);
+        queue = topic < (int32_t)TOPICS ? op->queue : 0;
+    } else if (topic >= (int32_t)TOPICS) {
         queue = commit_waiting(header, op, (uint32_t)topic, pos);
         h.last_waiting = op;
         h.last_pos = pos;
     } else if (op->kind == OP_WAIT) {
         commit_delivery(header, op);
     } else {
-        op = commit_op(id, header->index);
+        op = history_commit_op(id, header->index);
     }
     if (op == NULL || world_failure() != NULL) {
         return;
     }
-    if ((op->kind != OP_SEND && op->kind != OP_BATCH && op->kind != OP_WAIT) || part != op->parts_committed - 1 ||
-        record.body.len != op->body_bytes || (uint32_t)record.queue_id != queue ||
-        (topic < (int32_t)TOPICS && (uint32_t)topic != op->topic)) {
+    if ((op->kind != OP_SEND && op->kind != OP_BATCH && op->kind != OP_WAIT && op->kind != OP_PREPARE) ||
+        (part != op->parts_committed - 1 && topic < (int32_t)TOPIC_RETRY) || record.body.len != op->body_bytes ||
+        (uint32_t)record.queue_id != queue || (topic < (int32_t)TOPICS && (uint32_t)topic != op->topic)) {
         world_fail("order: entry %" PRIu64 " has part %u of operation %" PRIu64 " where part %u belongs",
                    header->index, part, id, op->parts_committed - 1);
         return;
@@ -477,8 +530,8 @@ static void commit_record(const struct rlog_header *header, const struct command
                    header->index, topic, queue, record.qoff, history_queue_end((uint32_t)topic, queue));
         return;
     }
-    note_record((uint32_t)topic, queue, pos);
-    if (part == 0 && op->index == header->index && !op->delivered) {
+    note_record((uint32_t)topic, queue, pos, message_of(op, part));
+    if (part == 0 && op->index == header->index && !op->delivered && topic < (int32_t)TOPIC_RETRY) {
         op->committed_qoff = (uint64_t)record.qoff;
         op->committed_pos = pos;
     }
@@ -504,7 +557,7 @@ static void commit_deletion(const struct rlog_header *header, const struct comma
     struct op *op = h.deletion;
 
     if (name[0] == 'd') {
-        h.deletion = commit_op(number_in(name), header->index);
+        h.deletion = history_commit_op(number_in(name), header->index);
         return;
     }
     h.deletion = NULL;
@@ -517,6 +570,7 @@ static void commit_deletion(const struct rlog_header *header, const struct comma
             mark(MARK_TOPIC_DELETED);
         }
     }
+    pops_deletion(op->topic);
     begin_life(op->topic, header->pos + RLOG_HEADER_BYTES + block->at);
     for (uint32_t g = 0; g < GROUPS; g++) {
         memset(h.offsets[g][op->topic], 0xFF, sizeof(h.offsets[g][op->topic]));
@@ -545,6 +599,15 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         [COMMAND_PENDING_PUT] = &raftmq__pending_put__descriptor,
         [COMMAND_PENDING_END] = &raftmq__pending_end__descriptor,
         [COMMAND_PENDING_MOVE] = &raftmq__pending_move__descriptor,
+        [COMMAND_GROUP_PUT] = &raftmq__group_put__descriptor,
+        [COMMAND_HALF_PUT] = &raftmq__half_put__descriptor,
+        [COMMAND_HALF_END] = &raftmq__half_end__descriptor,
+        [COMMAND_HALF_CHECKED] = &raftmq__half_checked__descriptor,
+        [COMMAND_HALF_MOVE] = &raftmq__half_move__descriptor,
+        [COMMAND_POP_TAKE] = &raftmq__pop_take__descriptor,
+        [COMMAND_POP_ACK] = &raftmq__pop_ack__descriptor,
+        [COMMAND_POP_CHANGE] = &raftmq__pop_change__descriptor,
+        [COMMAND_POP_REVIVE] = &raftmq__pop_revive__descriptor,
     };
     ProtobufCMessage *message = NULL;
     struct op *op = NULL;
@@ -556,11 +619,16 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         world_fail("I3 entry %" PRIu64 ": an item that does not decode", header->index);
         return;
     }
+    if (block->type == COMMAND_GROUP_PUT || halves_item(header, block->type, message) ||
+        pops_item(header, block->type, message)) {
+        protobuf_c_message_free_unpacked(message, NULL);
+        return;
+    }
     switch (block->type) {
     case COMMAND_TOPIC_PUT: /* those made on demand have no number */
         note_topic(((Raftmq__TopicPut *)message)->config->name, true, header->index);
         if (((Raftmq__TopicPut *)message)->config->sys_flag != 0) {
-            op = commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
+            op = history_commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
         }
         break;
     case COMMAND_PENDING_PUT:
@@ -573,7 +641,7 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         commit_move(header, ((Raftmq__PendingMove *)message)->pos);
         break;
     case COMMAND_OFFSET_COMMIT:
-        op = commit_op(history_id_of_offset(((Raftmq__OffsetCommit *)message)->offset), header->index);
+        op = history_commit_op(history_id_of_offset(((Raftmq__OffsetCommit *)message)->offset), header->index);
         if (op != NULL) {
             h.offsets[op->group][op->topic][op->queue] = ((Raftmq__OffsetCommit *)message)->offset;
         }
@@ -586,10 +654,10 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         commit_deletion(header, block, ((Raftmq__TopicDelete *)message)->name);
         break;
     case COMMAND_LOCK_GRANT:
-        op = commit_op(number_in(((Raftmq__LockGrant *)message)->client_id), header->index);
+        op = history_commit_op(number_in(((Raftmq__LockGrant *)message)->client_id), header->index);
         break;
     default: /* its client is the grant's, so it names itself as a second topic */
-        op = commit_op(number_in(((Raftmq__LockRelease *)message)->queues[1]->topic), header->index);
+        op = history_commit_op(number_in(((Raftmq__LockRelease *)message)->queues[1]->topic), header->index);
         break;
     }
     (void)op;
@@ -629,6 +697,7 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     if (header->type == RLOG_COMMAND) {
         h.commands++;
         h.last_waiting = NULL;
+        pops_entry();
         while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {
             if (block.is_record) {
                 commit_record(header, &block);
@@ -647,12 +716,28 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
 
 void history_acked(struct op *op)
 {
+    const struct op *target = op->kind == OP_END || op->kind == OP_ACK ? history_op(op->target) : NULL;
+
+    if (op->kind == OP_END) {
+        if (!target->ended || target->delivered != op->commit || target->discarded) {
+            world_fail("lost: operation %" PRIu64 " was told that transaction %" PRIu64 " is %s", op->id, target->id,
+                       op->commit ? "committed" : "rolled back");
+        }
+        return;
+    }
+    if (op->kind == OP_ACK) {
+        if (target->open && (target->acked >> op->bit & 1) == 0) {
+            world_fail("lost: operation %" PRIu64 " was told that it has acknowledged a message of %" PRIu64, op->id,
+                       target->id);
+        }
+        return;
+    }
     if (op->parts_committed != op->parts) {
         world_fail("lost: operation %" PRIu64 " was acknowledged with %u of %u parts committed", op->id,
                    op->parts_committed, op->parts);
         return;
     }
-    if ((op->kind == OP_SEND || op->kind == OP_BATCH || op->kind == OP_WAIT) &&
+    if ((op->kind == OP_SEND || op->kind == OP_BATCH || op->kind == OP_WAIT || op->kind == OP_PREPARE) &&
         (op->qoff != op->committed_qoff || op->pos != op->committed_pos)) {
         world_fail("I7 operation %" PRIu64 ": acknowledged with offset %" PRIu64 " at %" PRIu64
                    ", committed with %" PRIu64 " at %" PRIu64,

@@ -14,12 +14,34 @@
 #define TOPICS 3 /* that clients use */
 #define TOPIC_LEVELS 3u
 #define TOPIC_TIMERS 4u
-#define TOPICS_ALL 5u /* with those where messages wait */
-#define QUEUES 4      /* of each topic */
+#define TOPIC_HALVES 5u
+#define TOPIC_DISCARDED 6u
+#define TOPIC_RETRY 7u /* of the first, with those of the others behind it */
+#define TOPICS_ALL 10u /* with those where messages wait, or come again */
+#define QUEUES 4       /* of each topic */
 #define GROUPS 3
 #define OP_BODY_MAX (60u << 10)
 
-enum op_kind { OP_SEND, OP_BATCH, OP_OFFSET, OP_TOPIC, OP_LOCK, OP_UNLOCK, OP_DELETE, OP_WAIT, OP_RECALL };
+enum op_kind {
+    OP_SEND,
+    OP_BATCH,
+    OP_OFFSET,
+    OP_TOPIC,
+    OP_LOCK,
+    OP_UNLOCK,
+    OP_DELETE,
+    OP_WAIT,
+    OP_RECALL,
+    OP_PREPARE,
+    OP_END,
+    OP_POP,
+    OP_ACK,
+    OP_CHANGE
+};
+
+#define HALF_TIMES_MAX 15u /* that a producer is asked */
+
+enum half_wish { HALF_WISH_COMMIT = 1, HALF_WISH_ROLLBACK = 2 };
 
 enum op_outcome {
     OP_WAITING,
@@ -50,6 +72,14 @@ struct op {
     bool dropped;         /* its topic was gone when its time came */
     uint64_t recalled_by; /* the one operation that may */
     uint64_t target;
+    /* of OP_PREPARE: how it may end, how often its producer was asked; OP_END: how the one in target is to end */
+    uint32_t end_wish, times; /* of enum half_wish */
+    bool discarded, commit;
+    /* of OP_POP and OP_CHANGE, which stand for their check points, over at due_ms; OP_ACK: a message of target */
+    uint64_t first; /* queue offset */
+    uint32_t n, acked, ack_wish, bit;
+    bool open;
+    uint32_t leads; /* of the member, when it took the request */
     /* as committed */
     uint32_t parts_committed;
     uint64_t index, committed_qoff, committed_pos;
@@ -92,6 +122,9 @@ const char *history_topic_name(uint32_t topic);
 uint64_t history_waiting(int64_t *due_ms);
 /* Any that waits for a time of its own, and that nobody has recalled; NULL. @from: where to begin to look. */
 struct op *history_recallable(uint64_t from);
+/* A transaction whose producer knows of it, mostly an open one; messages that somebody popped. NULL. */
+struct op *history_prepared(uint64_t from, bool open);
+struct op *history_popped(uint64_t from);
 /* A topic is deleted and used again, and its queues begin at 0 then. These are of the queue as it is where the log
  * has been applied up to @applied: where the record with offset @qoff lies, and how many records lie below @pos. */
 uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff, uint64_t applied);

@@ -252,9 +252,13 @@ static int init_flows(struct member_run *run)
                       .forced_percent = 101,
                       .segments_max = cluster_plan->retention_batch},
         .dir = CLUSTER_DIR,
+        .half = {.timeout_ms = 1000, .interval_ms = 1500, .times_max = HALF_TIMES_MAX},
     };
+    int rc = flows_init(&run->flows, &run->loop, &run->state, run->sequencer, &rules);
 
-    return flows_init(&run->flows, &run->loop, &run->state, run->sequencer, &rules);
+    run->flows.half.ask = requests_check_back;
+    run->flows.half.ask_data = run;
+    return rc;
 }
 
 static int open_flows(struct member_run *run)

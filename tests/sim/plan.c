@@ -96,6 +96,13 @@ static void draw_waiting(struct plan *plan)
     if (rng_below(&rng, 4) != 0) {
         plan->waiting_percent = (uint32_t)rng_between(&rng, 2, 40);
     }
+    rng_seed(&rng, plan->seed, 11);
+    if (rng_below(&rng, 3) != 0) {
+        plan->half_percent = (uint32_t)rng_between(&rng, 2, 40);
+    }
+    if (rng_below(&rng, 3) != 0) {
+        plan->pop_percent = (uint32_t)rng_between(&rng, 2, 50);
+    }
 }
 
 static void draw_faults(struct plan *plan, struct rng *rng)

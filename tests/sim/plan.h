@@ -38,6 +38,8 @@ struct plan {
     uint32_t body_max; /* bytes of a message */
     uint32_t batch_max;
     uint32_t waiting_percent; /* of single messages: delayed, or for a time */
+    uint32_t half_percent;    /* of the others: halves of transactions, or ends of them */
+    uint32_t pop_percent;     /* of the rest: pops instead, and what becomes of them */
     /* faults */
     bool faults[64]; /* by enum fault_kind: those that this seed uses */
     uint32_t fault_gap_ms;

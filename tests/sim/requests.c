@@ -1,6 +1,6 @@
 /* A request comes in by process_call, as a frame's handler would find it, and is answered when the sequencer says so.
  */
-#include "tests/sim/cluster.h"
+#include "tests/sim/requests_inside.h"
 
 #include "broker/flow/delayed.h"
 #include "broker/state/bundle.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Inside, or outside when nothing listens. */
-static void answer(struct op *op, struct member_run *run, int status)
+void request_answer(struct op *op, struct member_run *run, int status)
 {
     if (op->answered) {
         world_fail("exactly-once: operation %" PRIu64 " was answered twice", op->id);
@@ -28,7 +28,7 @@ static void answer(struct op *op, struct member_run *run, int status)
     workload_answered(op);
 }
 
-static void on_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+void request_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct op *op = p->data;
 
@@ -36,12 +36,12 @@ static void on_done(struct sequencer_pending *p, const struct sequencer_outcome 
         op->pos = outcome->payload_pos + p->at;
         op->qoff = p->qoff;
     }
-    answer(op, op->node->run, outcome->status);
+    request_answer(op, op->node->run, outcome->status);
 }
 
 static int submit_item(struct member_run *run, struct op *op, enum command_type type, const ProtobufCMessage *message)
 {
-    struct sequencer_pending pending = {.done = on_done, .data = op};
+    struct sequencer_pending pending = {.done = request_done, .data = op};
     uint32_t bytes = command_bytes(message);
     uint8_t *at;
     int rc = sequencer_reserve(run->sequencer, bytes, &at);
@@ -86,10 +86,11 @@ static int submit_topic(struct member_run *run, struct op *op)
 static int submit_delete(struct member_run *run, struct op *op)
 {
     static const struct sequencer_pending nobody = {0};
-    struct sequencer_pending pending = {.done = on_done, .data = op};
+    struct sequencer_pending pending = {.done = request_done, .data = op};
     Raftmq__TopicDelete own = RAFTMQ__TOPIC_DELETE__INIT, item = RAFTMQ__TOPIC_DELETE__INIT;
     char name[32], topic[16];
     struct topic_queues *queues;
+    uint64_t answered;
     uint8_t *at;
     int rc;
 
@@ -110,6 +111,7 @@ static int submit_delete(struct member_run *run, struct op *op)
         world_fail("harness: no memory");
     }
     sequencer_add(run->sequencer, command_bytes(&item.base), NULL, 0, 1, &pending);
+    sequencer_drafts_get(run->sequencer, &run->deleted_in[op->topic], &answered);
     return 0;
 }
 
@@ -152,7 +154,7 @@ static int submit_lock(struct member_run *run, struct op *op)
 static int submit_records(struct member_run *run, struct op *op)
 {
     static uint8_t body[OP_BODY_MAX]; /* too large for a fiber's stack */
-    struct sequencer_pending pending = {.done = on_done, .data = op, .records = (uint16_t)op->parts};
+    struct sequencer_pending pending = {.done = request_done, .data = op, .records = (uint16_t)op->parts};
     char topic[16];
     struct record_source source = {
         .queue_id = (int32_t)op->queue,
@@ -196,7 +198,7 @@ static const struct delayed_rules delayed_rules = {
 static int submit_waiting(struct member_run *run, struct op *op)
 {
     static uint8_t body[OP_BODY_MAX];
-    struct sequencer_pending pending = {.done = on_done, .data = op, .records = 1};
+    struct sequencer_pending pending = {.done = request_done, .data = op, .records = 1};
     struct record_source source = {
         .born_ms = mq_clock_wall_ms(),
         .born_host = {.ip = {10, 0, 1, 1}, .ip_bytes = 4, .port = 1},
@@ -241,7 +243,7 @@ static void on_recalled(struct sequencer_pending *p, const struct sequencer_outc
     if (outcome->status != 0 && run != NULL) {
         pending_table_give_back(&run->state.pending, op->pos, PENDING_WHEN_DUE);
     }
-    answer(op, run, outcome->status);
+    request_answer(op, run, outcome->status);
 }
 
 /* As broker/processor/recall.c. */
@@ -301,10 +303,25 @@ static void on_request(void *data)
         case OP_RECALL:
             rc = submit_recall(run, op);
             break;
+        case OP_PREPARE:
+            rc = submit_prepare(run, op);
+            break;
+        case OP_END:
+            rc = submit_end(run, op);
+            break;
+        case OP_POP:
+            rc = submit_pop(run, op);
+            break;
+        case OP_ACK:
+            rc = submit_ack(run, op);
+            break;
+        case OP_CHANGE:
+            rc = submit_change(run, op);
+            break;
         }
     }
     if (rc != 0) {
-        answer(op, run, rc);
+        request_answer(op, run, rc);
     }
 }
 

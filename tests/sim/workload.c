@@ -28,6 +28,7 @@ static struct client clients[CLIENTS_MAX];
 static const struct plan *plan;
 static struct rng rng;
 static struct rng waiting_rng; /* of its own, so that older seeds stay what they were */
+static struct rng flows_rng;   /* the same, of transactions and pops */
 static bool stopped;
 static uint64_t acked;
 static uint32_t n_clients; /* 0: not open */
@@ -184,6 +185,67 @@ static void draw_waiting(struct op *op)
     op->delay_ms = rng_between(&waiting_rng, 1, longest_ms[rng_below(&waiting_rng, 5)]);
 }
 
+static void draw_end(struct op *op, struct op *target, bool commit)
+{
+    op->kind = OP_END;
+    op->parts = 1;
+    op->target = target->id;
+    op->commit = commit;
+    target->end_wish |= commit ? HALF_WISH_COMMIT : HALF_WISH_ROLLBACK;
+}
+
+/* Half of the producers vanish before they say how it ends; some say it twice, and not always the same. */
+static void draw_half(struct op *op)
+{
+    struct op *target = NULL;
+
+    if (rng_below(&flows_rng, 2) == 0) {
+        target = history_prepared(rng_below(&flows_rng, history_ops()), rng_below(&flows_rng, 4) != 0);
+    }
+    if (target == NULL) {
+        op->kind = OP_PREPARE;
+        return;
+    }
+    draw_end(op, target, rng_below(&flows_rng, 8) == 0 ? target->id % 3 == 0 : target->id % 3 != 0);
+}
+
+void workload_check_back(struct op *target, struct node *node)
+{
+    struct op *op;
+
+    if (target == NULL || rng_below(&flows_rng, 3) == 0 || target->id % 64 == 0) {
+        return;
+    }
+    op = history_op_new();
+    if (op != NULL) {
+        draw_end(op, target, target->id % 3 != 0);
+        ask(op, node);
+    }
+}
+
+static void draw_pop(struct op *op)
+{
+    static const uint64_t longest_ms[] = {300, 2000, 10000, 60000};
+    struct op *target = NULL;
+
+    if (rng_below(&flows_rng, 2) == 0) {
+        target = history_popped(rng_below(&flows_rng, history_ops()));
+    }
+    op->delay_ms = rng_between(&flows_rng, 1, longest_ms[rng_below(&flows_rng, 4)]);
+    if (target == NULL) {
+        op->kind = OP_POP;
+        if (rng_below(&flows_rng, 4) == 0) {
+            op->topic += TOPIC_RETRY;
+            op->queue = 0;
+        }
+        return;
+    }
+    op->kind = rng_below(&flows_rng, 4) == 0 ? OP_CHANGE : OP_ACK;
+    op->target = target->id;
+    op->bit = (uint32_t)rng_below(&flows_rng, target->n);
+    target->ack_wish |= 1u << op->bit;
+}
+
 static void draw(struct op *op)
 {
     static const struct {
@@ -209,6 +271,10 @@ static void draw(struct op *op)
     op->body_bytes = (uint32_t)rng_between(&rng, 16, rng_below(&rng, 10) == 0 ? plan->body_max : 256);
     if (op->kind == OP_SEND && rng_below(&waiting_rng, 100) < plan->waiting_percent) {
         draw_waiting(op);
+    } else if (op->kind == OP_SEND && rng_below(&flows_rng, 100) < plan->half_percent) {
+        draw_half(op);
+    } else if (op->kind == OP_SEND && rng_below(&flows_rng, 100) < plan->pop_percent) {
+        draw_pop(op);
     }
 }
 
@@ -286,6 +352,7 @@ void workload_open(const struct plan *of)
     memset(clients, 0, sizeof(clients));
     rng_seed(&rng, plan->seed, 4);
     rng_seed(&waiting_rng, plan->seed, 10);
+    rng_seed(&flows_rng, plan->seed, 12);
     for (uint32_t c = 0; c < n_clients; c++) {
         clients[c].target = &nodes[rng_below(&rng, cluster_size())];
         world_at(&clients[c].next, world_now() + rng_below(&rng, 200 * NS_PER_MS), on_next);

@@ -18,6 +18,9 @@ struct op *workload_probe(struct node *node);
 /* A send of @body_bytes to @node that a scenario asks for. */
 struct op *workload_send(struct node *node, uint32_t body_bytes);
 
+/* A producer is asked by @node how its transaction ends, and answers, or not. Inside. */
+void workload_check_back(struct op *target, struct node *node);
+
 /* From the cluster. The member has an answer (op->status); inside, mostly. */
 void workload_answered(struct op *op);
 /* The member's process is gone: what it was asked and did not answer is unknown. */
