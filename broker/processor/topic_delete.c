@@ -29,18 +29,22 @@ static void add_name(struct deletion *deletion, const char *name)
     }
 }
 
-/* A group's retries of pops from T are in %RETRY%group_T or, of newer brokers, in %RETRY%group+T. */
+/* A group's retries of pops from T are in %RETRY%group_T or, of newer brokers, in %RETRY%group+T. The first may as
+ * well be what a group called group_T sends back: its messages stay. */
 static void add_retry_topics(void *data, const char *group)
 {
     static const char marks[] = {'_', '+'};
     struct deletion *deletion = data;
+    struct group_table *groups = &deletion->ctx->state->groups;
     char name[2 * NAME_TEXT_MAX];
 
     for (size_t i = 0; i < sizeof(marks); i++) {
         int n =
             snprintf(name, sizeof(name), "%%RETRY%%%s%c" MQ_STR_FMT, group, marks[i], MQ_STR_ARG(deletion->topic));
 
-        if (n > 0 && n < NAME_TEXT_MAX && topic_table_find(&deletion->ctx->state->topics, mq_str_of(name)) != NULL) {
+        if (n > 0 && n < NAME_TEXT_MAX &&
+            group_table_find(groups, mq_str_of(name + PROTO_RETRY_PREFIX.len)) == NULL &&
+            topic_table_find(&deletion->ctx->state->topics, mq_str_of(name)) != NULL) {
             add_name(deletion, name);
         }
     }

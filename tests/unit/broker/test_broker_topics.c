@@ -188,6 +188,19 @@ static void topics_of_pop_retries_go_with_their_topic(void **state)
     assert_non_null(topic_table_find(&rig.ctx->state->topics, MQ_STR("%RETRY%Other_Popped")));
 }
 
+/* %RETRY%Poppers_Popped is as well the retry topic of a group with that name. */
+static void what_another_group_sent_back_stays(void **state)
+{
+    (void)state;
+    assert_int_equal(change("Popped", "1", "1"), RESP_SUCCESS);
+    assert_int_equal(change("%RETRY%Poppers_Popped", "1", "1"), RESP_SUCCESS);
+    make_group("Poppers");
+    make_group("Poppers_Popped");
+    assert_int_equal(commit("Poppers", "Popped", "0"), RESP_SUCCESS);
+    assert_int_equal(delete_topic("Popped"), RESP_SUCCESS);
+    assert_non_null(topic_table_find(&rig.ctx->state->topics, MQ_STR("%RETRY%Poppers_Popped")));
+}
+
 static void deletions_are_refused_by_name(void **state)
 {
     static const struct {
@@ -313,6 +326,7 @@ int main(void)
         cmocka_unit_test(sends_go_on_while_a_deletion_is_on_its_way),
         cmocka_unit_test(a_parked_pull_hears_that_its_topic_is_gone),
         cmocka_unit_test(topics_of_pop_retries_go_with_their_topic),
+        cmocka_unit_test(what_another_group_sent_back_stays),
         cmocka_unit_test(deletions_are_refused_by_name),
         cmocka_unit_test(queues_that_are_taken_away_keep_what_they_hold),
         cmocka_unit_test(a_list_of_topics_is_one_change),
