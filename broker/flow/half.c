@@ -17,7 +17,8 @@
 
 #define JOBS_MAX 64u
 #define BATCH 64u      /* asked for by one entry */
-#define BUSY_MS 50u    /* until another try when the log takes nothing */
+#define BUSY_MS 50     /* until another try when the log takes nothing */
+#define LACKS_MS 1000  /* and when a record cannot be read here */
 #define MOVES_MAX 256u /* begun in one round of retention */
 
 enum job_kind { JOB_ASK, JOB_DISCARD, JOB_MOVE };
@@ -90,6 +91,26 @@ static void end_job(struct half_job *job)
     unmark(job->flow, job->leads, job->pos, marks[job->kind]);
     job->flow->in_flight--;
     mq_free(job);
+}
+
+/* Nothing came of it this time. Other transactions do not wait for this one, and it is not tried in every turn. */
+static void put_off(struct half_job *job, int64_t ms)
+{
+    struct half_flow *flow = job->flow;
+    struct half *half = is_of_now(flow, job->leads) ? find(flow, job->pos) : NULL;
+    int64_t at_ms = mq_clock_wall_ms() + ms;
+
+    end_job(job);
+    if (half != NULL) {
+        half_table_put_off(&flow->env->state->halves, half, at_ms);
+    }
+}
+
+/* What is missing here is being fetched, what is bad is being repaired. */
+static void suspect(struct half_job *job, uint64_t record_pos)
+{
+    rlog_suspect(job->flow->env->store->log, record_pos);
+    put_off(job, LACKS_MS);
 }
 
 static void on_job_applied(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
@@ -171,11 +192,12 @@ static void go_on(struct half_job *job, int status, const struct reader_view *re
     struct half *half = goes_on ? find(job->flow, job->pos) : NULL;
     int rc;
 
-    if (half == NULL || (status != 0 && !is_gone(job->flow, half))) {
-        if (half != NULL) {
-            rlog_suspect(job->flow->env->store->log, half->record_pos);
-        }
-        end_job(job); /* what is missing here is being fetched, what is bad is being repaired */
+    if (half == NULL) {
+        end_job(job);
+        return;
+    }
+    if (status != 0 && !is_gone(job->flow, half)) {
+        suspect(job, half->record_pos);
         return;
     }
     if (status != 0) {
@@ -187,10 +209,9 @@ static void go_on(struct half_job *job, int status, const struct reader_view *re
         rc = job->kind == JOB_DISCARD ? propose_discard(job, record, &pending) : propose_move(job, record, &pending);
     }
     if (rc == MQ_ECORRUPT || rc == MQ_EBADMSG) {
-        rlog_suspect(job->flow->env->store->log, half->record_pos);
-    }
-    if (rc != 0) {
-        end_job(job); /* the row is still there, and is found again */
+        suspect(job, half->record_pos);
+    } else if (rc != 0) {
+        put_off(job, BUSY_MS);
     }
 }
 
@@ -282,6 +303,7 @@ static bool work(struct half_flow *flow, int64_t now_ms)
     struct half_table *table = &flow->env->state->halves;
     struct half_batch *batch = mq_calloc(1, sizeof(*batch));
     struct half *half;
+    uint32_t begun = 0;
     bool busy = false;
 
     if (batch == NULL) {
@@ -289,12 +311,12 @@ static bool work(struct half_flow *flow, int64_t now_ms)
     }
     batch->flow = flow;
     batch->leads = table->leads;
-    while (batch->n < BATCH && flow->in_flight < JOBS_MAX && (half = half_table_first_due(table)) != NULL &&
+    while (begun++ < BATCH && flow->in_flight < JOBS_MAX && (half = half_table_first_due(table)) != NULL &&
            half->due.at_ms <= now_ms) {
         if (half->times >= flow->rules.times_max) {
             begin(flow, JOB_DISCARD, half);
-            if ((half->marks & HALF_MARK_ENDING) == 0) {
-                busy = true; /* it ended at once: nothing was proposed */
+            if (half->due.at_ms <= now_ms) { /* neither begun nor put off: no memory */
+                busy = true;
                 break;
             }
         } else {

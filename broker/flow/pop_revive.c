@@ -17,7 +17,8 @@
 #include <stdio.h>
 
 #define JOBS_MAX 64u
-#define BUSY_MS 50u
+#define BUSY_MS 50     /* until a check point that the log did not take is looked at again, */
+#define LACKS_MS 1000  /* and one whose records cannot be read here */
 #define EARLY_MAX 256u /* begun in one round of retention */
 #define COPIES_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
 
@@ -103,11 +104,28 @@ void pop_revive_rest(struct pop_revive *revive)
     revive->waiting_end = &revive->waiting;
 }
 
+/* Nothing came of it this time. Others are not to wait for it, and it is not to be tried in every turn. */
+static void put_off(struct revive_job *job)
+{
+    struct pop_table *pops = &job->revive->env->state->pops;
+    struct pop_check *check = job->leads == pops->leads ? check_of(job) : NULL;
+    int64_t at_ms = mq_clock_wall_ms() + (job->lacks ? LACKS_MS : BUSY_MS);
+
+    end_job(job);
+    if (check != NULL) {
+        pop_table_put_off(pops, check, at_ms);
+    }
+}
+
 static void on_revived(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct revive_job *job = p->data;
 
-    job->revive->revived += outcome->status == 0 ? job->sent : 0;
+    if (outcome->status != 0) {
+        put_off(job);
+        return;
+    }
+    job->revive->revived += job->sent;
     end_job(job);
 }
 
@@ -140,8 +158,9 @@ static int propose_end(struct revive_job *job, struct bundle_part *parts, uint32
 static bool is_over(const struct revive_job *job, struct mq_str name)
 {
     struct state *state = job->revive->env->state;
+    const struct topic *topic = topic_table_find(&state->topics, job->queue->topic);
 
-    return job->n == 0 || name.len == 0 || topic_table_find(&state->topics, job->queue->topic) == NULL ||
+    return job->n == 0 || name.len == 0 || topic == NULL || topic->leaving ||
            group_table_find(&state->groups, job->queue->group) == NULL;
 }
 
@@ -289,7 +308,7 @@ static void fetch_next(struct revive_job *job)
         }
     }
     if (job->lacks || propose(job) != 0) {
-        end_job(job); /* its time is over still: it is found again */
+        put_off(job);
     }
 }
 
@@ -342,6 +361,7 @@ void pop_revive_turn(struct pop_revive *revive)
 {
     struct pop_table *pops = &revive->env->state->pops;
     struct pop_check *check;
+    uint32_t begun = 0;
     int64_t now_ms;
 
     if (revive->leading) {
@@ -352,17 +372,15 @@ void pop_revive_turn(struct pop_revive *revive)
         return;
     }
     now_ms = mq_clock_wall_ms();
-    while (check != NULL && check->due.at_ms <= now_ms && revive->in_flight < JOBS_MAX) {
-        uint32_t before = pops->reviving;
-
-        if (!begin(revive, check) || pops->reviving <= before) {
-            flow_wake_at(revive->env, mq_clock_mono_ms() + BUSY_MS); /* nothing was taken */
-            return;
+    for (; check != NULL && check->due.at_ms <= now_ms && revive->in_flight < JOBS_MAX && begun < JOBS_MAX; begun++) {
+        if (!begin(revive, check)) {
+            break; /* no memory */
         }
-        check = pop_table_first_due(pops);
+        check = pop_table_first_due(pops); /* what came to nothing at once is due later now */
     }
-    if (check != NULL && check->due.at_ms != INT64_MAX && check->due.at_ms > now_ms) {
-        flow_wake_at(revive->env, mq_clock_mono_ms() + (uint64_t)(check->due.at_ms - now_ms));
+    if (check != NULL && check->due.at_ms != INT64_MAX) {
+        flow_wake_at(revive->env, mq_clock_mono_ms() +
+                                      (uint64_t)(check->due.at_ms > now_ms ? check->due.at_ms - now_ms : BUSY_MS));
     }
 }
 

@@ -199,6 +199,13 @@ void half_table_unmark(struct half_table *table, struct half *half, enum half_ma
     set_marks(table, half, (uint8_t)(half->marks & ~(unsigned)mark));
 }
 
+void half_table_put_off(struct half_table *table, struct half *half, int64_t at_ms)
+{
+    if ((half->marks & HOLDS_OFF) == 0 && half->due.at_ms < at_ms) {
+        due_heap_move(&table->due, &half->due, at_ms);
+    }
+}
+
 void half_table_forget_marks(struct half_table *table)
 {
     table->leads++;

@@ -67,6 +67,9 @@ struct half *half_table_first_due(const struct half_table *table);
 /* Leader. */
 void half_table_mark(struct half_table *table, struct half *half, enum half_mark mark);
 void half_table_unmark(struct half_table *table, struct half *half, enum half_mark mark);
+/* One without a mark that holds it off comes first at wall time @at_ms, if that is later than its time. Until its
+ * marks change; never replicated. */
+void half_table_put_off(struct half_table *table, struct half *half, int64_t at_ms);
 /* Leadership began: what was marked by an earlier one is not any more. */
 void half_table_forget_marks(struct half_table *table);
 

@@ -266,6 +266,13 @@ void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bo
     }
 }
 
+void pop_table_put_off(struct pop_table *table, struct pop_check *check, int64_t at_ms)
+{
+    if (!check->reviving && check->due.at_ms < at_ms) {
+        due_heap_move(&table->due, &check->due, at_ms);
+    }
+}
+
 void pop_table_forget_leading(struct pop_table *table)
 {
     struct pop_queue *queue, *next;

@@ -87,6 +87,9 @@ struct pop_check *pop_table_first_due(const struct pop_table *table);
 void pop_table_drop_topic(struct pop_table *table, struct mq_str topic);
 /* Leader. */
 void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bool reviving);
+/* One that is not being revived is due at wall time @at_ms, if that is later, and not when its time is over. Until
+ * the next change of its being revived; never replicated. */
+void pop_table_put_off(struct pop_table *table, struct pop_check *check, int64_t at_ms);
 /* Leadership began: what an earlier one had under way is not any more. */
 void pop_table_forget_leading(struct pop_table *table);
 /* A pop time that no check point has, from the wall clock or a little later. */

@@ -380,6 +380,43 @@ static void all_half_messages_move_whatever_their_order(void **state)
     end();
 }
 
+static bool is_alone(void *data)
+{
+    (void)data;
+    return open_now() <= 1;
+}
+
+static bool is_put_off(void *data)
+{
+    const struct half *half = data;
+
+    return open_now() == 0 || (half->marks == 0 && half->due.at_ms > half->next_ms);
+}
+
+static void a_half_message_that_cannot_be_read_here_is_not_given_up(void **state)
+{
+    struct answer answer = {0};
+    struct prepared p, q;
+    struct half *half;
+    uint64_t pos;
+
+    (void)state;
+    begin(quick);
+    prepare("kept", &p);
+    half = half_table_find(&rig.ctx->state->halves, strtoull(p.pos, NULL, 10));
+    pos = half->record_pos;
+    half->record_pos = UINT64_C(1) << 40; /* nothing lies there */
+    prepare("other", &q);
+    rig_wait(&rig, is_alone, NULL); /* the other is asked for, and listed: the first one holds up nobody */
+    rig_wait(&rig, is_put_off, half);
+    assert_int_equal(open_now(), 1);
+    half->record_pos = pos;
+    assert_int_equal(finish(&p, "8", &answer), RESP_SUCCESS);
+    assert_int_equal(end_of_queue(), 1);
+    answer_free(&answer);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_half_message_moves_before_retention_drops_it),
         cmocka_unit_test(a_mark_of_an_earlier_leadership_holds_nobody_off),
         cmocka_unit_test(all_half_messages_move_whatever_their_order),
+        cmocka_unit_test(a_half_message_that_cannot_be_read_here_is_not_given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
