@@ -15,7 +15,6 @@
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
-#include "remoting/base/log.h"
 #include "remoting/protocol/body_client.h"
 #include "remoting/protocol/headers.h"
 #include "remoting/protocol/properties.h"
@@ -225,6 +224,8 @@ static uint64_t begin_of(const struct pop *pop, const struct pop_queue *pq, cons
     }
     if (committed >= 0) {
         first = (uint64_t)committed;
+    } else if (!rlog_is_whole(pop->ctx->log)) {
+        first = 0; /* nobody knows here where the queue begins */
     } else if (pop->from_last && !retry && queue->cq.min != 0 && queue->cq.max != 0) {
         first = queue->cq.max - 1; /* a young topic is read from its beginning, as by pull */
     }
@@ -263,6 +264,9 @@ static int put_retry_record(struct pop *pop, const struct pop_part *part, const 
     }
     at = pop->body.base + pop->body.len;
     written = record_copy_write(&copy, at);
+    if (written == MQ_ETOOBIG) { /* as it is: clients make the handle of what the answer's head says of its topic */
+        return mq_buf_put(&pop->body, record, bytes);
+    }
     if (written < 0) {
         return written;
     }
@@ -270,15 +274,6 @@ static int put_retry_record(struct pop *pop, const struct pop_part *part, const 
     mq_be64_store(at + PROTO_RECORD_POS_AT, (uint64_t)rec.pos);
     pop->body.len += (size_t)written;
     return 0;
-}
-
-/* Without a handle nobody could acknowledge it, and it would come again for ever. */
-static void tell_left_out(const struct pop *pop, const struct pop_part *part, uint64_t qoff)
-{
-    mq_log_error("pop",
-                 "offset %" PRIu64 " of %s has properties that leave no room for a receipt handle: group %s "
-                 "does not get it",
-                 qoff, part->queue->topic.at, pop->group);
 }
 
 /* The records of @found, one by one. */
@@ -293,14 +288,9 @@ static int take_records(struct pop *pop, struct pop_part *part, const struct rea
             uint32_t bytes = mq_be32_load(at + PROTO_RECORD_SIZE_AT);
             uint64_t qoff = mq_be64_load(at + PROTO_RECORD_QOFF_AT);
 
+            part->offsets[part->n++] = (uint32_t)(qoff - part->start);
             rc = part->retry ? put_retry_record(pop, part, at, bytes, qoff) : mq_buf_put(&pop->body, at, bytes);
             at += bytes;
-            if (rc == MQ_ETOOBIG) {
-                rc = 0;
-                tell_left_out(pop, part, qoff);
-                continue;
-            }
-            part->offsets[part->n++] = (uint32_t)(qoff - part->start);
         }
     }
     return rc;
@@ -645,6 +635,20 @@ static bool check_numbers(struct context *ctx, const struct reply_to *to, const 
     return true;
 }
 
+/* What is not acknowledged comes again in a topic of both names. */
+static bool check_names(const struct reply_to *to, const struct proto_pop_header *header)
+{
+    char retry[POP_RETRY_TOPIC_MAX + 1];
+
+    if (pop_retry_topic(header->consumer_group, header->topic, retry) == 0) {
+        reply_error(to, RESP_INVALID_PARAMETER,
+                    "consumerGroup of %u and topic of %u bytes: with %%RETRY%% and _ they pass %u",
+                    header->consumer_group.len, header->topic.len, POP_RETRY_TOPIC_MAX);
+        return false;
+    }
+    return true;
+}
+
 /* One reference in @out. Returns false after an answer. */
 static bool parse_filter(struct context *ctx, const struct reply_to *to, const struct proto_pop_header *header,
                          struct message_filter **out)
@@ -745,8 +749,8 @@ void pop_message(struct context *ctx, struct net_channel *ch, struct proto_comma
                     header.born_ms, now_ms - header.born_ms, header.poll_ms);
         return;
     }
-    if (!check_numbers(ctx, &to, &header) || !check_topic(ctx, &to, &header) || !check_group(ctx, &to, &header) ||
-        !parse_filter(ctx, &to, &header, &filter)) {
+    if (!check_numbers(ctx, &to, &header) || !check_names(&to, &header) || !check_topic(ctx, &to, &header) ||
+        !check_group(ctx, &to, &header) || !parse_filter(ctx, &to, &header, &filter)) {
         return;
     }
     pop = pop_new(ctx, &to, &header, filter);

@@ -1,4 +1,5 @@
 /* POP on a one-member broker: messages that are handed out for a time, acknowledged, kept longer, or come again. */
+#include "tests/unit/broker/lacking.h"
 #include "tests/unit/broker/rig.h"
 
 #include "broker/flow/flows.h"
@@ -481,6 +482,159 @@ static void who_is_late_changes_nothing(void **state)
     end();
 }
 
+static struct queue *queue_zero(void)
+{
+    return topic_queues_find(topic_table_find(&rig.ctx->state->topics, MQ_STR("Orders"))->queues, 0);
+}
+
+static int64_t offset_of_group(void)
+{
+    return offset_table_get(&rig.ctx->state->offsets, MQ_STR("CG"), MQ_STR("Orders"), 0);
+}
+
+/* A message to queue 0 whose stored properties have so many bytes as a record can have. */
+static void put_full(const char *body)
+{
+    char *properties = mq_malloc(PROTO_PROPERTIES_MAX + 8);
+    struct answer answer = {0};
+    struct proto_record rec[1];
+    int n = snprintf(properties, 8, "big\001");
+    size_t own, fill;
+
+    put("1", "how much is the broker's own", "big\001x\002");
+    assert_int_equal(rig_pull(&peer, "Orders", "1", "0", NULL, &answer), RESP_SUCCESS);
+    assert_int_equal(records_in(&answer, rec, 1), 1);
+    own = rec[0].properties.len - 1;
+    fill = PROTO_PROPERTIES_MAX - own;
+    memset(properties + n, 'x', fill);
+    memcpy(properties + n + fill, "\002", 2);
+    put("0", body, properties);
+    answer_free(&answer);
+    mq_free(properties);
+}
+
+static void a_message_with_full_properties_comes_again_and_holds_up_nobody(void **state)
+{
+    struct answer answer = {0};
+    struct proto_record rec[4];
+
+    (void)state;
+    begin();
+    put_full("full");
+    put("0", "other", "");
+    assert_int_equal(pop("0", "1", "1", &answer), RESP_SUCCESS);
+    assert_int_equal(records_in(&answer, rec, 4), 1);
+    assert_int_equal(rec[0].properties.len, PROTO_PROPERTIES_MAX);
+    assert_int_equal(pop("0", "1", "20", &answer), RESP_SUCCESS);
+    rig_wait(&rig, is_revived, NULL);
+    assert_int_equal(pop("0", "8", LONG, &answer), RESP_SUCCESS);
+    assert_int_equal(records_in(&answer, rec, 4), 2);
+    assert_true(mq_str_eq(rec[0].body, MQ_STR("full")));
+    assert_true(mq_str_eq(rec[0].topic, MQ_STR("%RETRY%CG_Orders"))); /* no room for a handle of its own */
+    assert_true(mq_str_eq(rec[1].body, MQ_STR("other")));
+    assert_true(mq_str_eq(rec[1].topic, MQ_STR("Orders")));
+    answer_free(&answer);
+    end();
+}
+
+static void a_leader_that_lacks_older_messages_passes_over_none(void **state)
+{
+    struct answer answer = {0};
+    struct proto_record rec[4];
+
+    (void)state;
+    begin();
+    put("0", "one", "");
+    put("0", "two", "");
+    lacking_set(rig.ctx->log, true);
+    queue_zero()->cq.min = 1;
+    assert_int_equal(pop("0", "8", LONG, &answer), 210);
+    assert_int_equal(offset_of_group(), -1);
+    lacking_set(rig.ctx->log, false);
+    queue_zero()->cq.min = 0;
+    assert_int_equal(pop("0", "8", LONG, &answer), RESP_SUCCESS);
+    assert_int_equal(records_in(&answer, rec, 4), 2);
+    answer_free(&answer);
+    end();
+}
+
+static bool is_put_off(void *data)
+{
+    const struct pop_check *check = rig.ctx->state->pops.by_key;
+
+    (void)data;
+    lacking_set(rig.ctx->log, true); /* the log itself knows better, now and then */
+    return check == NULL || (!check->reviving && check->due.at_ms > check->until_ms);
+}
+
+static void what_cannot_be_read_here_is_not_given_up(void **state)
+{
+    struct answer answer = {0};
+
+    (void)state;
+    begin();
+    put("0", "one", "");
+    put("0", "two", "");
+    assert_int_equal(pop("0", "1", "1000", &answer), RESP_SUCCESS);
+    lacking_set(rig.ctx->log, true);
+    queue_zero()->cq.min = 1;
+    rig_wait(&rig, is_put_off, NULL);
+    assert_int_equal(open_checks(), 1);
+    lacking_set(rig.ctx->log, false);
+    queue_zero()->cq.min = 0;
+    rig_wait(&rig, is_revived, NULL);
+    assert_int_equal(rig.ctx->flows->pop_revive.revived, 1);
+    answer_free(&answer);
+    end();
+}
+
+static void a_pop_behind_a_deletion_takes_nothing_of_the_next_life(void **state)
+{
+    struct answer deleted = {0}, answer = {0};
+
+    (void)state;
+    begin();
+    put("0", "one", "");
+    peer_start(&peer, REQ_DELETE_TOPIC_IN_BROKER, FIELDS({"topic", "Orders"}), MQ_STR(""), &deleted);
+    pop_start(&peer, "0", "8", LONG, "0", "*", &answer);
+    rig_wait_flag(&rig, &answer.done);
+    rig_wait_flag(&rig, &deleted.done);
+    assert_int_equal(deleted.code, RESP_SUCCESS);
+    assert_int_not_equal(answer.code, RESP_SUCCESS);
+    assert_int_equal(open_checks(), 0);
+    assert_int_equal(offset_of_group(), -1);
+    answer_free(&deleted);
+    answer_free(&answer);
+    end();
+}
+
+static void names_that_a_retry_topic_has_no_room_for_are_refused(void **state)
+{
+    static const struct {
+        size_t bytes;
+        int32_t code;
+    } groups[] = {{120, RESP_SUCCESS}, {121, RESP_INVALID_PARAMETER}}; /* %RETRY%, group, _ and topic: 255, 256 */
+    char topic[128], group[128];
+
+    (void)state;
+    begin();
+    memset(topic, 't', sizeof(topic) - 1);
+    topic[sizeof(topic) - 1] = '\0';
+    assert_int_equal(rig_topic(&peer, topic, "1"), RESP_SUCCESS);
+    assert_int_equal(rig_send(&peer, topic, "0", "one", "", NULL), RESP_SUCCESS);
+    for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+        memset(group, 'g', groups[i].bytes);
+        group[groups[i].bytes] = '\0';
+        assert_int_equal(peer_code(&peer, 200050,
+                                   FIELDS({"consumerGroup", group}, {"topic", topic}, {"queueId", "0"},
+                                          {"maxMsgNums", "1"}, {"invisibleTime", LONG}, {"pollTime", "0"},
+                                          {"bornTime", "0"}, {"initMode", "0"}, {"exp", "*"}, {"expType", "TAG"}),
+                                   MQ_STR("")),
+                         groups[i].code);
+    }
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +651,11 @@ int main(void)
         cmocka_unit_test(another_leadership_forgets_who_was_taking),
         cmocka_unit_test(who_is_late_changes_nothing),
         cmocka_unit_test(what_cannot_be_is_refused_and_hides_nothing),
+        cmocka_unit_test(a_message_with_full_properties_comes_again_and_holds_up_nobody),
+        cmocka_unit_test(a_leader_that_lacks_older_messages_passes_over_none),
+        cmocka_unit_test(what_cannot_be_read_here_is_not_given_up),
+        cmocka_unit_test(a_pop_behind_a_deletion_takes_nothing_of_the_next_life),
+        cmocka_unit_test(names_that_a_retry_topic_has_no_room_for_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
