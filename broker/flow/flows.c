@@ -27,15 +27,46 @@ void flow_wake_at(const struct flow_env *env, uint64_t at_ms)
 
 /* --- all of them --- */
 
+#define RELEASE_MS 50u   /* between two looks at what must be moved */
+#define RELEASE_PART 20u /* looking takes at most such a part of the loop's time */
+
 /* Each is asked, so that all begin at once. */
-static int release_below(void *data, uint64_t pos)
+static int ask_to_release(struct flows *flows, uint64_t pos)
 {
-    struct flows *flows = data;
     int half = half_flow_release_below(&flows->half, pos);
     int pending = pending_release_below(&flows->pending, pos);
     int pops = pop_revive_release_below(&flows->pop_revive, pos);
 
     return half != 0 ? half : pending != 0 ? pending : pops;
+}
+
+/* A round moves only so many, and retention asks every 10 s: the rounds between are ours. */
+static int release_below(void *data, uint64_t pos)
+{
+    struct flows *flows = data;
+    uint64_t begin_ms = mq_clock_mono_ms(), end_ms, pause_ms;
+    int rc = ask_to_release(flows, pos);
+
+    flows->release_pos = rc != 0 ? pos : 0;
+    if (rc != 0) {
+        end_ms = mq_clock_mono_ms();
+        pause_ms = (end_ms - begin_ms) * RELEASE_PART;
+        flows->release_at_ms = end_ms + (pause_ms > RELEASE_MS ? pause_ms : RELEASE_MS);
+        flow_wake_at(&flows->env, flows->release_at_ms);
+    }
+    return rc;
+}
+
+static void go_on_releasing(struct flows *flows)
+{
+    if (flows->release_pos == 0) {
+        return;
+    }
+    if (mq_clock_mono_ms() >= flows->release_at_ms) {
+        (void)release_below(flows, flows->release_pos);
+    } else {
+        flow_wake_at(&flows->env, flows->release_at_ms);
+    }
 }
 
 int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, struct sequencer *sequencer,
@@ -68,6 +99,7 @@ void flows_lead(struct flows *flows)
 void flows_rest(struct flows *flows)
 {
     flows->leading = false;
+    flows->release_pos = 0;
     half_flow_rest(&flows->half);
     pending_rest(&flows->pending);
     pop_revive_rest(&flows->pop_revive);
@@ -76,6 +108,7 @@ void flows_rest(struct flows *flows)
 void flows_turn(struct flows *flows)
 {
     retention_turn(&flows->retention);
+    go_on_releasing(flows);
     half_flow_turn(&flows->half);
     pending_turn(&flows->pending);
     pop_revive_turn(&flows->pop_revive);

@@ -28,6 +28,7 @@ struct flows {
     struct pending pending;
     struct pop_revive pop_revive;
     bool leading;
+    uint64_t release_pos, release_at_ms; /* retention waits for this position; 0: for none; monotonic */
     void (*closed)(void *data);
     void *closed_data;
 };

@@ -380,6 +380,35 @@ static void all_half_messages_move_whatever_their_order(void **state)
     end();
 }
 
+static bool all_lie_at_or_above(void *data)
+{
+    for (const struct half *half = rig.ctx->state->halves.by_pos; half != NULL; half = half->hh.next) {
+        if (half->record_pos < *(const uint64_t *)data) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void retention_asks_once_and_all_half_messages_move(void **state)
+{
+    struct retention *retention;
+    struct prepared p;
+    uint64_t pos;
+
+    (void)state;
+    begin(NULL);
+    retention = &rig.ctx->flows->retention;
+    for (int i = 0; i < 600; i++) { /* more than one round takes */
+        prepare("x", &p);
+    }
+    pos = strtoull(p.pos, NULL, 10) + 1;
+    assert_int_equal(retention->release_below(retention->release_data, pos), MQ_EAGAIN);
+    rig_wait(&rig, all_lie_at_or_above, &pos);
+    assert_int_equal(open_now(), 600);
+    end();
+}
+
 static bool is_alone(void *data)
 {
     (void)data;
@@ -431,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_mark_of_an_earlier_leadership_holds_nobody_off),
         cmocka_unit_test(all_half_messages_move_whatever_their_order),
         cmocka_unit_test(a_half_message_that_cannot_be_read_here_is_not_given_up),
+        cmocka_unit_test(retention_asks_once_and_all_half_messages_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
