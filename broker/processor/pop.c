@@ -25,8 +25,9 @@
 #define LATE_MS 500  /* a request that was born longer ago than this and its poll time is not carried out */
 #define ANSWER_MS 50 /* a held request is answered so long before its client gives up */
 #define HELD_MS_MAX 120000
-#define PARTS_MAX 60u    /* queues of one answer */
-#define RETRY_FIRST 5u   /* every fifth pop looks at the retry topic first */
+#define POLL_MS_MAX ((int64_t)24 * 3600 * 1000) /* what is more counts as so much */
+#define PARTS_MAX 60u                           /* queues of one answer */
+#define RETRY_FIRST 5u                          /* every fifth pop looks at the retry topic first */
 #define REVIVE_QUEUES 8u /* as many as the original has; here a mark in handles, and no queue */
 #define INVISIBLE_MS_MAX ((int64_t)3 * 24 * 3600 * 1000)
 
@@ -684,18 +685,24 @@ static bool parse_filter(struct context *ctx, const struct reply_to *to, const s
     return rc == 0;
 }
 
-/* Whether the client still waits, by its own clock. */
+/* Clients may send any number: none is subtracted from another before it is bounded. */
+static int64_t poll_ms_of(const struct proto_pop_header *header)
+{
+    return header->poll_ms <= 0 ? 0 : header->poll_ms < POLL_MS_MAX ? header->poll_ms : POLL_MS_MAX;
+}
+
+/* Whether the client no longer waits, by its own clock. */
 static bool is_late(const struct proto_pop_header *header, int64_t now_ms)
 {
-    return header->born_ms != 0 && now_ms - header->born_ms - header->poll_ms > LATE_MS;
+    return header->born_ms != 0 && header->born_ms < now_ms - poll_ms_of(header) - LATE_MS;
 }
 
 static uint64_t deadline_of(const struct proto_pop_header *header, int64_t now_ms)
 {
     int64_t born_ms = header->born_ms != 0 && header->born_ms < now_ms ? header->born_ms : now_ms;
-    int64_t left_ms = born_ms + header->poll_ms - ANSWER_MS - now_ms;
+    int64_t left_ms = born_ms + poll_ms_of(header) - ANSWER_MS - now_ms;
 
-    if (header->poll_ms <= 0 || left_ms <= 0) {
+    if (left_ms <= 0) {
         return 0;
     }
     return mq_clock_mono_ms() + (uint64_t)(left_ms < HELD_MS_MAX ? left_ms : HELD_MS_MAX);
@@ -745,8 +752,9 @@ void pop_message(struct context *ctx, struct net_channel *ch, struct proto_comma
         return; /* a one-way pop would hide messages from everybody */
     }
     if (is_late(&header, now_ms)) {
-        reply_error(&to, RESP_POLLING_TIMEOUT, "bornTime %" PRId64 ": %" PRId64 " ms ago, pollTime is %" PRId64,
-                    header.born_ms, now_ms - header.born_ms, header.poll_ms);
+        reply_error(&to, RESP_POLLING_TIMEOUT,
+                    "bornTime %" PRId64 " and pollTime %" PRId64 " are over: it is %" PRId64 " now", header.born_ms,
+                    header.poll_ms, now_ms);
         return;
     }
     if (!check_numbers(ctx, &to, &header) || !check_names(&to, &header) || !check_topic(ctx, &to, &header) ||

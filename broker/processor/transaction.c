@@ -190,7 +190,7 @@ static bool is_too_late(const struct context *ctx, const struct half *half)
     int64_t timeout_ms = ctx->flows->half.rules.timeout_ms;
 
     return half->immunity_s != 0 &&
-           mq_clock_wall_ms() - half->born_ms > (immune_ms > timeout_ms ? immune_ms : timeout_ms);
+           half->born_ms < mq_clock_wall_ms() - (immune_ms > timeout_ms ? immune_ms : timeout_ms);
 }
 
 /* Whether the request speaks of this transaction and may end it now. False after an answer. */

@@ -635,6 +635,34 @@ static void names_that_a_retry_topic_has_no_room_for_are_refused(void **state)
     end();
 }
 
+static void times_that_no_clock_shows_are_bounded(void **state)
+{
+    static const struct {
+        const char *why, *born, *poll;
+        int32_t code;
+    } cases[] = {
+        {"born before all time", "-9223372036854775808", "0", RESP_POLLING_TIMEOUT},
+        {"and waits for ever", "-9223372036854775808", "9223372036854775807", RESP_POLLING_TIMEOUT},
+        {"waits less than nothing", "1", "-9223372036854775808", RESP_POLLING_TIMEOUT},
+        {"born behind all time", "9223372036854775807", "-9223372036854775808", RESP_SUCCESS},
+    };
+
+    (void)state;
+    begin();
+    put("0", "one", "");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("%s\n", cases[i].why);
+        assert_int_equal(
+            peer_code(&peer, 200050,
+                      FIELDS({"consumerGroup", "CG"}, {"topic", "Orders"}, {"queueId", "0"}, {"maxMsgNums", "1"},
+                             {"invisibleTime", LONG}, {"pollTime", cases[i].poll}, {"bornTime", cases[i].born},
+                             {"initMode", "0"}, {"exp", "*"}, {"expType", "TAG"}),
+                      MQ_STR("")),
+            cases[i].code);
+    }
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +683,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_lacks_older_messages_passes_over_none),
         cmocka_unit_test(what_cannot_be_read_here_is_not_given_up),
         cmocka_unit_test(a_pop_behind_a_deletion_takes_nothing_of_the_next_life),
+        cmocka_unit_test(times_that_no_clock_shows_are_bounded),
         cmocka_unit_test(names_that_a_retry_topic_has_no_room_for_are_refused),
     };
 
