@@ -257,7 +257,7 @@ static int drop(struct pending_job *job, const char *why)
     return rc;
 }
 
-/* Where the message is meant to go. NULL: @why not. */
+/* Where the message is meant to go. NULL: @why not; when that stays NULL it cannot be said now. */
 static struct queue *destination(struct pending *pending, const struct proto_record *rec, struct mq_str *topic,
                                  const char **why)
 {
@@ -265,6 +265,7 @@ static struct queue *destination(struct pending *pending, const struct proto_rec
     struct topic *found;
     struct queue *queue;
     int32_t queue_id;
+    int rc;
 
     *topic = proto_properties_get(rec->properties, PROTO_PROP_REAL_TOPIC);
     if (topic->at == NULL || mq_str_to_i32(queue_text, &queue_id) != 0) {
@@ -281,11 +282,11 @@ static struct queue *destination(struct pending *pending, const struct proto_rec
         return NULL;
     }
     /* A queue that a shrink has left behind takes it all the same. */
-    if (topic_queues_get(&pending->env->store->queues, found->queues, queue_id, &queue) != 0) {
+    rc = topic_queues_get(&pending->env->store->queues, found->queues, queue_id, &queue);
+    if (rc == MQ_EINVAL) {
         *why = "its queue cannot be";
-        return NULL;
     }
-    return queue;
+    return rc == 0 ? queue : NULL;
 }
 
 static int add_delivery(struct pending_job *job, struct queue *queue, struct record_copy *copy)
@@ -317,7 +318,7 @@ static int deliver(struct pending_job *job, const struct pending_row *row, const
     int rc;
 
     if (queue == NULL) {
-        return drop(job, why);
+        return why != NULL ? drop(job, why) : MQ_ENOMEM; /* a lack passes; what was acknowledged is not dropped */
     }
     copy.queue_id = queue->id;
     if (row->kind == PENDING_TIMER) {
