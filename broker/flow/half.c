@@ -196,7 +196,7 @@ static void go_on(struct half_job *job, int status, const struct reader_view *re
         end_job(job);
         return;
     }
-    if (status != 0 && !is_gone(job->flow, half)) {
+    if (status != 0 ? !is_gone(job->flow, half) : !half_is_record(half, record->at, record->bytes)) {
         suspect(job, half->record_pos);
         return;
     }

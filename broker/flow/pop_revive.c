@@ -8,6 +8,7 @@
 #include "broker/store/fetch.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/names.h"
@@ -151,6 +152,9 @@ static int propose_end(struct revive_job *job, struct bundle_part *parts, uint32
         parts[n].type = COMMAND_POP_ACK;
         parts[n].item = &some.base;
     }
+    if (RAFTMQ_DEFECT(REVIVED_WITHOUT_END) && n != 0) {
+        return bundle_add(env->sequencer, env->store, parts, n, &pending, 0);
+    }
     return bundle_add(env->sequencer, env->store, parts, n + 1, &pending, n);
 }
 
@@ -275,12 +279,21 @@ static int position_of(const struct revive_job *job, uint64_t qoff, uint64_t *po
     return 0;
 }
 
+/* One of the records is not what was written. */
+static void suspect(const struct revive_job *job)
+{
+    for (uint32_t i = 0; i < job->n; i++) {
+        rlog_suspect(job->revive->env->store->log, mq_be64_load(job->views[i].at + PROTO_RECORD_POS_AT));
+    }
+}
+
 static void fetch_next(struct revive_job *job)
 {
     struct pop_table *pops = &job->revive->env->state->pops;
     struct store *store = job->revive->env->store;
     struct pop_check *check = check_of(job);
     struct reader_view view;
+    int rc;
 
     if (check == NULL || !job->revive->leading || job->leads != pops->leads) {
         end_job(job);
@@ -288,7 +301,6 @@ static void fetch_next(struct revive_job *job)
     }
     for (; job->left != 0; job->left &= job->left - 1) {
         uint32_t i = (uint32_t)__builtin_ctz(job->left);
-        int rc;
 
         if (position_of(job, check->key.start + check->offsets[i], &job->fetch.pos) != 0) {
             pass_over(job, 0);
@@ -307,7 +319,11 @@ static void fetch_next(struct revive_job *job)
             pass_over(job, job->fetch.pos);
         }
     }
-    if (job->lacks || propose(job) != 0) {
+    rc = job->lacks ? MQ_EAGAIN : propose(job);
+    if (rc == MQ_ECORRUPT || rc == MQ_EBADMSG) {
+        suspect(job);
+    }
+    if (rc != 0) {
         put_off(job);
     }
 }
@@ -318,7 +334,7 @@ static void go_on(struct pop_revive *revive)
     uint64_t last, answered;
 
     sequencer_drafts_get(revive->env->sequencer, &last, &answered);
-    while (revive->waiting != NULL && revive->waiting->behind <= answered) {
+    while (revive->waiting != NULL && (revive->waiting->behind <= answered || RAFTMQ_DEFECT(REVIVED_TOO_SOON))) {
         struct revive_job *job = revive->waiting;
         struct pop_check *check = check_of(job);
 

@@ -93,6 +93,14 @@ static void propose(struct end_job *job, const struct bundle_part *parts, uint32
     }
 }
 
+/* What is resumed has no row to be compared with. */
+static bool is_whole(const struct end_job *job, const struct reader_view *record)
+{
+    const struct half *half = half_table_find(&job->ctx->state->halves, job->pos);
+
+    return half == NULL || half_is_record(half, record->at, record->bytes);
+}
+
 static void on_fetched(struct store_fetch *fetch, int status, const struct reader_view *record)
 {
     struct end_job *job = container_of(fetch, struct end_job, fetch);
@@ -100,9 +108,10 @@ static void on_fetched(struct store_fetch *fetch, int status, const struct reade
     if (!context_writable(job->ctx) || job->leads != job->ctx->state->halves.leads) {
         reply_failed(&job->to, MQ_ENOTLEADER);
         job_end(job);
-    } else if (status != 0) {
+    } else if (status != 0 || !is_whole(job, record)) {
+        rlog_suspect(job->ctx->log, fetch->pos);
         reply_error(&job->to, RESP_SYSTEM_ERROR, "the message at offset %" PRIu64 " cannot be read: %s", fetch->pos,
-                    mq_strerror(status));
+                    mq_strerror(status != 0 ? status : MQ_ECORRUPT));
         job_end(job);
     } else {
         job->go_on(job, record);

@@ -7,6 +7,8 @@
 #include "broker/state/fsm.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #define SECTION_HALVES 12
@@ -27,6 +29,7 @@ static uint64_t half_hash(const struct half *half)
     h = fingerprint_u64(fingerprint_u64(h, half->record_pos), half->qoff);
     h = fingerprint_u64(fingerprint_u64(h, (uint64_t)half->born_ms), (uint64_t)half->next_ms);
     h = fingerprint_u64(fingerprint_u64(h, half->immunity_s), half->times);
+    h = fingerprint_u64(h, half->crc);
     return fingerprint_end(fingerprint_text(h, half->group->name));
 }
 
@@ -42,6 +45,7 @@ static void put_row(struct half_table *table, struct half *half)
     row.next_ms = half->next_ms;
     row.immunity_s = half->immunity_s;
     row.times = half->times;
+    row.crc = half->crc;
     half->generation = table->copy.generation;
     table_copy_put(&table->copy, &row.base);
 }
@@ -169,6 +173,11 @@ struct half *half_table_find(const struct half_table *table, uint64_t pos)
     return half;
 }
 
+bool half_is_record(const struct half *half, const uint8_t *at, uint32_t bytes)
+{
+    return mq_crc32c(0, at, bytes) == half->crc;
+}
+
 struct half *half_table_first_due(const struct half_table *table)
 {
     struct due *first = due_heap_first(&table->due);
@@ -226,6 +235,7 @@ int half_apply_put(struct state *state, const ProtobufCMessage *message, const s
     }
     half.pos = half.record_pos = scope->record->pos;
     half.qoff = applied_qoff(scope->record);
+    half.crc = mq_crc32c(0, scope->record->at, scope->record->bytes);
     return add(&state->halves, &half, item->producer_group);
 }
 
@@ -234,7 +244,7 @@ int half_apply_end(struct state *state, const ProtobufCMessage *message, const s
     struct half *half = half_table_find(&state->halves, ((const Raftmq__HalfEnd *)message)->pos);
 
     (void)scope;
-    if (half != NULL) {
+    if (half != NULL && !RAFTMQ_DEFECT(HALF_END_IGNORED)) {
         remove_half(&state->halves, half);
     }
     return 0;
@@ -268,6 +278,7 @@ int half_apply_move(struct state *state, const ProtobufCMessage *message, const 
     if (half != NULL) {
         changing(&state->halves, half);
         half->record_pos = scope->record->pos;
+        half->crc = mq_crc32c(0, scope->record->at, scope->record->bytes);
         changed(&state->halves, half);
     }
     return 0;
@@ -319,7 +330,8 @@ static int restore(struct state *state, const ProtobufCMessage *message)
                                   .born_ms = row->born_ms,
                                   .next_ms = row->next_ms,
                                   .immunity_s = row->immunity_s,
-                                  .times = row->times};
+                                  .times = row->times,
+                                  .crc = row->crc};
 
         rc = half_table_find(&state->halves, row->pos) == NULL ? add(&state->halves, &half, row->producer_group)
                                                                : MQ_EBADMSG;

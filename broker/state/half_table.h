@@ -34,6 +34,7 @@ enum half_mark { HALF_MARK_ENDING = 1, HALF_MARK_CHECKING = 2, HALF_MARK_MOVING 
 struct half {
     uint64_t pos;        /* key */
     uint64_t record_pos; /* where the record lies now */
+    uint32_t crc;        /* CRC-32C of that record: what is copied from it is a record of its own */
     uint64_t qoff;       /* in the half topic, as the producer knows it */
     int64_t born_ms;     /* the producer's clock */
     int64_t next_ms;     /* when its producer is to be asked next; the leader's clock */
@@ -61,6 +62,8 @@ void half_table_fini(struct half_table *table);
 
 /* An open transaction, or NULL. */
 struct half *half_table_find(const struct half_table *table, uint64_t pos);
+/* Whether @bytes at @at are the record as it was applied, and not what a bad disk made of it. */
+bool half_is_record(const struct half *half, const uint8_t *at, uint32_t bytes);
 /* The one whose producer is to be asked next, or NULL; the leader looks at due.at_ms. */
 struct half *half_table_first_due(const struct half_table *table);
 

@@ -8,6 +8,7 @@
 #include "broker/state/joined_key.h"
 #include "broker/state/snapshot.pb-c.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
 #define SECTION_POPS 13
@@ -332,7 +333,7 @@ int pop_apply_take(struct state *state, const ProtobufCMessage *message, const s
     if (topic_table_find(&state->topics, topic) == NULL) {
         return 0;
     }
-    if (reset_table_get(&state->resets, group, topic, item->queue_id) < 0) {
+    if (reset_table_get(&state->resets, group, topic, item->queue_id) < 0 && !RAFTMQ_DEFECT(POP_OFFSET_NOT_MOVED)) {
         rc = offset_table_put(&state->offsets, group, topic, item->queue_id, item->next);
     }
     if (rc != 0) {

@@ -609,6 +609,9 @@ static bool sealed_flip_begin(struct fault *fault)
     }
     fault->node = node;
     pos = rng_between(&rng, first, end - 1);
+    if (seen->applied < known && pos >= seen->poss[seen->applied + 1]) {
+        return false; /* a member that applies what has just gone bad stops, and rightly so */
+    }
     snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, pos - pos % plan->segment_bytes);
     if (disk_flip(machine_disk(node->machine), path, pos % plan->segment_bytes,
                   (uint8_t)(1u << rng_below(&rng, 8))) != 0) {

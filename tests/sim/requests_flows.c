@@ -89,6 +89,11 @@ static int commit(struct member_run *run, struct op *op, const struct half *half
     if (rc != 0) {
         return MQ_EBUSY;
     }
+    if (!half_is_record(half, view.at, view.bytes)) {
+        rlog_suspect(run->log, half->record_pos);
+        net_ref_release(view.ref);
+        return MQ_EBUSY;
+    }
     copy.record = view.at;
     copy.bytes = view.bytes;
     copy.topic = mq_str_of(history_topic_name(target->topic));
