@@ -19,6 +19,14 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     [COMMAND_PENDING_PUT] = &raftmq__pending_put__descriptor,
     [COMMAND_PENDING_END] = &raftmq__pending_end__descriptor,
     [COMMAND_PENDING_MOVE] = &raftmq__pending_move__descriptor,
+    [COMMAND_HALF_PUT] = &raftmq__half_put__descriptor,
+    [COMMAND_HALF_END] = &raftmq__half_end__descriptor,
+    [COMMAND_HALF_CHECKED] = &raftmq__half_checked__descriptor,
+    [COMMAND_HALF_MOVE] = &raftmq__half_move__descriptor,
+    [COMMAND_POP_TAKE] = &raftmq__pop_take__descriptor,
+    [COMMAND_POP_ACK] = &raftmq__pop_ack__descriptor,
+    [COMMAND_POP_CHANGE] = &raftmq__pop_change__descriptor,
+    [COMMAND_POP_REVIVE] = &raftmq__pop_revive__descriptor,
 };
 
 static void check_item(const struct command_block *block)

@@ -73,6 +73,52 @@ static void items_of_administration_are_these_bytes(void **state)
     check_item(COMMAND_GROUP_FORBIDDEN, &forbidden.base, "\x0A\x01g\x12\x01t\x18\x01", 8);
 }
 
+static void items_of_transactions_and_pops_are_these_bytes(void **state)
+{
+    Raftmq__HalfPut put = RAFTMQ__HALF_PUT__INIT;
+    Raftmq__HalfEnd end = RAFTMQ__HALF_END__INIT;
+    Raftmq__HalfChecked checked = RAFTMQ__HALF_CHECKED__INIT;
+    Raftmq__HalfMove move = RAFTMQ__HALF_MOVE__INIT;
+    Raftmq__PopTake take = RAFTMQ__POP_TAKE__INIT;
+    Raftmq__PopAck ack = RAFTMQ__POP_ACK__INIT;
+    Raftmq__PopChange change = RAFTMQ__POP_CHANGE__INIT;
+    Raftmq__PopRevive revive = RAFTMQ__POP_REVIVE__INIT;
+    uint64_t positions[] = {7, 300};
+    uint32_t offsets[] = {0, 300};
+
+    (void)state;
+    put.producer_group = (char *)"g";
+    put.born_ms = 1;
+    put.check_ms = 300;
+    put.immunity_s = 2;
+    end.pos = move.pos = 7;
+    end.cause = RAFTMQ__HALF_CAUSE__HALF_ROLLED_BACK;
+    checked.pos = positions;
+    checked.n_pos = 2;
+    checked.next_ms = 5;
+    take.group = ack.group = change.group = revive.group = (char *)"g";
+    take.topic = ack.topic = change.topic = revive.topic = (char *)"t";
+    take.queue_id = ack.queue_id = change.queue_id = revive.queue_id = 1;
+    take.start = ack.start = change.start = revive.start = 2;
+    take.pop_ms = ack.pop_ms = change.pop_ms = revive.pop_ms = 3;
+    take.offsets = ack.offsets = offsets;
+    take.n_offsets = ack.n_offsets = 2;
+    take.until_ms = change.until_ms = 4;
+    take.next = 303;
+    change.offset = 6;
+    change.new_pop_ms = 8;
+    check_item(COMMAND_HALF_PUT, &put.base, "\x0A\x01g\x10\x01\x18\xAC\x02\x20\x02", 10);
+    check_item(COMMAND_HALF_END, &end.base, "\x08\x07\x10\x02", 4);
+    check_item(COMMAND_HALF_CHECKED, &checked.base, "\x0A\x03\x07\xAC\x02\x10\x05", 7);
+    check_item(COMMAND_HALF_MOVE, &move.base, "\x08\x07", 2);
+    check_item(COMMAND_POP_TAKE, &take.base,
+               "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x2A\x03\x00\xAC\x02\x30\x03\x38\x04\x40\xAF\x02", 22);
+    check_item(COMMAND_POP_ACK, &ack.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x28\x03\x32\x03\x00\xAC\x02", 17);
+    check_item(COMMAND_POP_CHANGE, &change.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x28\x03\x30\x06\x38\x08\x40\x04",
+               18);
+    check_item(COMMAND_POP_REVIVE, &revive.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x28\x03", 12);
+}
+
 static void the_walk_meets_records_and_items_in_order(void **state)
 {
     Raftmq__GroupPut group = RAFTMQ__GROUP_PUT__INIT;
@@ -144,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_item_has_a_head_of_twelve_bytes),
         cmocka_unit_test(items_of_administration_are_these_bytes),
+        cmocka_unit_test(items_of_transactions_and_pops_are_these_bytes),
         cmocka_unit_test(the_walk_meets_records_and_items_in_order),
         cmocka_unit_test(the_feature_level_that_an_item_needs_is_told),
         cmocka_unit_test(the_walk_refuses_what_is_no_block),

@@ -109,6 +109,97 @@ static void move_start(struct fixture *f, uint64_t pos)
     apply_item(f, COMMAND_LOG_START, &start.base);
 }
 
+/* A transaction begins; @n chooses one that is open, to end, to ask for or to move. */
+static void change_half(struct fixture *f, uint32_t r, uint32_t n)
+{
+    Raftmq__HalfPut put = RAFTMQ__HALF_PUT__INIT;
+    Raftmq__HalfEnd end = RAFTMQ__HALF_END__INIT;
+    Raftmq__HalfChecked checked = RAFTMQ__HALF_CHECKED__INIT;
+    Raftmq__HalfMove move = RAFTMQ__HALF_MOVE__INIT;
+    const struct half *half = f->state.halves.by_pos;
+    const struct fixture_message m = {.queue_id = 22, .qoff = fixture_queue(f, 22)->cq.max, .store_ms = 5};
+    uint8_t payload[1024];
+    uint32_t bytes = fixture_record(&m, payload);
+
+    for (uint32_t i = n % 8; half != NULL && i != 0 && half->hh.next != NULL; i--) {
+        half = half->hh.next;
+    }
+    fixture_set_pos(payload, rlog_place(f->log, 0));
+    if (half != NULL && r == 0) {
+        end.pos = half->pos;
+        apply_item(f, COMMAND_HALF_END, &end.base);
+    } else if (half != NULL && r == 1) {
+        uint64_t pos = half->pos;
+
+        checked.pos = &pos;
+        checked.n_pos = 1;
+        checked.next_ms = n;
+        apply_item(f, COMMAND_HALF_CHECKED, &checked.base);
+    } else if (half != NULL && r == 2) {
+        move.pos = half->pos;
+        command_encode(COMMAND_HALF_MOVE, &move.base, payload + bytes);
+        fake_log_append(f->log, payload, bytes + command_bytes(&move.base), 1, 1, 5);
+    } else {
+        put.producer_group = (char *)(n % 2 == 0 ? "one" : "two");
+        put.born_ms = n;
+        put.check_ms = (int64_t)n + 5;
+        command_encode(COMMAND_HALF_PUT, &put.base, payload + bytes);
+        fake_log_append(f->log, payload, bytes + command_bytes(&put.base), 1, 1, 5);
+    }
+}
+
+/* Messages are popped; @n chooses a check point whose messages are acknowledged, kept longer, or come again. */
+static void change_pop(struct fixture *f, uint32_t r, uint32_t n)
+{
+    int64_t pop_ms = (int64_t)f->log->index; /* every entry has another */
+    Raftmq__PopTake take = RAFTMQ__POP_TAKE__INIT;
+    Raftmq__PopAck ack = RAFTMQ__POP_ACK__INIT;
+    Raftmq__PopChange change = RAFTMQ__POP_CHANGE__INIT;
+    Raftmq__PopRevive revive = RAFTMQ__POP_REVIVE__INIT;
+    const struct pop_check *check = f->state.pops.by_key;
+    uint32_t offsets[] = {0, 2, 70000};
+    char names[2][32];
+
+    for (uint32_t i = n % 8; check != NULL && i != 0 && check->hh.next != NULL; i--) {
+        check = check->hh.next;
+    }
+    if (check == NULL || r > 4) {
+        snprintf(names[0], sizeof(names[0]), "group-%u", n % 3);
+        snprintf(names[1], sizeof(names[1]), "topic-%u", n % 5);
+        take.group = names[0];
+        take.topic = names[1];
+        take.queue_id = (int32_t)(n % 4);
+        take.start = n;
+        take.offsets = offsets;
+        take.n_offsets = 1 + n % 3;
+        take.pop_ms = pop_ms;
+        take.until_ms = pop_ms + n;
+        take.next = (int64_t)n + 70001;
+        put_topic(f, n % 5, 4);
+        apply_item(f, COMMAND_POP_TAKE, &take.base);
+        return;
+    }
+    snprintf(names[0], sizeof(names[0]), "%s", check->key.queue->group.at);
+    snprintf(names[1], sizeof(names[1]), "%s", check->key.queue->topic.at);
+    ack.group = change.group = revive.group = names[0];
+    ack.topic = change.topic = revive.topic = names[1];
+    ack.queue_id = change.queue_id = revive.queue_id = check->key.queue->queue_id;
+    ack.start = change.start = revive.start = (int64_t)check->key.start;
+    ack.pop_ms = change.pop_ms = revive.pop_ms = check->key.pop_ms;
+    ack.offsets = offsets;
+    ack.n_offsets = 1 + n % 2;
+    change.offset = offsets[n % 3];
+    change.new_pop_ms = pop_ms;
+    change.until_ms = pop_ms + n;
+    if (r == 0) {
+        apply_item(f, COMMAND_POP_REVIVE, &revive.base);
+    } else if (r < 3) {
+        apply_item(f, COMMAND_POP_ACK, &ack.base);
+    } else {
+        apply_item(f, COMMAND_POP_CHANGE, &change.base);
+    }
+}
+
 /* A message that waits; @n chooses one that waits already, to end or to move. */
 static void change_pending(struct fixture *f, uint32_t r, uint32_t n)
 {
@@ -245,6 +336,8 @@ static void change(struct fixture *f, uint64_t *random)
         break;
     case 6:
         change_pending(f, n % 7, next_random(random));
+        change_half(f, n % 5, next_random(random));
+        change_pop(f, n % 9, next_random(random));
         break;
     default:
         put_offset(f, n % 37, n % 11, (int32_t)(n % 9), n % 5 == 0 ? 0 : (int64_t)n);
@@ -363,6 +456,8 @@ static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlo
     put_offset(f, 1, 1, 0, 77);
     put_lock(f, 1, "one", false);
     change_pending(f, 2, 4);
+    change_half(f, 4, 4);
+    change_pop(f, 8, 3);
     for (uint32_t what = 0; what < 5; what++) {
         put_rest(f, what, 1);
     }
@@ -428,6 +523,17 @@ static void rows_that_cannot_be_are_refused(void **state)
         {"a waiting message of a later kind", 11, "\x0A\x04\x08\x07\x28\x03", 6, false, MQ_EBADMSG},
         {"a waiting message larger than any", 11, "\x0A\x08\x10\x80\x80\x80\x80\x02\x28\x01", 10, false, MQ_EBADMSG},
         {"a waiting message twice", 11, NULL, 0, true, MQ_EBADMSG},
+        {"an open transaction twice", 12, NULL, 0, true, MQ_EBADMSG},
+        {"a check point twice", 13, NULL, 0, true, MQ_EBADMSG},
+        {"a check point without messages", 13, "\x0A\x06\x0A\x01g\x12\x01t", 8, false, MQ_EBADMSG},
+        {"a check point whose messages are not ascending", 13, "\x0A\x0A\x0A\x01g\x12\x01t\x2A\x02\x02\x02", 12,
+         false, MQ_EBADMSG},
+        {"a check point that is over", 13, "\x0A\x0B\x0A\x01g\x12\x01t\x2A\x01\x02\x30\x01", 13, false, MQ_EBADMSG},
+        {"a check point with more acknowledged than it has", 13, "\x0A\x0B\x0A\x01g\x12\x01t\x2A\x01\x02\x30\x02", 13,
+         false, MQ_EBADMSG},
+        {"a check point of a queue id too large", 13, "\x0A\x0D\x0A\x01g\x12\x01t\x18\xFF\xFF\x07\x2A\x01\x02", 15,
+         false, MQ_EBADMSG},
+        {"a field of a later version in a transaction", 12, "\x0A\x02\x78\x01", 4, false, MQ_EVERSION},
         {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
         {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},
         {"an offset row twice", 3, NULL, 0, true, MQ_EBADMSG},
@@ -504,7 +610,7 @@ static void every_failing_allocation_fails_the_snapshot_and_nothing_else(void **
 }
 
 /* For ever: what a snapshot has of deletions, resets, modes and what is forbidden. */
-static void the_rows_of_administration_are_these_bytes(void **state)
+static void the_rows_of_these_sections_are_these_bytes(void **state)
 {
     static const struct {
         uint16_t section;
@@ -515,6 +621,8 @@ static void the_rows_of_administration_are_these_bytes(void **state)
         {8, "\x0A\x14\x0A\x07group-1\x12\x07topic-1\x20\x01", 22},
         {9, "\x0A\x14\x0A\x07group-1\x12\x07topic-1\x18\x01", 22},
         {10, "\x0A\x12\x0A\x07group-1\x12\x07topic-1", 20},
+        {12, "\x0A\x14\x08\xF0\x06\x10\xF0\x06\x22\x03one\x28\x08\x30\x12\x4D\x50\xDF\xC3\xDD", 22},
+        {13, "\x0A\x1D\x0A\x07group-0\x12\x07topic-3\x18\x03\x20\x03\x2A\x01\x00\x38\x0C\x40\x12", 31},
     };
     struct rlog_section sections[RLOG_SECTIONS_MAX];
     struct rlog_sink sink = {0};
@@ -527,7 +635,7 @@ static void the_rows_of_administration_are_these_bytes(void **state)
         const struct mq_buf *rows = &sink.rows[want[i].section];
 
         assert_int_equal(rows->len, want[i].n);
-        assert_memory_equal(rows->base, want[i].bytes, strlen(want[i].bytes));
+        assert_memory_equal(rows->base, want[i].bytes, want[i].section == 7 ? 11 : want[i].n);
     }
     pos = deleted_table_pos(&f.state.deleted, MQ_STR("Orders"));
     assert_int_equal(sink.rows[7].base[11], (pos & 0x7F) | 0x80);
@@ -543,7 +651,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_is_of_the_moment_it_began_whatever_changes_meanwhile),
         cmocka_unit_test(a_section_or_version_that_is_not_known_is_refused_with_its_feature_level),
         cmocka_unit_test(rows_that_cannot_be_are_refused),
-        cmocka_unit_test(the_rows_of_administration_are_these_bytes),
+        cmocka_unit_test(the_rows_of_these_sections_are_these_bytes),
         cmocka_unit_test(every_failing_allocation_fails_the_snapshot_and_nothing_else),
     };
 
