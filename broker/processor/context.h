@@ -35,7 +35,7 @@ struct context {
     struct sequencer *sequencer;
     struct pull_hold *pull_hold;
     struct pop_hold *pop_hold;
-    uint32_t pops;       /* counted, to take turns */
+    uint32_t pops; /* counted, to take turns */
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
     uint32_t recalls;        /* under way */

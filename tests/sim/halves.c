@@ -15,7 +15,7 @@ static void commit_half(const struct rlog_header *header, struct op *op, uint64_
         (void)history_commit_op(op->id, header->index);
         op->row_pos = pos;
         op->taken_in = header->term;
-    } else if (op->ended) {
+    } else if (op->ended && header->index - op->ended_in > IN_FLIGHT_MAX) { /* else it was proposed before */
         world_fail("halves: entry %" PRIu64 " appends operation %" PRIu64 " again, which has ended", header->index,
                    op->id);
     }
@@ -93,6 +93,7 @@ static void commit_end(const struct rlog_header *header, const Raftmq__HalfEnd *
                    header->index, op->id, (int)item->cause);
     }
     op->ended = true;
+    op->ended_in = header->index;
 }
 
 static void commit_checked(const struct rlog_header *header, const Raftmq__HalfChecked *item)

@@ -14,7 +14,6 @@
 #define BODY_HEAD_BYTES 16u
 #define OPS_IN_BLOCK 1024u
 #define BLOCKS_MAX 1024u
-#define IN_FLIGHT_MAX 256u /* entries that a leader may have proposed since it looked at its state */
 
 /* A topic between two deletions. */
 struct life {

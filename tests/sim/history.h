@@ -69,6 +69,7 @@ struct op {
     uint64_t row_pos;  /* where it waits */
     uint64_t taken_in; /* term of the entry that it is in */
     bool ended, delivered;
+    uint64_t ended_in;    /* entry */
     bool dropped;         /* its topic was gone when its time came */
     uint64_t recalled_by; /* the one operation that may */
     uint64_t target;

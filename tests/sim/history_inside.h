@@ -7,6 +7,8 @@
 #include "broker/state/command.pb-c.h"
 #include "tests/sim/history.h"
 
+#define IN_FLIGHT_MAX 256u /* entries that a leader may have proposed since it looked at its state */
+
 /* history.c: an operation (or one part of it) is in the log at @index. NULL: it may not be. */
 struct op *history_commit_op(uint64_t id, uint64_t index);
 /* history.c: which message lies there, as number and part of its operation. */

@@ -570,6 +570,8 @@ static bool snapshot_flip_begin(struct fault *fault)
         return false;
     }
     fault->node->snapshot_flipped = true;
+    cluster_excuse(fault->node,
+                   NS_PER_S); /* a start that has just read it whole may end; the next one takes the other */
     if (fault->node->process != NULL && rng_below(&rng, 2) == 0) {
         do_kill(fault->node);
     }

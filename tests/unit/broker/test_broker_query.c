@@ -433,9 +433,9 @@ static void units_of_a_queue_follow_the_table_of_cases(void **state)
         {"fewer than none", "Orders", "0", "1", "-5", RESP_SUCCESS, NULL, "\"queueData\":[]"},
         {"behind the end", "Orders", "0", "3", "1", RESP_SUCCESS, "Index 3 of 0@Orders", NULL},
         {"before the beginning", "Orders", "0", "-1", "1", RESP_SUCCESS, "Index -1 of 0@Orders", NULL},
-        {"a queue never used", "Orders", "3", "0", "1", RESP_SYSTEM_ERROR, "3@Orders", NULL},
-        {"no such queue", "Orders", "-1", "0", "1", RESP_SYSTEM_ERROR, "-1@Orders", NULL},
-        {"no such topic", "Nothing", "0", "0", "1", RESP_SYSTEM_ERROR, "0@Nothing", NULL},
+        {"a queue never used", "Orders", "3", "0", "1", RESP_SYSTEM_ERROR, "queueId 3", NULL},
+        {"no such queue", "Orders", "-1", "0", "1", RESP_SYSTEM_ERROR, "queueId -1", NULL},
+        {"no such topic", "Nothing", "0", "0", "1", RESP_SYSTEM_ERROR, "\"Nothing\"", NULL},
         {"an index that is no number", "Orders", "0", "x", "1", RESP_SYSTEM_ERROR, "index", NULL},
         {"a count that is too large", "Orders", "0", "0", "2147483648", RESP_SYSTEM_ERROR, "count", NULL},
     };
