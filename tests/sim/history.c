@@ -696,7 +696,7 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     if (header->type == RLOG_COMMAND) {
         h.commands++;
         h.last_waiting = NULL;
-        pops_entry();
+        pops_entry(header);
         while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {
             if (block.is_record) {
                 commit_record(header, &block);

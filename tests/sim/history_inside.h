@@ -23,7 +23,7 @@ bool pops_item(const struct rlog_header *header, uint32_t type, const ProtobufCM
 
 void pops_reset(void);
 /* An entry begins; a message comes again in its retry topic; a topic was made or deleted. */
-void pops_entry(void);
+void pops_entry(const struct rlog_header *header);
 void pops_copy(uint64_t message);
 void pops_deletion(uint32_t topic);
 

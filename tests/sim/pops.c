@@ -20,8 +20,12 @@ void pops_reset(void)
     n_copies = 0;
 }
 
-void pops_entry(void)
+void pops_entry(const struct rlog_header *header)
 {
+    if (n_copies != 0) {
+        world_fail("exactly-once: the entry before %" PRIu64 " has %u messages come again and ends no check point",
+                   header->index, n_copies);
+    }
     n_copies = 0;
 }
 
