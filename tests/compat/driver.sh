@@ -3,7 +3,7 @@
 CLIENT_VERSIONS=${RAFTMQ_CLIENT_VERSIONS:-4.9.8 5.4.0}
 # What the cases of transactions and timers expect of either kind of broker.
 BROKER_LINES='transactionTimeOut=3000 transactionCheckInterval=3000 timerWheelEnable=true recallMessageEnable=true
-    enablePropertyFilter=true enableLmq=true enableMultiDispatch=true'
+    enablePropertyFilter=true enableLmq=true enableMultiDispatch=true traceTopicEnable=true'
 
 compat_prepare() {
     java_jars stock $STOCK_VERSION || return 1
