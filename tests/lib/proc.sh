@@ -66,12 +66,11 @@ proc_stop_all() {
 
 # wait_for SECONDS WHAT COMMAND...: until COMMAND succeeds, asked ten times a second.
 wait_for() {
-    wait_tries=$(($1 * 10))
+    wait_end=$(($(date +%s) + $1))
     wait_what=$2
     shift 2
     until "$@" > /dev/null 2>&1; do
-        wait_tries=$((wait_tries - 1))
-        if [ "$wait_tries" -le 0 ]; then
+        if [ "$(date +%s)" -ge "$wait_end" ]; then
             echo "gave up waiting for $wait_what" >&2
             return 1
         fi
