@@ -16,7 +16,6 @@ final class Watch {
     private final Set<String> tried = ConcurrentHashMap.newKeySet();
     private final Map<String, SendResult> acked = new ConcurrentHashMap<>();
     private final Map<String, Integer> seen = new ConcurrentHashMap<>();
-    private final Map<String, Long> seenAtMs = new ConcurrentHashMap<>();
 
     void trying(String text) {
         tried.add(text);
@@ -30,7 +29,6 @@ final class Watch {
     void seen(Message message) {
         String text = Clients.body(message);
         seen.merge(text, 1, Integer::sum);
-        seenAtMs.putIfAbsent(text, System.currentTimeMillis());
     }
 
     int ackedCount() {
@@ -43,10 +41,6 @@ final class Watch {
 
     int times(String text) {
         return seen.getOrDefault(text, 0);
-    }
-
-    long firstSeenAtMs(String text) {
-        return seenAtMs.get(text);
     }
 
     Set<String> triedTexts() {
