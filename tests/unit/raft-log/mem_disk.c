@@ -601,11 +601,30 @@ struct mem_disk *mem_disk_crash(struct mem_disk *disk, size_t until,
 
 uint8_t *mem_disk_file(struct mem_disk *disk, const char *name, uint64_t *size)
 {
-    struct mem_name *found = find(disk, name);
+    struct mem_name *found;
+    uint8_t *bytes = NULL;
 
-    if (found == NULL) {
-        return NULL;
+    pthread_mutex_lock(&disk->lock);
+    found = find(disk, name);
+    if (found != NULL) {
+        *size = disk->inodes[found->inode].size;
+        bytes = disk->inodes[found->inode].bytes;
     }
-    *size = disk->inodes[found->inode].size;
-    return disk->inodes[found->inode].bytes;
+    pthread_mutex_unlock(&disk->lock);
+    return bytes;
+}
+
+size_t mem_disk_count(struct mem_disk *disk, const char *prefix, bool with_suffix)
+{
+    size_t n = 0;
+
+    pthread_mutex_lock(&disk->lock);
+    for (int i = 0; i < MEM_FILES_MAX; i++) {
+        const char *name = disk->names[i].name;
+
+        n += name != NULL && strncmp(name, prefix, strlen(prefix)) == 0 &&
+             (with_suffix || strchr(name + strlen(prefix), '.') == NULL);
+    }
+    pthread_mutex_unlock(&disk->lock);
+    return n;
 }

@@ -87,4 +87,7 @@ struct mem_disk *mem_disk_crash(struct mem_disk *disk, size_t until,
 /* The content of a file, borrowed, or NULL. */
 uint8_t *mem_disk_file(struct mem_disk *disk, const char *name, uint64_t *size);
 
+/* How many files have a name that begins with @prefix; @with_suffix: those with a dot behind it, too. */
+size_t mem_disk_count(struct mem_disk *disk, const char *prefix, bool with_suffix);
+
 #endif

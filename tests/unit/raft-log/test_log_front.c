@@ -255,17 +255,6 @@ static void trimmed_log_begins_with_a_segment_and_does_so_after_a_restart(void *
     mem_disk_free(disk);
 }
 
-static size_t files_in(struct mem_disk *disk)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < MEM_FILES_MAX; i++) {
-        n += disk->names[i].name != NULL && strncmp(disk->names[i].name, "/m/log/", 7) == 0 &&
-             strchr(disk->names[i].name, '.') == NULL;
-    }
-    return n;
-}
-
 /* Until the base is durable and what lies below it is given up: before that nothing may be put there. */
 static void wait_given_up(struct log_fixture *f)
 {
@@ -297,7 +286,7 @@ static void dropped_segments_become_the_next_ones(void **state)
         if (commitlog_first_index(f.log) != first) {
             wait_given_up(&f);
         }
-        assert_true(files_in(disk) <= 3);
+        assert_true(mem_disk_count(disk, "/m/log/", false) <= 3);
     }
     log_fixture_close(&f);
     for (size_t i = 0; i < disk->n_ops; i++) {

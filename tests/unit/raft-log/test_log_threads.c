@@ -24,7 +24,8 @@ static void count_calls(struct mem_disk *disk, size_t from, unsigned *writes, un
     bool unsynced = false;
 
     *writes = *syncs = 0;
-    for (size_t i = from; i < mem_disk_now(disk); i++) {
+    pthread_mutex_lock(&disk->lock);
+    for (size_t i = from; i < disk->n_ops; i++) {
         const struct mem_op *op = &disk->ops[i];
 
         if (op->kind == MEM_WRITE && memcmp(op->bytes, "RMQE", 4) == 0) {
@@ -35,6 +36,7 @@ static void count_calls(struct mem_disk *disk, size_t from, unsigned *writes, un
             unsynced = false;
         }
     }
+    pthread_mutex_unlock(&disk->lock);
 }
 
 static void group_costs_one_write_and_one_sync_a_segment(void **state)

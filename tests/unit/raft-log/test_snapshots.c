@@ -259,14 +259,9 @@ static void run_ms(struct rig *rig, uint64_t ms)
     }
 }
 
-static unsigned files(struct rig *rig)
+static size_t files(struct rig *rig)
 {
-    unsigned n = 0;
-
-    for (int i = 0; i < MEM_FILES_MAX; i++) {
-        n += rig->disk->names[i].name != NULL;
-    }
-    return n;
+    return mem_disk_count(rig->disk, "", true);
 }
 
 static void a_snapshot_holds_the_state_as_of_its_begin(void **state)
