@@ -76,6 +76,7 @@ static const struct row rows[] = {
     {REQ_RAFTMQ_MEMBER_REMOVE, LEADER, change_group},
     {REQ_RAFTMQ_MEMBER_REPLACE, LEADER, change_group},
     {REQ_RAFTMQ_TRANSFER, LEADER, transfer_leadership},
+    {REQ_RAFTMQ_TRANSACTION_LIST, LEADER, list_transactions},
     {REQ_POP_MESSAGE, LEADER, pop_message},
     {REQ_ACK_MESSAGE, LEADER, pop_ack},
     {REQ_CHANGE_MESSAGE_INVISIBLETIME, LEADER, pop_change},

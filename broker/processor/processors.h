@@ -34,6 +34,9 @@ void resume_check(struct context *ctx, struct net_channel *ch, struct proto_comm
 /* half_flow's ask; @data: the context. */
 void transaction_ask(void *data, const struct half *half, const struct reader_view *record);
 
+/* transaction_list.c: 30010 */
+void list_transactions(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* pop.c: 200050 */
 void pop_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 /* pop_hold's callback; @data: the context. */

@@ -173,6 +173,19 @@ struct half *half_table_find(const struct half_table *table, uint64_t pos)
     return half;
 }
 
+struct half *half_table_from(const struct half_table *table, uint64_t pos)
+{
+    struct half *half = half_table_find(table, pos);
+
+    if (half == NULL) {
+        half = table->by_pos;
+        while (half != NULL && half->pos < pos) {
+            half = half->hh.next;
+        }
+    }
+    return half;
+}
+
 bool half_is_record(const struct half *half, const uint8_t *at, uint32_t bytes)
 {
     return mq_crc32c(0, at, bytes) == half->crc;

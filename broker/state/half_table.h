@@ -62,6 +62,9 @@ void half_table_fini(struct half_table *table);
 
 /* An open transaction, or NULL. */
 struct half *half_table_find(const struct half_table *table, uint64_t pos);
+/* The first whose producer got @pos or more, or NULL. A walk over all rows unless there is one with @pos, or none
+ * below. */
+struct half *half_table_from(const struct half_table *table, uint64_t pos);
 /* Whether @bytes at @at are the record as it was applied, and not what a bad disk made of it. */
 bool half_is_record(const struct half *half, const uint8_t *at, uint32_t bytes);
 /* The one whose producer is to be asked next, or NULL; the leader looks at due.at_ms. */

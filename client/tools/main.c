@@ -18,13 +18,15 @@ static const struct {
     {"log", cmd_log, "log dump|verify: the entries in a node's files, read without the node"},
     {"send", cmd_send, "send one message, or one for each line of standard input"},
     {"get", cmd_get, "print the messages of a topic"},
+    {"transaction", cmd_transaction,
+     "transaction open|discarded: half messages that wait for their producers, and given up"},
 };
 
 static void usage(FILE *out)
 {
     fputs("usage: raftmq COMMAND [OPTION]...   (raftmq COMMAND --help tells more)\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].what);
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].what);
     }
 }
 

@@ -55,6 +55,22 @@ void tool_members_free(struct tool_members *members);
 int tool_topic_make(struct tool *tool, const char *topic, uint32_t queues, uint32_t timeout_ms, struct mq_buf *remark,
                     uint32_t *queues_out);
 
+/* What is wanted of a topic, and who gets it. */
+struct proto_record;
+struct tool_range {
+    const char *command; /* for messages on stderr */
+    const char *topic;
+    int64_t queue; /* of each broker group; -1: all */
+    int64_t qoff;  /* from this offset of each queue on */
+    int64_t count; /* at most so many of each queue */
+    void (*take)(void *data, struct mq_str broker_name, const struct proto_record *record);
+    void *data;
+};
+
+/* Gives what lies in the topic now, queue by queue, to take. Returns 0, MQ_ENOTFOUND (no route), MQ_EUNSUPPORTED
+ * after a line on stderr (a broker refused), MQ_EBADMSG, or the code of the last pull without an answer. */
+int tool_read_topic(struct tool *tool, const struct tool_range *range);
+
 /* Reads a decimal number in [@min, @max]; returns false (after a line on stderr that names @what) otherwise. */
 bool tool_number(const char *command, const char *what, const char *text, int64_t min, int64_t max, int64_t *out);
 
@@ -72,5 +88,6 @@ int group_rescue(const char *dir, const char *phrase);
 int cmd_log(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_get(int argc, char **argv);
+int cmd_transaction(int argc, char **argv);
 
 #endif

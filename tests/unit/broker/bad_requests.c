@@ -99,6 +99,7 @@ static const struct pair directly_fields[] = {
 static const struct pair decision_fields[] = {{"producerGroup", "PG"},  {"tranStateTableOffset", "0"},
                                               {"commitLogOffset", "5"}, {"commitOrRollback", "8"},
                                               {"msgId", "m"},           END_OF_FIELDS};
+static const struct pair open_fields[] = {{"from", "0"}, {"max", "8"}, {"producerGroup", "PG"}, END_OF_FIELDS};
 static const struct pair resume_fields[] = {{"msgId", "7F00000100002A9F0000000000000005"}, END_OF_FIELDS};
 static const struct pair back_fields[] = {{"offset", "5"}, {"group", "CG"}, {"delayLevel", "1"}, END_OF_FIELDS};
 static const struct pair key_fields[] = {
@@ -207,6 +208,7 @@ const struct request requests[] = {
     {REQ_RAFTMQ_MEMBER_REMOVE, "group_change", member_fields, NULL, RESP_INVALID_PARAMETER, LEADER, false, false},
     {REQ_RAFTMQ_MEMBER_REPLACE, "group_change", member_fields, NULL, RESP_INVALID_PARAMETER, LEADER, false, false},
     {REQ_RAFTMQ_TRANSFER, "group_change", member_fields, NULL, RESP_INVALID_PARAMETER, LEADER, false, false},
+    {REQ_RAFTMQ_TRANSACTION_LIST, "transaction_list", open_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_POP_MESSAGE, "pop", pop_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_ACK_MESSAGE, "pop_ack", pop_ack_fields, NULL, RESP_SYSTEM_ERROR, LEADER, false, false},
     {REQ_CHANGE_MESSAGE_INVISIBLETIME, "pop_ack", pop_ack_fields, NULL, RESP_SYSTEM_ERROR, LEADER, false, false},
@@ -254,6 +256,9 @@ const struct probe probes[] = {
     {REQ_VIEW_MESSAGE_BY_ID, "offset", "-5", RESP_SYSTEM_ERROR, "-5"},
     {REQ_GET_TOPIC_STATS_INFO, "topic", "NoSuchTopic", RESP_TOPIC_NOT_EXIST, "NoSuchTopic"},
     {REQ_GET_TOPIC_CONFIG, "topic", "NoSuchTopic", RESP_TOPIC_NOT_EXIST, "NoSuchTopic"},
+    {REQ_RAFTMQ_TRANSACTION_LIST, "from", "-1", RESP_INVALID_PARAMETER, "from -1"},
+    {REQ_RAFTMQ_TRANSACTION_LIST, "max", "257", RESP_INVALID_PARAMETER, "max 257"},
+    {REQ_RAFTMQ_TRANSACTION_LIST, "max", "0", RESP_INVALID_PARAMETER, "max 0"},
 };
 
 const uint32_t probes_count = ARRAY_SIZE(probes);

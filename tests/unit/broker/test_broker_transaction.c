@@ -10,6 +10,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static struct rig rig;
 static struct peer peer;
@@ -446,6 +448,60 @@ static void a_half_message_that_cannot_be_read_here_is_not_given_up(void **state
     end();
 }
 
+/* The numbers behind each "commitLogOffset" of a page, and what is behind "next". */
+static uint32_t list(const char *from, const char *max, const char *group, int64_t *out, int64_t *next)
+{
+    struct answer answer = {0};
+    const char *at;
+    uint32_t n = 0;
+
+    assert_int_equal(peer_ask(&peer, REQ_RAFTMQ_TRANSACTION_LIST,
+                              FIELDS({"from", from}, {"max", max}, {"producerGroup", group}), MQ_STR(""), &answer),
+                     RESP_SUCCESS);
+    assert_int_equal(mq_buf_put(&answer.body, "", 1), 0);
+    at = (const char *)answer.body.base;
+    while ((at = strstr(at, "\"commitLogOffset\":")) != NULL) {
+        at += strlen("\"commitLogOffset\":");
+        out[n++] = strtoll(at, NULL, 10);
+    }
+    at = strstr((const char *)answer.body.base, "\"next\":");
+    assert_non_null(at);
+    *next = strtoll(at + strlen("\"next\":"), NULL, 10);
+    answer_free(&answer);
+    return n;
+}
+
+static void open_transactions_are_listed_oldest_first_page_by_page(void **state)
+{
+    struct prepared p[5];
+    struct answer answer = {0};
+    char from[24];
+    int64_t seen[8], next;
+
+    (void)state;
+    begin(NULL);
+    assert_int_equal(list("0", "8", "", seen, &next), 0);
+    assert_int_equal(next, -1);
+    for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+        prepare("x", &p[i]);
+    }
+    assert_int_equal(list("0", "8", "PG", seen, &next), 5);
+    assert_int_equal(next, -1);
+    for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+        assert_int_equal(seen[i], strtoll(p[i].pos, NULL, 10));
+    }
+    assert_int_equal(list("0", "8", "Others", seen, &next), 0);
+    assert_int_equal(list("0", "2", "", seen, &next), 2);
+    assert_int_equal(next, strtoll(p[2].pos, NULL, 10));
+    assert_int_equal(finish(&p[2], "12", &answer), RESP_SUCCESS); /* where the next page begins nothing is any more */
+    snprintf(from, sizeof(from), "%" PRId64, next);
+    assert_int_equal(list(from, "2", "", seen, &next), 2);
+    assert_int_equal(seen[0], strtoll(p[3].pos, NULL, 10));
+    assert_int_equal(next, -1);
+    answer_free(&answer);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +517,7 @@ int main(void)
         cmocka_unit_test(all_half_messages_move_whatever_their_order),
         cmocka_unit_test(a_half_message_that_cannot_be_read_here_is_not_given_up),
         cmocka_unit_test(retention_asks_once_and_all_half_messages_move),
+        cmocka_unit_test(open_transactions_are_listed_oldest_first_page_by_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
