@@ -333,6 +333,7 @@ static int open_store(struct broker *broker, struct mq_buf *problem)
     }
     broker->store_open = true;
     broker->store.log = broker->ctx.log;
+    broker->store.queues.file_units = (uint32_t)broker->config.queue_file_bytes / CONSUME_QUEUE_UNIT_BYTES;
     rc = state_init(&broker->state, &broker->store);
     broker->state_open = rc == 0;
     return rc;

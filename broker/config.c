@@ -1,5 +1,6 @@
 #include "broker/config.h"
 
+#include "broker/store/consume_queue.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/file.h"
@@ -282,6 +283,17 @@ static int check_times(const struct broker_config *config, struct mq_buf *proble
     return 0;
 }
 
+static int check_sizes(const struct broker_config *config, struct mq_buf *problem)
+{
+    if (config->queue_file_bytes % CONSUME_QUEUE_UNIT_BYTES != 0) {
+        (void)mq_buf_printf(problem,
+                            "mappedFileSizeConsumeQueue %lld: must be a multiple of %u, the size of a unit\n",
+                            (long long)config->queue_file_bytes, CONSUME_QUEUE_UNIT_BYTES);
+        return MQ_EINVAL;
+    }
+    return 0;
+}
+
 /* What follows from other keys, and what only holds for all of them together. */
 static int finish(struct broker_config *config, struct mq_buf *problem)
 {
@@ -313,6 +325,9 @@ static int finish(struct broker_config *config, struct mq_buf *problem)
     }
     if (rc == 0) {
         rc = check_times(config, problem);
+    }
+    if (rc == 0) {
+        rc = check_sizes(config, problem);
     }
     if (rc != 0) {
         return rc;

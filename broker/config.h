@@ -44,6 +44,7 @@ struct broker_config {
     int64_t idle_s;                    /* serverChannelMaxIdleTimeSeconds, 120 */
     int64_t register_ms;               /* registerNameServerPeriod, 30000, 10 s to 60 s */
     int64_t segment_bytes;             /* mappedFileSizeCommitLog, 1 GiB */
+    int64_t queue_file_bytes;          /* mappedFileSizeConsumeQueue, 300,000 units */
     int64_t inflight_bytes_max;        /* raftInflightBytesMax, 64 MiB */
     int64_t unsynced_bytes_max;        /* raftUnsyncedBytesMax, 64 MiB */
     int64_t waiting_bytes_max;         /* raftWaitingBytesMax, 32 MiB */

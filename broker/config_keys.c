@@ -1,6 +1,7 @@
 /* Every key that mqbroker knows. Names, meanings and ranges of RocketMQ's: BrokerConfig, MessageStoreConfig; the
  * key's own comment in config.h says where ours differs. */
 #include "broker/config.h"
+#include "broker/store/consume_queue.h"
 #include "remoting/protocol/record.h"
 
 #include <stddef.h>
@@ -59,6 +60,8 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("serverChannelMaxIdleTimeSeconds", idle_s, 1, 86400, "120"),
     NUMBER("registerNameServerPeriod", register_ms, 10000, 60000, "30000"),
     NUMBER("mappedFileSizeCommitLog", segment_bytes, 1 << 20, (int64_t)16 << 30, "1073741824"),
+    NUMBER("mappedFileSizeConsumeQueue", queue_file_bytes, CONSUME_QUEUE_FILE_UNITS_MIN *CONSUME_QUEUE_UNIT_BYTES,
+           CONSUME_QUEUE_FILE_UNITS_MAX *CONSUME_QUEUE_UNIT_BYTES, "6000000"),
     {.name = "flushDiskType",
      .type = MQ_CONF_ENUM,
      .offset = AT(flush),
@@ -203,7 +206,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("flushCommitLogTimed"),
     IGNORED("flushConsumerOffsetInterval"),
     IGNORED("syncFlushTimeout"),
-    IGNORED("mappedFileSizeConsumeQueue"),
     IGNORED("maxFilterMessageSize"),
     IGNORED("maxTransferBytesOnMessageInDisk"),
     IGNORED("maxTransferCountOnMessageInDisk"),

@@ -20,19 +20,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_BYTES (CONSUME_QUEUE_FILE_UNITS * CONSUME_QUEUE_UNIT_BYTES)
 #define FIRST_STEP_BYTES (64u << 10)
+
+static uint32_t file_bytes(const struct consume_queue *cq)
+{
+    return cq->file_units * CONSUME_QUEUE_UNIT_BYTES;
+}
 
 static void unmap_file(struct consume_queue *cq, uint32_t number)
 {
-    munmap(cq->files[number], FILE_BYTES);
+    munmap(cq->files[number], file_bytes(cq));
     cq->files[number] = NULL;
     atomic_fetch_sub_explicit(cq->maps, 1, memory_order_relaxed);
 }
 
-void consume_queue_init(struct consume_queue *cq, char *dir, _Atomic uint32_t *maps)
+void consume_queue_init(struct consume_queue *cq, char *dir, uint32_t file_units, _Atomic uint32_t *maps)
 {
-    *cq = (struct consume_queue){.dir = dir, .maps = maps};
+    MQ_ASSERT(file_units != 0 && file_units <= CONSUME_QUEUE_FILE_UNITS_MAX);
+    *cq = (struct consume_queue){.dir = dir, .file_units = file_units, .maps = maps};
 }
 
 void consume_queue_unmap(struct consume_queue *cq)
@@ -57,9 +62,9 @@ void consume_queue_fini(struct consume_queue *cq)
     *cq = (struct consume_queue){0};
 }
 
-int consume_queue_path(const char *dir, uint32_t number, struct mq_buf *out)
+int consume_queue_path(const char *dir, uint32_t number, uint32_t file_units, struct mq_buf *out)
 {
-    int rc = mq_buf_printf(out, "%s/%020" PRIu64, dir, (uint64_t)number * FILE_BYTES);
+    int rc = mq_buf_printf(out, "%s/%020" PRIu64, dir, (uint64_t)number * file_units * CONSUME_QUEUE_UNIT_BYTES);
 
     return rc != 0 ? rc : mq_buf_put_u8(out, 0);
 }
@@ -91,7 +96,7 @@ static int make_dir(char *dir)
 static int open_file(const struct consume_queue *cq, uint32_t number, int flags, int *fd_out)
 {
     struct mq_buf path = {0};
-    int rc = consume_queue_path(cq->dir, number, &path);
+    int rc = consume_queue_path(cq->dir, number, cq->file_units, &path);
 
     if (rc == 0) {
         *fd_out = open((const char *)path.base, O_RDWR | O_CLOEXEC | flags, 0644);
@@ -119,7 +124,7 @@ static int allocate(const struct consume_queue *cq, uint32_t number, int flags, 
 /* Maps file @number of those there are; @fd is closed either way. */
 static int map_file(const struct consume_queue *cq, uint32_t number, int fd)
 {
-    void *map = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, file_bytes(cq), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     int rc = map == MAP_FAILED ? -errno : 0;
 
     close(fd);
@@ -146,7 +151,7 @@ static int reserve_files(struct consume_queue *cq, uint32_t n)
 static int add_file(struct consume_queue *cq)
 {
     /* A queue that has filled one file will fill the next. */
-    uint32_t bytes = cq->n_files == 0 ? FIRST_STEP_BYTES : FILE_BYTES;
+    uint32_t bytes = cq->n_files == 0 && file_bytes(cq) > FIRST_STEP_BYTES ? FIRST_STEP_BYTES : file_bytes(cq);
     int rc = reserve_files(cq, cq->n_files);
     int fd;
 
@@ -168,7 +173,7 @@ static int add_file(struct consume_queue *cq)
 
 static int grow_tail(struct consume_queue *cq)
 {
-    uint32_t bytes = cq->tail_bytes * 2 < FILE_BYTES ? cq->tail_bytes * 2 : FILE_BYTES;
+    uint32_t bytes = cq->tail_bytes * 2 < file_bytes(cq) ? cq->tail_bytes * 2 : file_bytes(cq);
     int fd, rc;
 
     rc = allocate(cq, cq->n_files - 1, 0, bytes, &fd);
@@ -179,14 +184,14 @@ static int grow_tail(struct consume_queue *cq)
     return rc;
 }
 
-static uint32_t file_of(uint64_t qoff)
+static uint32_t file_of(const struct consume_queue *cq, uint64_t qoff)
 {
-    return (uint32_t)(qoff / CONSUME_QUEUE_FILE_UNITS);
+    return (uint32_t)(qoff / cq->file_units);
 }
 
-static uint32_t place_of(uint64_t qoff)
+static uint32_t place_of(const struct consume_queue *cq, uint64_t qoff)
 {
-    return (uint32_t)(qoff % CONSUME_QUEUE_FILE_UNITS) * CONSUME_QUEUE_UNIT_BYTES;
+    return (uint32_t)(qoff % cq->file_units) * CONSUME_QUEUE_UNIT_BYTES;
 }
 
 /* A file in front of those that are there: whole, as the first of several is. */
@@ -195,7 +200,7 @@ static int add_earlier_file(struct consume_queue *cq, uint32_t number)
     int fd, rc = make_dir(cq->dir);
 
     if (rc == 0) {
-        rc = allocate(cq, number, O_CREAT, FILE_BYTES, &fd);
+        rc = allocate(cq, number, O_CREAT, file_bytes(cq), &fd);
     }
     if (rc == 0) {
         rc = map_file(cq, number, fd);
@@ -207,7 +212,7 @@ static int add_earlier_file(struct consume_queue *cq, uint32_t number)
 /* Makes unit @qoff writable. */
 static int make_place(struct consume_queue *cq, uint64_t qoff)
 {
-    uint32_t number = file_of(qoff);
+    uint32_t number = file_of(cq, qoff);
     int fd, rc = 0;
 
     if (number == cq->n_files) {
@@ -218,7 +223,7 @@ static int make_place(struct consume_queue *cq, uint64_t qoff)
         rc = open_file(cq, number, 0, &fd);
         rc = rc == 0 ? map_file(cq, number, fd) : rc;
     }
-    while (rc == 0 && number + 1 == cq->n_files && place_of(qoff) + CONSUME_QUEUE_UNIT_BYTES > cq->tail_bytes) {
+    while (rc == 0 && number + 1 == cq->n_files && place_of(cq, qoff) + CONSUME_QUEUE_UNIT_BYTES > cq->tail_bytes) {
         rc = grow_tail(cq);
     }
     return rc;
@@ -226,7 +231,7 @@ static int make_place(struct consume_queue *cq, uint64_t qoff)
 
 static void write_unit(struct consume_queue *cq, uint64_t qoff, const struct consume_unit *unit)
 {
-    uint8_t *at = cq->files[file_of(qoff)] + place_of(qoff);
+    uint8_t *at = cq->files[file_of(cq, qoff)] + place_of(cq, qoff);
 
     mq_be64_store(at, unit->pos);
     mq_be32_store(at + 8, unit->bytes);
@@ -236,10 +241,10 @@ static void write_unit(struct consume_queue *cq, uint64_t qoff, const struct con
 /* Whether unit @qoff, not below max, can be written as things are. */
 static bool has_place(const struct consume_queue *cq, uint64_t qoff)
 {
-    uint64_t number = qoff / CONSUME_QUEUE_FILE_UNITS;
+    uint64_t number = qoff / cq->file_units;
 
     return number < cq->n_files && cq->files[number] != NULL &&
-           (number + 1 < cq->n_files || place_of(qoff) + CONSUME_QUEUE_UNIT_BYTES <= cq->tail_bytes);
+           (number + 1 < cq->n_files || place_of(cq, qoff) + CONSUME_QUEUE_UNIT_BYTES <= cq->tail_bytes);
 }
 
 int consume_queue_reserve(struct consume_queue *cq, uint64_t end)
@@ -251,7 +256,7 @@ int consume_queue_reserve(struct consume_queue *cq, uint64_t end)
         return 0;
     }
     while (rc == 0 && next < end) { /* file by file: each is whole before the next is made */
-        next = (next / CONSUME_QUEUE_FILE_UNITS + 1) * CONSUME_QUEUE_FILE_UNITS;
+        next = (next / cq->file_units + 1) * cq->file_units;
         next = next < end ? next : end;
         rc = has_place(cq, next - 1) ? 0 : make_place(cq, next - 1);
     }
@@ -323,18 +328,18 @@ void consume_queue_get(const struct consume_queue *cq, uint64_t qoff, struct con
     const uint8_t *at;
 
     MQ_ASSERT(qoff >= cq->min && qoff < cq->max);
-    at = cq->files[qoff / CONSUME_QUEUE_FILE_UNITS];
+    at = cq->files[file_of(cq, qoff)];
     if (__builtin_expect(at == NULL, 0)) {
-        at = map_again(cq, file_of(qoff));
+        at = map_again(cq, file_of(cq, qoff));
     }
-    decode(at + place_of(qoff), out);
+    decode(at + place_of(cq, qoff), out);
 }
 
 /* --- beyond the life of a process --- */
 
 int consume_queue_reset(struct consume_queue *cq, uint64_t end)
 {
-    uint32_t n = file_of(end);
+    uint32_t n = file_of(cq, end);
     int rc;
 
     consume_queue_unmap(cq);
@@ -347,12 +352,12 @@ int consume_queue_reset(struct consume_queue *cq, uint64_t end)
     return 0;
 }
 
-static bool is_sound(int fd, uint64_t qoff, uint64_t end_pos)
+static bool is_sound(const struct consume_queue *cq, int fd, uint64_t qoff, uint64_t end_pos)
 {
     uint8_t bytes[CONSUME_QUEUE_UNIT_BYTES];
     struct consume_unit unit;
 
-    if (pread(fd, bytes, sizeof(bytes), place_of(qoff)) != (ssize_t)sizeof(bytes)) {
+    if (pread(fd, bytes, sizeof(bytes), place_of(cq, qoff)) != (ssize_t)sizeof(bytes)) {
         return false;
     }
     decode(bytes, &unit);
@@ -363,18 +368,18 @@ static bool is_sound(int fd, uint64_t qoff, uint64_t end_pos)
 static int look_at(const struct consume_queue *cq, uint32_t number, uint64_t min, uint64_t max, uint64_t end_pos,
                    uint32_t *bytes)
 {
-    uint64_t first = (uint64_t)number * CONSUME_QUEUE_FILE_UNITS;
-    bool is_last = number == file_of(max - 1), is_only = is_last && number == 0;
+    uint64_t first = (uint64_t)number * cq->file_units;
+    bool is_last = number == file_of(cq, max - 1), is_only = is_last && number == 0;
     struct stat st;
     int fd, rc = open_file(cq, number, 0, &fd);
 
     if (rc != 0) {
         return rc == -ENOENT ? MQ_ECORRUPT : rc;
     }
-    if (fstat(fd, &st) != 0 || st.st_size > FILE_BYTES ||
-        (is_only ? (uint64_t)st.st_size < max * CONSUME_QUEUE_UNIT_BYTES : st.st_size != FILE_BYTES) ||
-        (number == file_of(min) && !is_sound(fd, min, end_pos)) || (is_last && !is_sound(fd, max - 1, end_pos)) ||
-        (first > min && !is_sound(fd, first, end_pos))) {
+    if (fstat(fd, &st) != 0 || st.st_size > file_bytes(cq) ||
+        (is_only ? (uint64_t)st.st_size < max * CONSUME_QUEUE_UNIT_BYTES : st.st_size != file_bytes(cq)) ||
+        (number == file_of(cq, min) && !is_sound(cq, fd, min, end_pos)) ||
+        (is_last && !is_sound(cq, fd, max - 1, end_pos)) || (first > min && !is_sound(cq, fd, first, end_pos))) {
         rc = MQ_ECORRUPT;
     }
     close(fd);
@@ -388,14 +393,14 @@ int consume_queue_restore(struct consume_queue *cq, uint64_t min, uint64_t max, 
     int rc = 0;
 
     MQ_ASSERT(min < max);
-    for (uint32_t i = file_of(min); rc == 0 && i <= file_of(max - 1); i++) {
+    for (uint32_t i = file_of(cq, min); rc == 0 && i <= file_of(cq, max - 1); i++) {
         rc = look_at(cq, i, min, max, end_pos, &bytes);
     }
     if (rc == 0) {
-        rc = consume_queue_reset(cq, ((uint64_t)file_of(max - 1) + 1) * CONSUME_QUEUE_FILE_UNITS);
+        rc = consume_queue_reset(cq, ((uint64_t)file_of(cq, max - 1) + 1) * cq->file_units);
     }
     if (rc == 0) {
-        cq->first_file = file_of(min);
+        cq->first_file = file_of(cq, min);
         cq->tail_bytes = bytes;
         cq->min = min;
         cq->max = max;
@@ -423,7 +428,7 @@ void consume_queue_raise(struct consume_queue *cq, uint64_t pos)
 
 void consume_queue_drop(struct consume_queue *cq, uint64_t qoff, uint32_t *first, uint32_t *end)
 {
-    uint32_t keep = file_of(qoff) < cq->n_files ? file_of(qoff) : cq->n_files;
+    uint32_t keep = file_of(cq, qoff) < cq->n_files ? file_of(cq, qoff) : cq->n_files;
 
     MQ_ASSERT(qoff <= cq->min);
     *first = cq->first_file;

@@ -1,4 +1,5 @@
-/* The consume queue of one (topic, queue): 20-byte big-endian units in files of 300,000 units, as RocketMQ's:
+/* The consume queue of one (topic, queue): 20-byte big-endian units in files of 300,000 units, unless the broker is
+ * set to another number, as RocketMQ's:
  *   i64 position of the record, i32 its size, i64 tag code
  * in files named by the byte offset of their first unit, 20 digits. Bytes behind the last unit are zero.
  *
@@ -13,7 +14,9 @@
 #include <stdint.h>
 
 #define CONSUME_QUEUE_UNIT_BYTES 20u
-#define CONSUME_QUEUE_FILE_UNITS 300000u
+#define CONSUME_QUEUE_FILE_UNITS 300000u       /* mappedFileSizeConsumeQueue, unless it is set */
+#define CONSUME_QUEUE_FILE_UNITS_MIN 1000u     /* a queue has not too many files, ... */
+#define CONSUME_QUEUE_FILE_UNITS_MAX 53687091u /* ... and none of them more than 1 GiB */
 
 struct consume_unit {
     uint64_t pos;
@@ -22,8 +25,9 @@ struct consume_unit {
 };
 
 struct consume_queue {
-    char *dir;       /* owned: queue_table_queue_dir */
-    uint8_t **files; /* owned maps, one per file, by number; NULL where not mapped yet or not there */
+    char *dir;           /* owned: queue_table_queue_dir */
+    uint32_t file_units; /* of each file but those that still grow */
+    uint8_t **files;     /* owned maps, one per file, by number; NULL where not mapped yet or not there */
     uint32_t n_files;
     uint32_t first_file;    /* those below are not on the disk */
     uint32_t tail_bytes;    /* what the last file has on disk: it grows in steps */
@@ -31,9 +35,9 @@ struct consume_queue {
     _Atomic uint32_t *maps; /* borrowed: how many files are mapped, of all queues that count there; any thread */
 };
 
-/* @dir: given. @maps: borrowed; the kernel allows a process only so many. Nothing is made on disk before the first
- * unit. */
-void consume_queue_init(struct consume_queue *cq, char *dir, _Atomic uint32_t *maps);
+/* @dir: given. @file_units: 1 to CONSUME_QUEUE_FILE_UNITS_MAX. @maps: borrowed; the kernel allows a process only so
+ * many. Nothing is made on disk before the first unit. */
+void consume_queue_init(struct consume_queue *cq, char *dir, uint32_t file_units, _Atomic uint32_t *maps);
 void consume_queue_fini(struct consume_queue *cq);
 /* Lets go of the maps, on whatever thread @cq belongs to; dir stays. */
 void consume_queue_unmap(struct consume_queue *cq);
@@ -73,6 +77,6 @@ void consume_queue_drop(struct consume_queue *cq, uint64_t qoff, uint32_t *first
 
 struct mq_buf;
 /* "<dir>/<number of the first byte, 20 digits>" and a NUL, at the end of @out. Returns 0 or MQ_ENOMEM. */
-int consume_queue_path(const char *dir, uint32_t number, struct mq_buf *out);
+int consume_queue_path(const char *dir, uint32_t number, uint32_t file_units, struct mq_buf *out);
 
 #endif

@@ -110,7 +110,7 @@ static struct store_grave *grave_new(struct store *store, struct topic_queues *t
         char *dir = topic->queues[i] != NULL ? queue_table_queue_dir(&store->queues, &next, (int32_t)i) : NULL;
 
         if (dir != NULL) {
-            consume_queue_init(&grave->queues[grave->n++], dir, &store->queues.maps);
+            consume_queue_init(&grave->queues[grave->n++], dir, store->queues.file_units, &store->queues.maps);
         }
     }
     if (grave->n == n && queue_table_topic_dir(&store->queues, topic, &path) == 0) {

@@ -14,7 +14,8 @@
 
 int queue_table_init(struct queue_table *table, const char *dir)
 {
-    *table = (struct queue_table){.dir = dir, .epoch = 1, .maps_max = QUEUE_MAPS_MAX};
+    *table = (struct queue_table){
+        .dir = dir, .file_units = CONSUME_QUEUE_FILE_UNITS, .epoch = 1, .maps_max = QUEUE_MAPS_MAX};
     return 0;
 }
 
@@ -134,7 +135,7 @@ static int make_queue(struct queue_table *table, struct topic_queues *topic, int
         mq_free(dir);
         return MQ_ENOMEM;
     }
-    consume_queue_init(&queue->cq, dir, &table->maps);
+    consume_queue_init(&queue->cq, dir, table->file_units, &table->maps);
     queue->topic = topic;
     queue->id = id;
     *out = queue;

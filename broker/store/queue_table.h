@@ -60,7 +60,8 @@ struct topic_queues {
 
 struct queue_table {
     struct topic_queues *by_topic;
-    const char *dir; /* borrowed: where consume queue files lie */
+    const char *dir;     /* borrowed: where consume queue files lie */
+    uint32_t file_units; /* of each; may be changed before the first queue is made */
     /* Told of the first change of a queue's end in each epoch, before it changes. May be NULL. The state's, which
      * begins an epoch whenever it has dealt with all it was told of. */
     void (*changing)(void *data, struct queue *queue);

@@ -4,10 +4,10 @@
  * -> the snapshot counts -> [end] files that hold only what it knows to be trimmed are removed. A crash before the
  * snapshot counts leaves the stamp of the one before in the second place.
  *
- * Starting: the snapshot's stamp is there -> each queue takes up its files, cut to the snapshot's end (what lies
- * behind is written again, with the same bytes). No stamp, or one file that is not as it should be -> all are moved
- * aside, queues begin empty at their ends, and the owner walks the log backwards from the snapshot
- * (store_index_before). */
+ * Starting: the snapshot's stamp is there, for files of this size -> each queue takes up its files, cut to the
+ * snapshot's end (what lies behind is written again, with the same bytes). No stamp, or one file that is not as it
+ * should be -> all are moved aside, queues begin empty at their ends, and the owner walks the log backwards from the
+ * snapshot (store_index_before). */
 #include "broker/store/inside.h"
 
 #include "broker/store/store.h"
@@ -44,7 +44,7 @@ static const struct checkpoint_stamp *find_stamp(const struct store *store, uint
 int store_restore_begin(struct store *store, uint64_t index, uint32_t crc, uint64_t end_pos)
 {
     const struct checkpoint_stamp *stamp;
-    int rc = checkpoint_read(store->checkpoint_path, store->stamps);
+    int rc = checkpoint_read(store->checkpoint_path, store->queues.file_units, store->stamps);
 
     if (rc != 0) {
         return rc;
@@ -142,7 +142,8 @@ static size_t count_unsynced(const struct queue_table *table)
  * last checkpoint may have been written before. */
 static struct checkpoint_files files_of(struct queue *queue)
 {
-    struct checkpoint_files files = {queue->cq.dir, queue->cq.first_file, queue->cq.n_files, queue};
+    struct checkpoint_files files = {queue->cq.dir, queue->cq.first_file, queue->cq.n_files, queue->cq.file_units,
+                                     queue};
 
     while (!queue->let_go && files.first < files.end && queue->cq.files[files.first] == NULL) {
         files.first++;
@@ -187,7 +188,7 @@ int store_checkpoint_work(struct store *store, uint64_t index, uint32_t crc)
         rc = 0; /* no queue has ever held anything */
     }
     if (rc == 0) {
-        rc = checkpoint_write(store->checkpoint_path, stamps);
+        rc = checkpoint_write(store->checkpoint_path, store->queues.file_units, stamps);
     }
     if (rc == 0) {
         store->next_stamp = stamps[0];
@@ -211,7 +212,7 @@ static void drop_work(uv_work_t *work)
     for (size_t i = 0; i < job->n; i++) {
         for (uint32_t number = job->files[i].first; number < job->files[i].end; number++) {
             path.len = 0;
-            if (consume_queue_path(job->files[i].dir, number, &path) == 0) {
+            if (consume_queue_path(job->files[i].dir, number, job->files[i].file_units, &path) == 0) {
                 (void)unlink((const char *)path.base); /* what stays is overwritten or removed by a later start */
             }
         }
@@ -250,6 +251,7 @@ static void drop_trimmed(struct store *store)
         struct checkpoint_files *files = &job->files[job->n++];
 
         files->dir = queue->cq.dir;
+        files->file_units = queue->cq.file_units;
         consume_queue_drop(&queue->cq, queue->saved_min, &files->first, &files->end);
         queue->trimmed = false;
         store_trim_queue(store, queue, 0); /* what the snapshot did not know of yet stays in the list */
@@ -301,7 +303,7 @@ void store_trim_queue(struct store *store, struct queue *queue, uint64_t pos)
 {
     queue_table_bound_maps(&store->queues);
     consume_queue_raise(&queue->cq, pos);
-    if (!queue->trimmed && queue->cq.min / CONSUME_QUEUE_FILE_UNITS > queue->cq.first_file) {
+    if (!queue->trimmed && queue->cq.min / queue->cq.file_units > queue->cq.first_file) {
         queue->trimmed = true;
         queue->next_trimmed = store->queues.trimmed;
         store->queues.trimmed = queue;

@@ -238,6 +238,7 @@ static int open_store(struct member_run *run)
 
     if (rc == 0) {
         run->store.log = run->log;
+        run->store.queues.file_units = cluster_plan->queue_file_units;
         rc = state_init(&run->state, &run->store);
     }
     return rc;

@@ -105,6 +105,15 @@ static void draw_waiting(struct plan *plan)
     }
 }
 
+/* A queue seldom has more than some hundred messages. */
+static void draw_queue_files(struct plan *plan)
+{
+    struct rng rng;
+
+    rng_seed(&rng, plan->seed, 13);
+    plan->queue_file_units = rng_below(&rng, 4) == 0 ? 3000 : (uint32_t)rng_between(&rng, 20, 300);
+}
+
 static void draw_faults(struct plan *plan, struct rng *rng)
 {
     uint32_t share = (uint32_t)rng_between(rng, 10, 60);
@@ -140,6 +149,7 @@ void plan_draw(struct plan *plan, uint64_t seed)
     draw_flush(plan, &rng);
     draw_scrub(plan);
     draw_waiting(plan);
+    draw_queue_files(plan);
 }
 
 void plan_print(const struct plan *plan)

@@ -13,6 +13,7 @@ struct plan {
     uint32_t spares; /* machines that may become members; 0: the group stays as it is */
     uint32_t election_ms, heartbeat_ms;
     uint64_t segment_bytes;
+    uint32_t queue_file_units; /* of a file of a consume queue */
     uint32_t inflight_entries_max;
     uint64_t snapshot_bytes, snapshot_ms; /* 0: as the log has it, which is seldom */
     uint64_t inflight_bytes_max;

@@ -101,6 +101,7 @@ static void quiet_plan(struct plan *plan)
         .election_ms = 300,
         .heartbeat_ms = 50,
         .segment_bytes = 256u << 10,
+        .queue_file_units = 300,
         .inflight_entries_max = 64,
         .inflight_bytes_max = 16u << 20,
         .retention_s = 10,

@@ -75,6 +75,7 @@ static void a_dledger_configuration_starts(void **state)
     assert_int_equal(l.config.members[2].id, 8);
     assert_memory_equal(l.config.ip_bytes, "\xC0\x00\x02\x07", 4);
     assert_int_equal(l.config.segment_bytes, 1 << 30);
+    assert_int_equal(l.config.queue_file_bytes, 6000000);
     assert_int_equal(l.config.election_ms, 300);
     assert_int_equal(l.config.heartbeat_ms, 50);
     /* One line for each key without meaning here. */
@@ -146,6 +147,8 @@ static void mistakes_are_named_in_one_line(void **state)
         {"brokerClusterName=a b\n", NULL, "brokerClusterName \"a b\""},
         {"brokerIP1=localhost\n", NULL, "brokerIP1 \"localhost\""},
         {"raftHeartbeatMs=200\n", NULL, "raftHeartbeatMs 200"},
+        {"mappedFileSizeConsumeQueue=30001\n", NULL, "mappedFileSizeConsumeQueue 30001: must be a multiple of 20"},
+        {"mappedFileSizeConsumeQueue=19980\n", NULL, "\"19980\" is outside 20000..1073741820"},
     };
 
     (void)state;

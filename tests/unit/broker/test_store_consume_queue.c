@@ -27,7 +27,7 @@ static void open_queue(char dir[64], char path[96], struct consume_queue *cq)
 {
     fixture_dir_make(dir);
     snprintf(path, 96, "%s/Orders/3", dir);
-    consume_queue_init(cq, mq_strdup(path), &maps);
+    consume_queue_init(cq, mq_strdup(path), CONSUME_QUEUE_FILE_UNITS, &maps);
     assert_non_null(cq->dir);
 }
 
@@ -76,6 +76,39 @@ static void units_come_back_as_they_were_appended_over_three_files(void **state)
     assert_int_equal(file_bytes(path, "00000000000006000000"), 6000000);
     assert_int_equal(file_bytes(path, "00000000000012000000"), 6000000);
     close_queue(dir, &cq);
+}
+
+static void files_have_the_size_that_they_are_set_to(void **state)
+{
+    static const struct {
+        uint32_t file_units;
+        uint64_t units;
+        off_t first;
+    } cases[] = {{1, 3, 20},          {7, 8, 140},         {7, 700, 140},
+                 {3276, 3277, 65520}, {3277, 3277, 65540}, {5000, 9999, 100000}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct consume_queue cq;
+        struct consume_unit got;
+        char dir[64], path[96], name[32];
+        uint32_t last = (uint32_t)((cases[i].units - 1) / cases[i].file_units);
+
+        fixture_dir_make(dir);
+        snprintf(path, sizeof(path), "%s/Orders/3", dir);
+        consume_queue_init(&cq, mq_strdup(path), cases[i].file_units, &maps);
+        append_up_to(&cq, cases[i].units);
+        assert_int_equal(cq.n_files, last + 1);
+        assert_int_equal(file_bytes(path, "00000000000000000000"), cases[i].first);
+        snprintf(name, sizeof(name), "%020u", last * cases[i].file_units * CONSUME_QUEUE_UNIT_BYTES);
+        assert_int_equal(file_bytes(path, name), cases[i].file_units * CONSUME_QUEUE_UNIT_BYTES);
+        assert_int_equal(consume_queue_let_go(&cq), last + 1);
+        for (uint64_t k = 0; k < cq.max; k++) {
+            consume_queue_get(&cq, k, &got);
+            assert_int_equal(got.pos, unit_of(k).pos);
+        }
+        close_queue(dir, &cq);
+    }
 }
 
 static void nothing_is_on_disk_before_the_first_unit(void **state)
@@ -240,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_come_back_as_they_were_appended_over_three_files),
+        cmocka_unit_test(files_have_the_size_that_they_are_set_to),
         cmocka_unit_test(nothing_is_on_disk_before_the_first_unit),
         cmocka_unit_test(the_first_file_grows_by_doubling_up_to_its_full_length),
         cmocka_unit_test(a_unit_is_20_big_endian_bytes_and_the_rest_of_the_file_is_zero),

@@ -50,9 +50,12 @@ static void restart(struct fixture *f, struct saved *saved, uint32_t crc)
 {
     struct mq_buf problem = {0};
 
+    uint32_t file_units = f->store.queues.file_units;
+
     state_fini(&f->state);
     store_fini(&f->store);
     assert_int_equal(store_init_kept(&f->store, f->dir), 0);
+    f->store.queues.file_units = file_units;
     assert_int_equal(state_init(&f->state, &f->store), 0);
     f->store.log = f->log;
     f->store.loop = &f->loop;
@@ -335,6 +338,49 @@ static void trimmed_files_go_when_a_snapshot_knows_of_it(void **state)
     fixture_close(&f);
 }
 
+/* Files of one size are never taken for those of another. */
+static void queues_are_made_again_when_their_files_are_to_have_another_size(void **state)
+{
+    static const uint32_t sizes[] = {7, 24, CONSUME_QUEUE_FILE_UNITS, 5};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        struct fixture f;
+        struct saved first, second;
+        char path[160];
+
+        print_message("10 units, then %u\n", sizes[i]);
+        fixture_open(&f, LOG_BYTES);
+        f.store.queues.file_units = 10;
+        put(&f, 0, 24);
+        save(&f, &first);
+        restart(&f, &first, CRC);
+        assert_int_equal(f.store.held_index, 1);
+        assert_int_equal(fixture_queue(&f, 0)->cq.min, 0);
+        snprintf(path, sizeof(path), "%s/%020d", fixture_queue(&f, 0)->cq.dir, 0);
+        assert_true(mq_file_exists(path));
+
+        f.store.queues.file_units = sizes[i];
+        restart(&f, &first, CRC);
+        assert_int_equal(f.store.held_index, first.entry.index + 1); /* the log is to be walked */
+        assert_int_equal(fixture_queue(&f, 0)->cq.min, 24);
+        assert_int_equal(fixture_queue(&f, 0)->cq.max, 24);
+        assert_false(mq_file_exists(path));
+
+        put(&f, 0, 24);
+        save(&f, &second);
+        restart(&f, &second, CRC);
+        assert_int_equal(fixture_queue(&f, 0)->cq.min, 24);
+        assert_int_equal(fixture_queue(&f, 0)->cq.max, 48);
+        restart(&f, &first, CRC); /* what vouched for the files of the other size is forgotten */
+        assert_int_equal(fixture_queue(&f, 0)->cq.min, 24);
+        assert_int_equal(fixture_queue(&f, 0)->cq.max, 24);
+        forget(&first);
+        forget(&second);
+        fixture_close(&f);
+    }
+}
+
 /* More queues than maps: their files come and go, and neither reading nor the checkpoint may tell. */
 static void queues_share_a_bounded_number_of_maps(void **state)
 {
@@ -409,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_that_failed_is_made_up_for_by_the_next),
         cmocka_unit_test(the_stamp_before_counts_as_well),
         cmocka_unit_test(trimmed_files_go_when_a_snapshot_knows_of_it),
+        cmocka_unit_test(queues_are_made_again_when_their_files_are_to_have_another_size),
         cmocka_unit_test(queues_share_a_bounded_number_of_maps),
         cmocka_unit_test(a_checkpoint_syncs_what_was_unmapped_before_it),
     };
