@@ -141,9 +141,7 @@ void disk_wipe(struct disk *disk)
     disk_settle(disk, NULL, NULL, NULL);
     names_clear(&disk->now);
     names_clear(&disk->durable);
-    while (disk->n_dirs > 0) {
-        free(disk->dirs[--disk->n_dirs]);
-    }
+    names_clear(&disk->dirs);
 }
 
 void disk_free(struct disk *disk)
@@ -161,8 +159,8 @@ void disk_free(struct disk *disk)
 void disk_copy(struct disk *to, struct disk *from)
 {
     disk_wipe(to);
-    for (size_t i = 0; i < from->n_dirs; i++) {
-        disk_add_dir(to, from->dirs[i], strlen(from->dirs[i]));
+    for (size_t i = 0; i < from->dirs.n; i++) {
+        disk_add_dir(to, from->dirs.at[i].path);
     }
     for (size_t i = 0; i < from->now.n; i++) {
         const struct file *original = from->now.at[i].file;

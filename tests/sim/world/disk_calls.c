@@ -369,14 +369,15 @@ static int sim_make_dir(const struct rlog_disk *table, const char *path)
 {
     struct disk *disk = of(table);
 
-    for (size_t n = 1; path[n - 1] != '\0'; n++) {
-        if (path[n] == '/' || path[n] == '\0') {
-            disk_add_dir(disk, path, n);
-        }
-        if (path[n] == '\0') {
-            break;
-        }
+    char *dir = world_strdup(path);
+
+    for (char *at = strchr(dir + 1, '/'); at != NULL; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        disk_add_dir(disk, dir);
+        *at = '/';
     }
+    disk_add_dir(disk, dir);
+    free(dir);
     return 0;
 }
 
@@ -394,9 +395,9 @@ static int sim_list(const struct rlog_disk *table, const char *path, void (*each
             each(data, disk->now.at[i].path + n + 1);
         }
     }
-    for (size_t i = 0; i < disk->n_dirs; i++) {
-        if (path_is_in(disk->dirs[i], path)) {
-            each(data, disk->dirs[i] + n + 1);
+    for (size_t i = 0; i < disk->dirs.n; i++) {
+        if (path_is_in(disk->dirs.at[i].path, path)) {
+            each(data, disk->dirs.at[i].path + n + 1);
         }
     }
     return 0;
@@ -553,7 +554,7 @@ void *disk_fd_map(struct disk *disk, int fd, size_t bytes)
 
 int disk_stat(const struct disk *disk, const char *path, uint64_t *bytes)
 {
-    const struct name *name = names_find((struct names *)&disk->now, path);
+    const struct name *name = names_find(&disk->now, path);
 
     if (name != NULL) {
         *bytes = name->file->size;
@@ -564,10 +565,9 @@ int disk_stat(const struct disk *disk, const char *path, uint64_t *bytes)
 
 void disk_remove_dir(struct disk *disk, const char *path)
 {
-    for (size_t i = 0; i < disk->n_dirs;) {
-        if (path_is_below(disk->dirs[i], path)) {
-            free(disk->dirs[i]);
-            disk->dirs[i] = disk->dirs[--disk->n_dirs];
+    for (size_t i = 0; i < disk->dirs.n;) {
+        if (path_is_below(disk->dirs.at[i].path, path)) {
+            names_forget(&disk->dirs, &disk->dirs.at[i]);
         } else {
             i++;
         }

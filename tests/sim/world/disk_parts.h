@@ -13,6 +13,7 @@
 #define SECTOR 512u
 #define FILES_MAX 1024
 #define FDS_MAX 512
+#define NAME_BUCKETS 512u
 
 struct file {
     struct node node;      /* in disk->files */
@@ -30,13 +31,16 @@ struct file {
 };
 
 struct name {
-    char *path; /* owned */
-    struct file *file;
+    char *path;        /* owned */
+    struct file *file; /* NULL: a directory */
+    uint32_t hash;
+    uint16_t next; /* place of another name in the bucket, plus one; 0 */
 };
 
 struct names {
     struct name at[FILES_MAX];
     size_t n;
+    uint16_t buckets[NAME_BUCKETS]; /* by hash: place of the first, plus one; 0 */
 };
 
 /* Of a name. */
@@ -62,10 +66,8 @@ struct disk {
     char *name; /* owned */
     struct disk_manner manner;
     struct node files; /* all that someone keeps */
-    struct names now, durable;
+    struct names now, durable, dirs;
     struct change *changes, **last_change; /* unsynced, oldest first */
-    char *dirs[FILES_MAX];                 /* owned */
-    size_t n_dirs;
     struct open_file fds[FDS_MAX];
     uint64_t capacity;
     uint64_t calls[DISK_CALLS];
@@ -99,15 +101,16 @@ void file_write_back(struct disk *disk, struct file *file);
 
 /* ---- file_names.c ---- */
 
-struct name *names_find(struct names *names, const char *path); /* NULL */
+struct name *names_find(const struct names *names, const char *path); /* NULL */
+/* @file: NULL for a directory. */
 void names_set(struct names *names, const char *path, struct file *file);
 void names_forget(struct names *names, struct name *name);
 void names_clear(struct names *names);
 bool path_is_in(const char *path, const char *dir);    /* directly */
 bool path_is_below(const char *path, const char *dir); /* anywhere, or @dir itself */
 bool disk_is_dir(const struct disk *disk, const char *path);
-/* Of the first @n characters of @path. Directories are durable at once. */
-void disk_add_dir(struct disk *disk, const char *path, size_t n);
+/* Directories are durable at once. */
+void disk_add_dir(struct disk *disk, const char *path);
 int disk_rename_dir(struct disk *disk, const char *from, const char *to);
 /* Seen at once, durable when settled. */
 void disk_add_change(struct disk *disk, enum change_kind kind, const char *path, const char *to, struct file *file);

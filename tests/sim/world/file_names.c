@@ -6,39 +6,112 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct name *names_find(struct names *names, const char *path)
+/* Eight bytes at a time. */
+static uint32_t hash_of(const char *path)
 {
-    for (size_t i = 0; i < names->n; i++) {
-        if (strcmp(names->at[i].path, path) == 0) {
-            return &names->at[i];
+    size_t n = strlen(path);
+    uint64_t hash = n, word;
+
+    for (; n > 0; path += sizeof(word)) {
+        size_t piece = n < sizeof(word) ? n : sizeof(word);
+
+        word = 0;
+        memcpy(&word, path, piece);
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 32;
+        n -= piece;
+    }
+    return (uint32_t)hash;
+}
+
+static uint16_t *bucket_of(struct names *names, uint32_t hash)
+{
+    return &names->buckets[hash % NAME_BUCKETS];
+}
+
+static void link_name(struct names *names, size_t place)
+{
+    struct name *name = &names->at[place];
+    uint16_t *bucket = bucket_of(names, name->hash);
+
+    name->next = *bucket;
+    *bucket = (uint16_t)(place + 1);
+}
+
+static void unlink_name(struct names *names, size_t place)
+{
+    const struct name *name = &names->at[place];
+    uint16_t *link = bucket_of(names, name->hash);
+
+    while (*link != place + 1) {
+        link = &names->at[*link - 1].next;
+    }
+    *link = name->next;
+}
+
+struct name *names_find(const struct names *names, const char *path)
+{
+    uint32_t hash = hash_of(path);
+    uint16_t next = names->buckets[hash % NAME_BUCKETS];
+
+    while (next != 0) {
+        const struct name *name = &names->at[next - 1];
+
+        if (name->hash == hash && strcmp(name->path, path) == 0) {
+            return (struct name *)name;
         }
+        next = name->next;
     }
     return NULL;
 }
 
+static void keep_file(struct file *file)
+{
+    if (file != NULL) {
+        file->names++;
+    }
+}
+
+static void let_go_of_file(struct file *file)
+{
+    if (file != NULL) {
+        file->names--;
+        file_drop(file);
+    }
+}
+
+/* The last one takes its place. */
 void names_forget(struct names *names, struct name *name)
 {
+    size_t place = (size_t)(name - names->at), last = names->n - 1;
     struct file *file = name->file;
 
+    unlink_name(names, place);
     free(name->path);
-    *name = names->at[--names->n];
-    file->names--;
-    file_drop(file);
+    if (place != last) {
+        unlink_name(names, last);
+        *name = names->at[last];
+        link_name(names, place);
+    }
+    names->n--;
+    let_go_of_file(file);
 }
 
 void names_set(struct names *names, const char *path, struct file *file)
 {
     struct name *name = names_find(names, path);
+    struct file *former;
 
-    file->names++;
+    keep_file(file);
     if (name != NULL) {
-        name->file->names--;
-        file_drop(name->file);
+        former = name->file;
         name->file = file;
+        let_go_of_file(former);
         return;
     }
     MQ_ASSERT(names->n < FILES_MAX);
-    names->at[names->n++] = (struct name){world_strdup(path), file};
+    names->at[names->n] = (struct name){.path = world_strdup(path), .file = file, .hash = hash_of(path)};
+    link_name(names, names->n++);
 }
 
 static void apply_change(struct names *names, const struct change *change)
@@ -120,15 +193,7 @@ void disk_settle(struct disk *disk, const char *dir, bool (*keep)(void *data), v
 
 bool disk_is_dir(const struct disk *disk, const char *path)
 {
-    if (strcmp(path, "/") == 0 || strcmp(path, ".") == 0) {
-        return true;
-    }
-    for (size_t i = 0; i < disk->n_dirs; i++) {
-        if (strcmp(disk->dirs[i], path) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return strcmp(path, "/") == 0 || strcmp(path, ".") == 0 || names_find(&disk->dirs, path) != NULL;
 }
 
 /* @path with @from, a directory above it, replaced by @to; the caller frees it. */
@@ -152,13 +217,18 @@ bool path_is_below(const char *path, const char *dir)
 /* File by file, so that a power failure may find some moved and some not: less than a journal promises. */
 int disk_rename_dir(struct disk *disk, const char *from, const char *to)
 {
-    for (size_t i = 0; i < disk->n_dirs; i++) {
-        if (path_is_below(disk->dirs[i], from)) {
-            char *moved = moved_path(disk->dirs[i], from, to);
+    for (size_t i = 0; i < disk->dirs.n;) {
+        struct name *dir = &disk->dirs.at[i];
+        char *moved;
 
-            free(disk->dirs[i]);
-            disk->dirs[i] = moved;
+        if (!path_is_below(dir->path, from)) {
+            i++;
+            continue;
         }
+        moved = moved_path(dir->path, from, to);
+        names_forget(&disk->dirs, dir); /* another takes this place */
+        names_set(&disk->dirs, moved, NULL);
+        free(moved);
     }
     for (size_t i = 0; i < disk->now.n;) {
         const struct name *name = &disk->now.at[i];
@@ -175,17 +245,11 @@ int disk_rename_dir(struct disk *disk, const char *from, const char *to)
     return 0;
 }
 
-void disk_add_dir(struct disk *disk, const char *path, size_t n)
+void disk_add_dir(struct disk *disk, const char *path)
 {
-    char *dir = world_alloc(n + 1);
-
-    memcpy(dir, path, n);
-    if (disk_is_dir(disk, dir)) {
-        free(dir);
-        return;
+    if (!disk_is_dir(disk, path)) {
+        names_set(&disk->dirs, path, NULL);
     }
-    MQ_ASSERT(disk->n_dirs < FILES_MAX);
-    disk->dirs[disk->n_dirs++] = dir;
 }
 
 void names_clear(struct names *names)

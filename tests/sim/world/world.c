@@ -19,10 +19,16 @@ struct line {
     char text[TEXT_MAX];
 };
 
+/* When an event fires, beside it: what is compared lies together. */
+struct waiting {
+    uint64_t at_ns, serial;
+    struct world_event *event;
+};
+
 static struct {
     uint64_t seed, now_ns, serial, events;
     struct rng rng;
-    struct world_event **heap; /* heap[1] is the first */
+    struct waiting *heap; /* heap[1] is the first */
     size_t n, cap;
     bool failed;
     char failure[1024];
@@ -91,64 +97,66 @@ struct rng *world_rng(void)
 
 /* ---- events ---- */
 
-static bool before(const struct world_event *a, const struct world_event *b)
+static bool before(const struct waiting *a, const struct waiting *b)
 {
     return a->at_ns < b->at_ns || (a->at_ns == b->at_ns && a->serial < b->serial);
 }
 
-static void place(struct world_event *event, size_t slot)
+static void place(struct waiting waiting, size_t slot)
 {
-    w.heap[slot] = event;
-    event->slot = slot;
+    w.heap[slot] = waiting;
+    waiting.event->slot = slot;
 }
 
-static void sift_up(struct world_event *event, size_t slot)
+static void sift_up(struct waiting waiting, size_t slot)
 {
-    while (slot > 1 && before(event, w.heap[slot / 2])) {
+    while (slot > 1 && before(&waiting, &w.heap[slot / 2])) {
         place(w.heap[slot / 2], slot);
         slot /= 2;
     }
-    place(event, slot);
+    place(waiting, slot);
 }
 
-static void sift_down(struct world_event *event, size_t slot)
+static void sift_down(struct waiting waiting, size_t slot)
 {
     for (;;) {
         size_t child = slot * 2;
 
-        if (child + 1 <= w.n && before(w.heap[child + 1], w.heap[child])) {
+        if (child + 1 <= w.n && before(&w.heap[child + 1], &w.heap[child])) {
             child++;
         }
-        if (child > w.n || !before(w.heap[child], event)) {
+        if (child > w.n || !before(&w.heap[child], &waiting)) {
             break;
         }
         place(w.heap[child], slot);
         slot = child;
     }
-    place(event, slot);
+    place(waiting, slot);
 }
 
-static void resift(struct world_event *event, size_t slot)
+static void resift(struct waiting waiting, size_t slot)
 {
-    if (slot > 1 && before(event, w.heap[slot / 2])) {
-        sift_up(event, slot);
+    if (slot > 1 && before(&waiting, &w.heap[slot / 2])) {
+        sift_up(waiting, slot);
     } else {
-        sift_down(event, slot);
+        sift_down(waiting, slot);
     }
 }
 
 void world_at(struct world_event *event, uint64_t at_ns, void (*cb)(struct world_event *event))
 {
-    event->at_ns = at_ns > w.now_ns ? at_ns : w.now_ns;
-    event->serial = ++w.serial;
+    struct waiting waiting = {at_ns > w.now_ns ? at_ns : w.now_ns, ++w.serial, event};
+
+    event->at_ns = waiting.at_ns;
+    event->serial = waiting.serial;
     event->cb = cb;
     if (event->slot != 0) {
-        resift(event, event->slot);
+        resift(waiting, event->slot);
         return;
     }
     if (w.n + 1 >= w.cap) {
         size_t cap = w.cap == 0 ? 256 : w.cap * 2;
-        struct world_event **heap = world_alloc(cap * sizeof(heap[0]));
+        struct waiting *heap = world_alloc(cap * sizeof(heap[0]));
 
         if (w.heap != NULL) {
             memcpy(heap, w.heap, (w.n + 1) * sizeof(heap[0]));
@@ -157,20 +165,20 @@ void world_at(struct world_event *event, uint64_t at_ns, void (*cb)(struct world
         w.heap = heap;
         w.cap = cap;
     }
-    sift_up(event, ++w.n);
+    sift_up(waiting, ++w.n);
 }
 
 void world_cancel(struct world_event *event)
 {
     size_t slot = event->slot;
-    struct world_event *last;
+    struct waiting last;
 
     if (slot == 0) {
         return;
     }
     event->slot = 0;
     last = w.heap[w.n--];
-    if (last != event) {
+    if (last.event != event) {
         resift(last, slot);
     }
 }
@@ -182,7 +190,7 @@ bool world_step(void)
     if (w.n == 0 || w.failed) {
         return false;
     }
-    event = w.heap[1];
+    event = w.heap[1].event;
     world_cancel(event);
     w.now_ns = event->at_ns;
     w.events++;
@@ -192,7 +200,7 @@ bool world_step(void)
 
 bool world_run_until(uint64_t at_ns)
 {
-    while (!w.failed && w.n > 0 && w.heap[1]->at_ns <= at_ns) {
+    while (!w.failed && w.n > 0 && w.heap[1].at_ns <= at_ns) {
         world_step();
     }
     if (!w.failed && w.now_ns < at_ns) {
