@@ -13,7 +13,7 @@ static void commit_half(const struct rlog_header *header, struct op *op, uint64_
 {
     if (op->parts_committed == 0) {
         (void)history_commit_op(op->id, header->index);
-        op->row_pos = pos;
+        history_row_is(op, pos);
         op->taken_in = header->term;
     } else if (op->ended && header->index - op->ended_in > IN_FLIGHT_MAX) { /* else it was proposed before */
         world_fail("halves: entry %" PRIu64 " appends operation %" PRIu64 " again, which has ended", header->index,
@@ -55,14 +55,7 @@ void halves_record(const struct rlog_header *header, struct op *op, uint32_t top
 
 static struct op *find(uint64_t pos)
 {
-    for (uint64_t id = 1; id <= history_ops(); id++) {
-        struct op *op = history_op(id);
-
-        if (op->kind == OP_PREPARE && op->parts_committed != 0 && op->row_pos == pos) {
-            return op;
-        }
-    }
-    return NULL;
+    return history_at_row(OP_PREPARE, pos);
 }
 
 static void commit_end(const struct rlog_header *header, const Raftmq__HalfEnd *item)

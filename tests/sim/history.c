@@ -2,6 +2,7 @@
 
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
+#include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/record.h"
@@ -23,6 +24,18 @@ struct life {
     uint64_t *messages[QUEUES];   /* the same: operation and part */
 };
 
+/* Operations of one kind, by their numbers. */
+struct ops_list {
+    struct op **at;
+    uint64_t n, cap;
+};
+
+/* Where an operation has waited. */
+struct row {
+    uint64_t pos;
+    struct op *op; /* NULL: a free place */
+};
+
 /* An entry by index and term, in an open hash table. */
 struct known {
     uint64_t index, term, pos;
@@ -32,6 +45,9 @@ struct known {
 static struct {
     struct op *blocks[BLOCKS_MAX];
     uint64_t ops;
+    struct ops_list of_kind[OP_KINDS];
+    struct row *rows; /* an open hash table by position */
+    uint64_t rows_n, rows_cap;
     struct committed *log; /* [1 ... last] */
     uint64_t last, cap, end_pos, commands, records;
     struct life *lives[TOPICS_ALL];
@@ -87,6 +103,10 @@ void history_reset(void)
     }
     free(h.log);
     free(h.known);
+    free(h.rows);
+    for (uint32_t k = 0; k < OP_KINDS; k++) {
+        free(h.of_kind[k].at);
+    }
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
     pops_reset();
@@ -115,6 +135,21 @@ struct op *history_op_new(void)
     op = &h.blocks[block][h.ops % OPS_IN_BLOCK];
     op->id = ++h.ops;
     return op;
+}
+
+void history_op_is(struct op *op, enum op_kind kind)
+{
+    struct ops_list *list = &h.of_kind[kind];
+
+    op->kind = kind;
+    if (list->n == list->cap) {
+        struct process *before = world_outside_begin();
+
+        list->cap = list->cap == 0 ? 256 : list->cap * 2;
+        list->at = realloc(list->at, list->cap * sizeof(list->at[0]));
+        world_outside_end(before);
+    }
+    list->at[list->n++] = op;
 }
 
 struct op *history_op(uint64_t id)
@@ -291,56 +326,172 @@ const char *history_topic_name(uint32_t topic)
     return names[topic];
 }
 
-uint64_t history_waiting(int64_t *due_ms)
+bool history_waits(int64_t *due_ms)
 {
-    uint64_t n = 0;
+    static const enum op_kind kinds[] = {OP_WAIT, OP_PREPARE, OP_POP, OP_CHANGE};
+    int64_t latest_ms = 0;
+    bool waits = false;
 
-    *due_ms = 0;
-    for (uint64_t id = 1; id <= h.ops; id++) {
-        const struct op *op = history_op(id);
+    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+        const struct ops_list *list = &h.of_kind[kinds[k]];
 
-        if (op->open || ((op->kind == OP_WAIT || op->kind == OP_PREPARE) && op->parts_committed != 0 && !op->ended)) {
-            *due_ms = op->due_ms > *due_ms ? op->due_ms : *due_ms;
-            n++;
+        for (uint64_t i = 0; i < list->n; i++) {
+            const struct op *op = list->at[i];
+
+            if (op->open || (k < 2 && op->parts_committed != 0 && !op->ended)) {
+                latest_ms = op->due_ms > latest_ms ? op->due_ms : latest_ms;
+                waits = true;
+            }
         }
     }
-    return n;
+    if (due_ms != NULL) {
+        *due_ms = latest_ms;
+    }
+    return waits;
+}
+
+/* The place of the first operation behind number @id. */
+static uint64_t place_behind(const struct ops_list *list, uint64_t id)
+{
+    uint64_t low = 0, high = list->n;
+
+    while (low < high) {
+        uint64_t middle = (low + high) / 2;
+
+        if (list->at[middle]->id <= id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The next one that @fits, round and round; NULL. */
+static struct op *next_of_kind(enum op_kind kind, uint64_t from, bool (*fits)(const struct op *op))
+{
+    const struct ops_list *list = &h.of_kind[kind];
+    uint64_t first = h.ops != 0 ? place_behind(list, from % h.ops) : 0;
+
+    for (uint64_t i = 0; i < list->n; i++) {
+        struct op *op = list->at[(first + i) % list->n];
+
+        if (fits(op)) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+static bool is_recallable(const struct op *op)
+{
+    return op->level == 0 && op->parts_committed != 0 && !op->ended && op->recalled_by == 0;
 }
 
 struct op *history_recallable(uint64_t from)
 {
-    for (uint64_t i = 0; i < h.ops; i++) {
-        struct op *op = history_op(1 + (from + i) % h.ops);
+    return next_of_kind(OP_WAIT, from, is_recallable);
+}
 
-        if (op->kind == OP_WAIT && op->level == 0 && op->parts_committed != 0 && !op->ended && op->recalled_by == 0) {
-            return op;
-        }
-    }
-    return NULL;
+static bool is_prepared(const struct op *op)
+{
+    return op->outcome == OP_ACKED;
+}
+
+static bool is_open(const struct op *op)
+{
+    return op->outcome == OP_ACKED && !op->ended;
 }
 
 struct op *history_prepared(uint64_t from, bool open)
 {
-    for (uint64_t i = 0; i < h.ops; i++) {
-        struct op *op = history_op(1 + (from + i) % h.ops);
+    return next_of_kind(OP_PREPARE, from, open ? is_open : is_prepared);
+}
 
-        if (op->kind == OP_PREPARE && op->outcome == OP_ACKED && (!op->ended || !open)) {
-            return op;
-        }
-    }
-    return NULL;
+static bool is_popped(const struct op *op)
+{
+    return op->outcome == OP_ACKED && op->n != 0;
+}
+
+/* How far behind @from an operation comes, round and round. */
+static uint64_t distance(uint64_t from, const struct op *op)
+{
+    return (op->id - 1 + h.ops - from % h.ops) % h.ops;
 }
 
 struct op *history_popped(uint64_t from)
 {
-    for (uint64_t i = 0; i < h.ops; i++) {
-        struct op *op = history_op(1 + (from + i) % h.ops);
+    struct op *popped = next_of_kind(OP_POP, from, is_popped), *kept = next_of_kind(OP_CHANGE, from, is_popped);
 
-        if ((op->kind == OP_POP || op->kind == OP_CHANGE) && op->outcome == OP_ACKED && op->n != 0) {
-            return op;
+    if (popped == NULL || kept == NULL) {
+        return popped != NULL ? popped : kept;
+    }
+    return distance(from, popped) < distance(from, kept) ? popped : kept;
+}
+
+void history_each_popped(uint32_t topic, void (*each)(struct op *op))
+{
+    static const enum op_kind kinds[] = {OP_POP, OP_CHANGE};
+
+    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+        for (uint64_t i = 0; i < h.of_kind[kinds[k]].n; i++) {
+            struct op *op = h.of_kind[kinds[k]].at[i];
+
+            if (op->topic == topic && op->open) {
+                each(op);
+            }
         }
     }
-    return NULL;
+}
+
+/* ---- where they wait ---- */
+
+static struct row *row_slot(uint64_t pos)
+{
+    uint64_t at = pos * 0x9E3779B97F4A7C15u >> 20;
+
+    for (;; at++) {
+        struct row *row = &h.rows[at & (h.rows_cap - 1)];
+
+        if (row->op == NULL || row->pos == pos) {
+            return row;
+        }
+    }
+}
+
+static void grow_rows(void)
+{
+    struct row *old = h.rows;
+    uint64_t n = h.rows_cap;
+
+    h.rows_cap = n == 0 ? 1024 : n * 2;
+    h.rows = calloc(h.rows_cap, sizeof(h.rows[0]));
+    for (uint64_t i = 0; i < n; i++) {
+        if (old[i].op != NULL) {
+            *row_slot(old[i].pos) = old[i];
+        }
+    }
+    free(old);
+}
+
+void history_row_is(struct op *op, uint64_t pos)
+{
+    struct row *row;
+
+    if (h.rows_n * 2 >= h.rows_cap) {
+        grow_rows();
+    }
+    row = row_slot(pos);
+    h.rows_n += row->op == NULL;
+    *row = (struct row){pos, op};
+    op->row_pos = pos;
+}
+
+struct op *history_at_row(enum op_kind kind, uint64_t pos)
+{
+    struct op *op = h.rows_cap != 0 ? row_slot(pos)->op : NULL;
+
+    return op != NULL && op->kind == kind && op->parts_committed != 0 && op->row_pos == pos ? op : NULL;
 }
 
 /* The record of @op goes to topic @topic, another one than its own: it begins to wait, or waits on at another place.
@@ -356,7 +507,7 @@ static uint32_t commit_waiting(const struct rlog_header *header, struct op *op, 
     }
     if (op->parts_committed == 0) {
         (void)history_commit_op(op->id, header->index);
-        op->row_pos = pos;
+        history_row_is(op, pos);
         op->taken_in = header->term;
     } else if (op->ended) {
         world_fail("waiting: entry %" PRIu64 " appends operation %" PRIu64 " again, which waits no longer",
@@ -399,7 +550,7 @@ static void commit_move(const struct rlog_header *header, uint64_t pos)
                    pos);
         return;
     }
-    op->row_pos = h.last_pos;
+    history_row_is(op, h.last_pos);
     mark(MARK_WAITING_MOVED);
 }
 
@@ -416,13 +567,8 @@ static void drop(struct op *op)
 
 static void commit_end(const struct rlog_header *header, uint64_t pos)
 {
-    struct op *op = NULL;
+    struct op *op = history_at_row(OP_WAIT, pos);
 
-    for (uint64_t id = 1; id <= h.ops && op == NULL; id++) {
-        struct op *other = history_op(id);
-
-        op = other->kind == OP_WAIT && other->parts_committed != 0 && other->row_pos == pos ? other : NULL;
-    }
     if (op == NULL || op->ended) {
         world_fail("waiting: entry %" PRIu64 " ends the waiting of what lies at %" PRIu64 ", which does not wait",
                    header->index, pos);

@@ -39,6 +39,8 @@ enum op_kind {
     OP_CHANGE
 };
 
+#define OP_KINDS (OP_CHANGE + 1)
+
 #define HALF_TIMES_MAX 15u /* that a producer is asked */
 
 enum half_wish { HALF_WISH_COMMIT = 1, HALF_WISH_ROLLBACK = 2 };
@@ -106,6 +108,8 @@ struct committed {
 void history_reset(void);
 
 struct op *history_op_new(void);
+/* What a new operation is to be. Once. */
+void history_op_is(struct op *op, enum op_kind kind);
 struct op *history_op(uint64_t id); /* NULL */
 uint64_t history_ops(void);
 
@@ -119,8 +123,8 @@ uint64_t history_membership_index(void);
 uint64_t history_log_start(void); /* position below which the group has dropped everything */
 /* "t0" and so on, and the names of the topics where messages wait. */
 const char *history_topic_name(uint32_t topic);
-/* Messages that wait, as committed; and the latest time that one of them waits for. */
-uint64_t history_waiting(int64_t *due_ms);
+/* Whether messages wait, as committed; and the latest time that one of them waits for (may be NULL). */
+bool history_waits(int64_t *due_ms);
 /* Any that waits for a time of its own, and that nobody has recalled; NULL. @from: where to begin to look. */
 struct op *history_recallable(uint64_t from);
 /* A transaction whose producer knows of it, mostly an open one; messages that somebody popped. NULL. */

@@ -14,6 +14,12 @@ struct op *history_commit_op(uint64_t id, uint64_t index);
 /* history.c: which message lies there, as number and part of its operation. */
 uint64_t history_message(uint32_t topic, uint32_t queue, uint64_t qoff);
 
+/* history.c: @op waits at @pos from now on; which operation of @kind that was committed does so. NULL: none. */
+void history_row_is(struct op *op, uint64_t pos);
+struct op *history_at_row(enum op_kind kind, uint64_t pos);
+/* history.c: all open check points of messages of @topic. */
+void history_each_popped(uint32_t topic, void (*each)(struct op *op));
+
 /* halves.c: the record of @op, a prepared message, lies at @pos in topic @topic: where halves lie, where discarded
  * ones are listed, or its own. */
 void halves_record(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos);

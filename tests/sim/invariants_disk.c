@@ -10,34 +10,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* @n bytes of the log at @pos as they lie on the platter, or in the page cache; NULL: not all there. */
+/* The log from @pos on as it lies on the platter, or in the page cache: @bytes up to the end of the segment. NULL:
+ * not there. */
+static const uint8_t *rest_of_segment(const struct node *node, bool cached, uint64_t pos, uint64_t *bytes)
+{
+    char path[] = CLUSTER_LOG_DIR "/log/00000000000000000000";
+    uint64_t first = pos - pos % cluster_plan->segment_bytes, size = 0;
+    struct disk *disk = machine_disk(node->machine);
+    const uint8_t *at;
+
+    for (uint64_t left = first, i = sizeof(path) - 1; left != 0; left /= 10) {
+        path[--i] = (char)('0' + left % 10);
+    }
+    at = cached ? disk_file(disk, path, &size) : disk_platter(disk, path, &size);
+    if (at == NULL || pos - first >= size) {
+        return NULL;
+    }
+    *bytes = size - (pos - first);
+    return at + (pos - first);
+}
+
 const uint8_t *disk_bytes(const struct node *node, bool cached, uint64_t pos, uint64_t n)
 {
-    uint64_t first = pos - pos % cluster_plan->segment_bytes;
-    struct disk *disk = machine_disk(node->machine);
-    const uint8_t *bytes;
-    uint64_t size = 0;
-    char path[64];
+    uint64_t bytes;
+    const uint8_t *at = rest_of_segment(node, cached, pos, &bytes);
 
-    snprintf(path, sizeof(path), CLUSTER_LOG_DIR "/log/%020" PRIu64, first);
-    bytes = cached ? disk_file(disk, path, &size) : disk_platter(disk, path, &size);
-    return bytes != NULL && pos - first + n <= size ? bytes + (pos - first) : NULL;
+    return at != NULL && n <= bytes ? at : NULL;
 }
 
 /* Whether the member has entry @pos so that it may say so: on its platter, or written where entries are flushed late.
  */
 static bool entry_is_held(const struct node *node, uint64_t pos, uint32_t crc)
 {
-    bool cached = cluster_plan->flush_ms != 0;
-    const uint8_t *at = disk_bytes(node, cached, pos, RLOG_HEADER_BYTES);
+    uint64_t bytes;
+    const uint8_t *at = rest_of_segment(node, cluster_plan->flush_ms != 0, pos, &bytes);
     struct rlog_header header;
 
-    if (at == NULL || rlog_le32_load(at + 4) != crc || rlog_header_decode(at, RLOG_HEADER_BYTES, &header) != 0 ||
-        header.pos != pos) {
-        return false;
-    }
-    at = disk_bytes(node, cached, pos, rlog_entry_bytes(header.payload_bytes));
-    return at != NULL && rlog_entry_is_sound(&header, at);
+    return at != NULL && bytes >= RLOG_HEADER_BYTES && rlog_le32_load(at + 4) == crc &&
+           rlog_header_decode(at, RLOG_HEADER_BYTES, &header) == 0 && header.pos == pos &&
+           bytes >= rlog_entry_bytes(header.payload_bytes) && rlog_entry_is_sound(&header, at);
 }
 
 /* A damaged disk, or one that was taken away, did have it: that it lost something is the one fault that the others

@@ -29,14 +29,15 @@ void invariants_state_reset(void)
 static void check_offsets(const struct member_run *run)
 {
     for (uint32_t g = 0; g < GROUPS; g++) {
-        for (uint32_t t = 0; t < TOPICS; t++) {
-            for (uint32_t q = 0; q < QUEUES; q++) {
-                char group[16], topic[16];
-                int64_t is;
+        char group[16];
 
-                snprintf(group, sizeof(group), "g%u", g);
-                snprintf(topic, sizeof(topic), "t%u", t);
-                is = offset_table_get(&run->state.offsets, mq_str_of(group), mq_str_of(topic), (int32_t)q);
+        snprintf(group, sizeof(group), "g%u", g);
+        for (uint32_t t = 0; t < TOPICS; t++) {
+            const char *topic = history_topic_name(t);
+
+            for (uint32_t q = 0; q < QUEUES; q++) {
+                int64_t is = offset_table_get(&run->state.offsets, mq_str_of(group), mq_str_of(topic), (int32_t)q);
+
                 if (is != history_offset(g, t, q)) {
                     world_fail("offsets: member %u has offset %" PRId64
                                " of %s in %s %u, committed last was %" PRId64,

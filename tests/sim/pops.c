@@ -43,17 +43,16 @@ static struct op *find(int64_t pop_ms)
     return op != NULL && (op->kind == OP_POP || op->kind == OP_CHANGE) ? op : NULL;
 }
 
+static void end_by_deletion(struct op *op)
+{
+    op->open = false;
+    op->ended = true;
+}
+
 void pops_deletion(uint32_t topic)
 {
     memset(offsets[topic], 0, sizeof(offsets[topic]));
-    for (uint64_t id = 1; id <= history_ops(); id++) {
-        struct op *op = find((int64_t)id);
-
-        if (op != NULL && op->topic == topic && op->open) {
-            op->open = false;
-            op->ended = true; /* by that */
-        }
-    }
+    history_each_popped(topic, end_by_deletion);
 }
 
 static void commit_take(const struct rlog_header *header, const Raftmq__PopTake *item)

@@ -174,20 +174,20 @@ static void draw_waiting(struct op *op)
     if (rng_below(&waiting_rng, 8) == 0) {
         target = history_recallable(rng_below(&waiting_rng, history_ops()));
         if (target != NULL) {
-            op->kind = OP_RECALL;
+            history_op_is(op, OP_RECALL);
             op->target = target->id;
             target->recalled_by = op->id;
             return;
         }
     }
-    op->kind = OP_WAIT;
+    history_op_is(op, OP_WAIT);
     op->level = (uint32_t)rng_below(&waiting_rng, 3) == 0 ? (uint32_t)rng_between(&waiting_rng, 1, QUEUES) : 0;
     op->delay_ms = rng_between(&waiting_rng, 1, longest_ms[rng_below(&waiting_rng, 5)]);
 }
 
 static void draw_end(struct op *op, struct op *target, bool commit)
 {
-    op->kind = OP_END;
+    history_op_is(op, OP_END);
     op->parts = 1;
     op->target = target->id;
     op->commit = commit;
@@ -203,7 +203,7 @@ static void draw_half(struct op *op)
         target = history_prepared(rng_below(&flows_rng, history_ops()), rng_below(&flows_rng, 4) != 0);
     }
     if (target == NULL) {
-        op->kind = OP_PREPARE;
+        history_op_is(op, OP_PREPARE);
         return;
     }
     draw_end(op, target, rng_below(&flows_rng, 8) == 0 ? target->id % 3 == 0 : target->id % 3 != 0);
@@ -233,14 +233,14 @@ static void draw_pop(struct op *op)
     }
     op->delay_ms = rng_between(&flows_rng, 1, longest_ms[rng_below(&flows_rng, 4)]);
     if (target == NULL) {
-        op->kind = OP_POP;
+        history_op_is(op, OP_POP);
         if (rng_below(&flows_rng, 4) == 0) {
             op->topic += TOPIC_RETRY;
             op->queue = 0;
         }
         return;
     }
-    op->kind = rng_below(&flows_rng, 4) == 0 ? OP_CHANGE : OP_ACK;
+    history_op_is(op, rng_below(&flows_rng, 4) == 0 ? OP_CHANGE : OP_ACK);
     op->target = target->id;
     op->bit = (uint32_t)rng_below(&flows_rng, target->n);
     target->ack_wish |= 1u << op->bit;
@@ -254,27 +254,30 @@ static void draw(struct op *op)
     } kinds[] = {{60, OP_SEND}, {12, OP_BATCH}, {12, OP_OFFSET}, {2, OP_DELETE},
                  {4, OP_TOPIC}, {5, OP_LOCK},   {5, OP_UNLOCK}};
     uint32_t dice = (uint32_t)rng_below(&rng, 100);
+    enum op_kind kind;
     uint32_t k = 0;
 
     while (dice >= kinds[k].share) {
         dice -= kinds[k++].share;
     }
-    op->kind = kinds[k].kind;
-    if (op->kind == OP_DELETE && plan->think_ms == 0) {
-        op->kind = OP_OFFSET; /* a script with thousands a second: files of deleted queues stay until a snapshot */
+    kind = kinds[k].kind;
+    if (kind == OP_DELETE && plan->think_ms == 0) {
+        kind = OP_OFFSET; /* a script with thousands a second: files of deleted queues stay until a snapshot */
     }
     op->topic = (uint32_t)rng_below(&rng, TOPICS);
     op->queue = (uint32_t)rng_below(&rng, QUEUES);
     op->group = (uint32_t)rng_below(&rng, GROUPS);
-    op->parts = op->kind == OP_BATCH ? (uint32_t)rng_between(&rng, 2, plan->batch_max) : 1;
+    op->parts = kind == OP_BATCH ? (uint32_t)rng_between(&rng, 2, plan->batch_max) : 1;
     /* Mostly small; a large one now and then. */
     op->body_bytes = (uint32_t)rng_between(&rng, 16, rng_below(&rng, 10) == 0 ? plan->body_max : 256);
-    if (op->kind == OP_SEND && rng_below(&waiting_rng, 100) < plan->waiting_percent) {
+    if (kind == OP_SEND && rng_below(&waiting_rng, 100) < plan->waiting_percent) {
         draw_waiting(op);
-    } else if (op->kind == OP_SEND && rng_below(&flows_rng, 100) < plan->half_percent) {
+    } else if (kind == OP_SEND && rng_below(&flows_rng, 100) < plan->half_percent) {
         draw_half(op);
-    } else if (op->kind == OP_SEND && rng_below(&flows_rng, 100) < plan->pop_percent) {
+    } else if (kind == OP_SEND && rng_below(&flows_rng, 100) < plan->pop_percent) {
         draw_pop(op);
+    } else {
+        history_op_is(op, kind);
     }
 }
 
@@ -328,7 +331,7 @@ struct op *workload_send(struct node *node, uint32_t body_bytes)
     struct op *op = history_op_new();
 
     if (op != NULL) {
-        op->kind = OP_SEND;
+        history_op_is(op, OP_SEND);
         op->parts = 1;
         op->body_bytes = body_bytes;
         ask(op, node);
