@@ -22,6 +22,7 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/pull.h"
 #include "broker/processor/runtime.h"
+#include "broker/processor/told.h"
 #include "broker/registrar.h"
 #include "broker/role.h"
 #include "broker/session/consumer_table.h"
@@ -262,6 +263,7 @@ static void on_turn(struct net_turn *turn)
         indexer_turn(broker->ctx.indexer, broker->state.log_start_pos);
     }
     pop_hold_turn(broker->ctx.pop_hold, &broker->flows.env);
+    told_turn(broker->ctx.told, broker->loop->now_ms);
 }
 
 static void on_second(uv_timer_t *timer)
@@ -448,6 +450,9 @@ static int open_flows(struct broker *broker)
     }
     if (rc == 0) {
         rc = open_quota(broker);
+    }
+    if (rc == 0) {
+        rc = told_new(&ctx->told);
     }
     if (rc == 0) {
         rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
@@ -655,6 +660,9 @@ static void close_rest(void *data)
         consumer_table_free(broker->ctx.consumers);
     }
     quota_free(broker->ctx.quota);
+    if (broker->ctx.told != NULL) {
+        told_free(broker->ctx.told);
+    }
     if (broker->ctx.producers != NULL) {
         producer_table_free(broker->ctx.producers);
     }
@@ -816,6 +824,9 @@ void broker_close(struct broker *broker, void (*closed)(void *data), void *data)
     broker->closed = closed;
     broker->closed_data = data;
     broker->registrar = NULL;
+    if (broker->ctx.told != NULL) {
+        told_end(broker->ctx.told);
+    }
     if (registrar != NULL) {
         registrar_free(registrar, on_registrar_closed, broker);
     } else {

@@ -9,6 +9,7 @@
  * RocketMQ's RouteInfoManager.registerBroker, RouteInfoManager.unregisterBroker, DataVersion. */
 #include "broker/registrar.h"
 
+#include "broker/processor/told.h"
 #include "broker/processor/topic_description.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
@@ -27,7 +28,7 @@
 #define RECONNECT_FIRST_MS 200
 #define RECONNECT_MAX_MS 1000
 #define RETRY_MS 1000
-#define SOON_MS 50
+#define SOON_MS 50 /* between registrations because of topics */
 #define ADDR_BYTES_MAX 300
 
 struct name_server {
@@ -38,9 +39,10 @@ struct name_server {
     uv_timer_t again; /* connects when there is no connection, registers when there is one */
     uint32_t back_off_ms;
     struct net_call call;
-    bool calling; /* call is under way */
-    bool changed; /* something did meanwhile: register once more */
-    bool warned;  /* its last attempt failed and was told */
+    bool calling;         /* call is under way */
+    bool changed;         /* something did meanwhile: register once more */
+    bool warned;          /* its last attempt failed and was told */
+    uint64_t sent, knows; /* changes of topics (told.h): what is under way to it, and what it has taken */
 };
 
 struct registrar {
@@ -50,6 +52,7 @@ struct registrar {
     struct name_server servers[SERVERS_MAX];
     uint32_t n;
     uv_timer_t period, soon;
+    uint64_t soon_ms; /* when soon ended last */
     uint32_t open_handles;
     bool closing;
     void (*closed)(void *data);
@@ -73,6 +76,21 @@ static void warn_once(struct name_server *server, const char *what, int code)
     }
 }
 
+/* Name servers that cannot be reached, or refuse us, are not waited for. */
+static void settle(struct registrar *registrar)
+{
+    uint64_t known = told_last(registrar->ctx->told);
+
+    for (uint32_t i = 0; i < registrar->n; i++) {
+        const struct name_server *server = &registrar->servers[i];
+
+        if (server->client.connected && !server->warned && server->knows < known) {
+            known = server->knows;
+        }
+    }
+    told_known(registrar->ctx->told, known);
+}
+
 static void retry_later(struct name_server *server)
 {
     uv_timer_start(&server->again, on_again, RETRY_MS, 0);
@@ -90,10 +108,14 @@ static void on_registered(struct net_call *call, int status, struct proto_comman
         warn_once(server, "registration was not answered", status);
     } else if (answer->code != RESP_SUCCESS) {
         warn_once(server, "registration was refused", answer->code);
-    } else if (server->warned) {
-        server->warned = false;
-        mq_log_info("registrar", "name server %s: registered again", server->text);
+    } else {
+        server->knows = server->sent;
+        if (server->warned) {
+            server->warned = false;
+            mq_log_info("registrar", "name server %s: registered again", server->text);
+        }
     }
+    settle(server->registrar);
     if (server->changed) {
         register_with(server);
     } else if (status != 0 || answer->code != RESP_SUCCESS) {
@@ -164,9 +186,11 @@ static void register_with(struct name_server *server)
     mq_buf_free(&body);
     if (rc != 0) {
         warn_once(server, "registration could not be sent", rc);
+        settle(server->registrar);
         retry_later(server);
         return;
     }
+    server->sent = told_last(server->registrar->ctx->told);
     server->calling = true;
 }
 
@@ -182,10 +206,25 @@ static void on_period(uv_timer_t *timer)
     registrar_now(timer->data);
 }
 
+static void on_soon(uv_timer_t *timer)
+{
+    struct registrar *registrar = timer->data;
+
+    registrar->soon_ms = registrar->ctx->loop->now_ms;
+    registrar_now(registrar);
+}
+
 void registrar_soon(struct registrar *registrar)
 {
-    if (!registrar->closing && !uv_is_active((uv_handle_t *)&registrar->soon)) {
-        uv_timer_start(&registrar->soon, on_period, SOON_MS, 0);
+    uint64_t since_ms = registrar->ctx->loop->now_ms - registrar->soon_ms;
+
+    if (registrar->closing) {
+        return;
+    }
+    told_changed(registrar->ctx->told);
+    settle(registrar);
+    if (!uv_is_active((uv_handle_t *)&registrar->soon)) {
+        uv_timer_start(&registrar->soon, on_soon, since_ms < SOON_MS ? SOON_MS - since_ms : 0, 0);
     }
 }
 
@@ -229,6 +268,7 @@ static void on_closed(struct net_client *client, int reason)
     if (reason != 0) {
         warn_once(server, "connection lost", reason);
     }
+    settle(server->registrar);
     uv_timer_start(&server->again, on_again, server->back_off_ms, 0);
     server->back_off_ms = server->back_off_ms * 2 > RECONNECT_MAX_MS ? RECONNECT_MAX_MS : server->back_off_ms * 2;
 }

@@ -14,7 +14,8 @@ int registrar_new(struct context *ctx, int listen_port, struct registrar **out, 
 
 /* Registers now with all (the role changed). */
 void registrar_now(struct registrar *registrar);
-/* Registers soon (a topic changed; changes of the next 50 ms travel together). */
+/* A topic changed: registers at the end of the turn, or 50 ms after the last time that a topic was the reason; what
+ * changes meanwhile travels together. ctx->told hears when all that can be reached know. */
 void registrar_soon(struct registrar *registrar);
 
 /* Unregisters where connected, then closes; @closed comes when everything is gone. */

@@ -24,6 +24,7 @@ struct consumer_table;
 struct quota;
 struct flows;
 struct indexer;
+struct told;
 
 struct context {
     struct net_loop *loop;
@@ -47,6 +48,7 @@ struct context {
     struct consumer_table *consumers;
     struct quota *quota;          /* NULL: nobody is limited */
     struct net_calls *calls;      /* what this node asks its clients */
+    struct told *told;            /* answers that wait for name servers */
     struct proto_host store_host; /* brokerIP1:listenPort, what records and message ids carry */
     struct proto_uniq_key uniq_key;
     int64_t boot_ms;         /* wall clock */

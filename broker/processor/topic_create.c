@@ -3,6 +3,7 @@
  * the same entry. Source: RocketMQ's TopicValidator, TopicConfigManager.createTopicInSendMessageMethod,
  * SubscriptionGroupConfig. */
 #include "broker/processor/processors.h"
+#include "broker/processor/told.h"
 #include "broker/processor/topic_put.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
@@ -25,11 +26,23 @@ void names_done(struct sequencer_pending *p, const struct sequencer_outcome *out
     answer_done(p, outcome);
 }
 
+void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct context *ctx = p->data;
+    struct reply_to to = reply_to_of_pending(p);
+
+    if (outcome->status == 0) {
+        told_answer(ctx->told, &to, ctx->loop->now_ms);
+    } else {
+        names_done(p, outcome);
+    }
+}
+
 static const struct reply_to nobody = {0};
 
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to)
 {
-    struct sequencer_pending pending = pending_for(to, names_done, ctx);
+    struct sequencer_pending pending = pending_for(to, topics_done, ctx);
     Raftmq__TopicPut put = RAFTMQ__TOPIC_PUT__INIT;
     int rc;
 

@@ -79,7 +79,7 @@ static int add_deletion(struct context *ctx, const char *name, const struct sequ
 static void propose(struct deletion *deletion, const struct reply_to *to)
 {
     static const struct sequencer_pending nobody = {0};
-    struct sequencer_pending pending = pending_for(to, names_done, deletion->ctx);
+    struct sequencer_pending pending = pending_for(to, topics_done, deletion->ctx);
     const char *at = (const char *)deletion->names.base, *end = at + deletion->names.len;
 
     for (int rc = 0; rc == 0 && at < end; at += strlen(at) + 1) {

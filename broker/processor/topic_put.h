@@ -8,12 +8,15 @@
 #define TOPIC_MULTI_TAG "MULTI_TAG"
 
 /* Proposes @config (borrowed) and makes it pending, so that sends may follow in the same entry; @to is answered when
- * the entry is applied or lost. Returns 0, or what sequencer_reserve said: then nothing was proposed or answered. */
+ * name servers know of the topic, or the entry is lost. Returns 0, or what sequencer_reserve said: then nothing was
+ * proposed or answered. */
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to);
 
 /* A done callback (@data: the context) of items that name topics or groups: answers, and where the entry is lost, so
  * is the belief in what was proposed. */
 void names_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
+/* The same for topics: name servers know of the change before the client does. */
+void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
 
 /* A topic of the broker's own: nobody changes or deletes it. */
 bool topic_is_system(const struct context *ctx, struct mq_str topic);

@@ -2,6 +2,7 @@
 #include "tests/unit/broker/rig.h"
 
 #include "namesrv/include/namesrv/namesrv.h"
+#include "remoting/net/server.h"
 
 #include <stdio.h>
 
@@ -121,6 +122,96 @@ static void a_new_topic_is_known_soon(void **state)
     peer_hang_up(&peer);
 }
 
+/* Asked once, without waiting. */
+static void expect_queues(const char *topic, const char *queues)
+{
+    struct answer answer = {0};
+    char text[64];
+
+    snprintf(text, sizeof(text), "\"writeQueueNums\":%s", queues);
+    assert_int_equal(route(topic, &answer), RESP_SUCCESS);
+    assert_non_null(strstr(answer_body(&answer), text));
+    answer_free(&answer);
+}
+
+static void who_hears_that_a_topic_was_changed_finds_its_route(void **state)
+{
+    struct answer answer = {0};
+    struct peer peer;
+
+    (void)state;
+    wait_route("TBW102", "127.0.0.1");
+    peer_dial(&world.rig, &peer, PROTO_JSON);
+    for (int i = 1; i <= 20; i++) {
+        char topic[16], queues[16];
+
+        snprintf(topic, sizeof(topic), "Told%d", i % 4);
+        snprintf(queues, sizeof(queues), "%d", i);
+        assert_int_equal(rig_topic(&peer, topic, queues), RESP_SUCCESS);
+        expect_queues(topic, queues);
+    }
+    assert_int_equal(peer_code(&peer, REQ_UPDATE_AND_CREATE_TOPIC_LIST, NO_FIELDS,
+                               MQ_STR("{\"topicConfigList\":[{\"topicName\":\"Told1\",\"readQueueNums\":30,"
+                                      "\"writeQueueNums\":30,\"perm\":6,\"topicFilterType\":\"SINGLE_TAG\"}]}")),
+                     RESP_SUCCESS);
+    expect_queues("Told1", "30");
+    assert_int_equal(peer_code(&peer, REQ_DELETE_TOPIC_IN_BROKER, FIELDS({"topic", "Told1"}), MQ_STR("")),
+                     RESP_SUCCESS);
+    assert_int_equal(route("Told1", &answer), RESP_TOPIC_NOT_EXIST);
+    answer_free(&answer);
+    peer_hang_up(&peer);
+}
+
+/* --- a name server that takes connections and says nothing --- */
+
+static void say_nothing(struct net_channel *ch, struct proto_command *cmd)
+{
+    (void)ch;
+    (void)cmd;
+}
+
+static void nobody_left(struct net_channel *ch, int reason)
+{
+    (void)ch;
+    (void)reason;
+}
+
+static void on_silent_closed(struct net_server *server)
+{
+    *(bool *)server->data = true;
+}
+
+static void a_silent_name_server_does_not_hold_an_answer_for_ever(void **state)
+{
+    static const struct net_server_ops ops = {.command = say_nothing, .closed = nobody_left};
+    struct net_server silent = {0};
+    struct answer held = {0};
+    bool silent_gone = false;
+    struct peer peer;
+    char text[96];
+    const char *overrides[] = {text, NULL};
+
+    (void)state;
+    silent.data = &silent_gone;
+    assert_int_equal(net_server_open(&silent, &world.rig.loop, "127.0.0.1", 0, &ops, &net_server_default_limits), 0);
+    rig_stop(&world.rig);
+    snprintf(text, sizeof(text), "namesrvAddr=127.0.0.1:%d;127.0.0.1:%d", silent.port, world.port);
+    rig_start(&world.rig, overrides);
+    wait_route("TBW102", "127.0.0.1");
+    peer_dial(&world.rig, &peer, PROTO_JSON);
+    assert_int_equal(rig_topic(&peer, "Held", "3"), RESP_SUCCESS);
+    expect_queues("Held", "3");
+    peer_start(&peer, REQ_DELETE_TOPIC_IN_BROKER, FIELDS({"topic", "Held"}), MQ_STR(""), &held);
+    rig_stop(&world.rig); /* it may wait then, and is answered */
+    rig_wait_flag(&world.rig, &held.done);
+    answer_free(&held);
+    peer_hang_up(&peer);
+    net_server_close(&silent, false, on_silent_closed);
+    rig_wait_flag(&world.rig, &silent_gone);
+    snprintf(text, sizeof(text), "namesrvAddr=127.0.0.1:%d", world.port);
+    rig_start(&world.rig, overrides);
+}
+
 static void a_role_that_changes_while_a_registration_is_under_way_is_told_too(void **state)
 {
     struct context *ctx = world.rig.ctx;
@@ -191,6 +282,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leader_registers_as_id_0_with_its_topics),
         cmocka_unit_test(a_new_topic_is_known_soon),
+        cmocka_unit_test(who_hears_that_a_topic_was_changed_finds_its_route),
+        cmocka_unit_test(a_silent_name_server_does_not_hold_an_answer_for_ever),
         cmocka_unit_test(a_role_that_changes_while_a_registration_is_under_way_is_told_too),
         cmocka_unit_test(a_name_server_that_starts_again_is_told_everything_within_a_second),
         cmocka_unit_test(a_broker_that_stops_unregisters),
