@@ -284,6 +284,14 @@ static void on_second(uv_timer_t *timer)
     }
 }
 
+static int on_ask_route(void *data, struct mq_str topic, struct net_call *call, uint32_t timeout_ms, net_call_cb cb)
+{
+    struct broker *broker = data;
+
+    return broker->registrar != NULL ? registrar_ask_route(broker->registrar, topic, call, timeout_ms, cb)
+                                     : MQ_ECLOSED;
+}
+
 /* --- opening --- */
 
 /* A migrating broker.conf may name the directory of a RocketMQ broker, which has these two. Ours would be empty
@@ -592,6 +600,7 @@ int broker_open(struct net_loop *loop, const char *conf_path, const char *const 
         .store = &broker->store,
         .state = &broker->state,
         .boot_ms = mq_clock_wall_ms(),
+        .ask_route = {broker, on_ask_route},
     };
     rc = open_all(broker, conf_path, overrides, problem, warnings);
     if (rc == 0) {

@@ -78,6 +78,9 @@ struct broker_config {
     bool message_index;                /* messageIndexEnable, true */
     bool trace_topic;                  /* traceTopicEnable, false */
     char *trace_topic_name;            /* msgTraceTopicName, RMQ_SYS_TRACE_TOPIC */
+    int request_mode;                  /* defaultMessageRequestMode: 0 PULL, 1 POP */
+    int64_t pop_share_queues;          /* defaultPopShareQueueNum, -1 */
+    bool server_balances;              /* serverLoadBalancerEnable, true */
     char *log_file;                    /* logFile (ours): empty: stderr */
 
     /* Made from the above. */

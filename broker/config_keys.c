@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+static const char *const mode_names[] = {"PULL", "POP", NULL};
 static const char *const flush_names[] = {"SYNC_FLUSH", "ASYNC_FLUSH", NULL};
 
 #define AT(field) offsetof(struct broker_config, field)
@@ -100,6 +101,13 @@ const struct mq_conf_key broker_config_keys[] = {
     FLAG("messageIndexEnable", message_index, "true"),
     FLAG("traceTopicEnable", trace_topic, "false"),
     TEXT("msgTraceTopicName", trace_topic_name, "RMQ_SYS_TRACE_TOPIC"),
+    {.name = "defaultMessageRequestMode",
+     .type = MQ_CONF_ENUM,
+     .offset = AT(request_mode),
+     .names = mode_names,
+     .preset = "PULL"},
+    NUMBER("defaultPopShareQueueNum", pop_share_queues, -1, 65535, "-1"),
+    FLAG("serverLoadBalancerEnable", server_balances, "true"),
     TEXT("logFile", log_file, ""),
 
     /* How the original spreads work over threads, and when it gives up on its own queues. */
@@ -255,7 +263,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("reviveQueueNum"),
     IGNORED("popPollingSize"),
     IGNORED("enablePopBufferMerge"),
-    IGNORED("defaultMessageRequestMode"),
     IGNORED("enableBroadcastOffsetStore"),
     IGNORED("lockInStrictMode"),
     IGNORED("disableConsumeIfConsumerReadSlowly"),
@@ -293,8 +300,6 @@ const struct mq_conf_key broker_config_keys[] = {
     IGNORED("popInflightMessageThreshold"),
     IGNORED("enablePopLog"),
     IGNORED("enableSkipLongAwaitingAck"),
-    IGNORED("defaultPopShareQueueNum"),
-    IGNORED("serverLoadBalancerEnable"),
     IGNORED("consumerFallbehindThreshold"),
     IGNORED("enableCreateSysGroup"),
     IGNORED("autoDeleteUnusedStats"),

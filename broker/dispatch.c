@@ -69,6 +69,7 @@ static const struct row rows[] = {
     {REQ_UPDATE_AND_GET_GROUP_FORBIDDEN, LEADER, forbid_group},
     {REQ_LITE_PULL_MESSAGE, ANY_NODE, pull_message},
     {REQ_RECALL_MESSAGE, LEADER, recall_message},
+    {REQ_QUERY_ASSIGNMENT, ANY_NODE, query_assignment},
     {REQ_SET_MESSAGE_REQUEST_MODE, LEADER, set_request_mode},
     {REQ_RAFTMQ_GROUP_STATUS, ANY_NODE, group_status},
     {REQ_RAFTMQ_MEMBER_ADD, LEADER, change_group},

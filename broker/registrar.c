@@ -51,6 +51,7 @@ struct registrar {
     char ha_addr[ADDR_BYTES_MAX]; /* the port behind it, as Java registers */
     struct name_server servers[SERVERS_MAX];
     uint32_t n;
+    uint32_t asked; /* counted, to take turns */
     uv_timer_t period, soon;
     uint64_t soon_ms; /* when soon ended last */
     uint32_t open_handles;
@@ -226,6 +227,37 @@ void registrar_soon(struct registrar *registrar)
     if (!uv_is_active((uv_handle_t *)&registrar->soon)) {
         uv_timer_start(&registrar->soon, on_soon, since_ms < SOON_MS ? SOON_MS - since_ms : 0, 0);
     }
+}
+
+/* --- routes --- */
+
+static int ask(struct name_server *server, struct mq_str topic, struct net_call *call, uint32_t timeout_ms,
+               net_call_cb cb)
+{
+    const struct proto_topic_header header = {.topic = topic, .accept_standard_json = true};
+    struct proto_writer w;
+    int rc = net_client_begin(&server->client, &w, REQ_GET_ROUTEINFO_BY_TOPIC, false);
+
+    if (rc != 0) {
+        return rc;
+    }
+    proto_topic_header_encode(&w, &header);
+    return net_client_call(&server->client, &w, NULL, 0, call, timeout_ms, cb);
+}
+
+int registrar_ask_route(struct registrar *registrar, struct mq_str topic, struct net_call *call, uint32_t timeout_ms,
+                        net_call_cb cb)
+{
+    uint32_t first = registrar->asked++;
+
+    for (uint32_t i = 0; i < registrar->n && !registrar->closing; i++) {
+        struct name_server *server = &registrar->servers[(first + i) % registrar->n];
+
+        if (server->client.connected) {
+            return ask(server, topic, call, timeout_ms, cb);
+        }
+    }
+    return registrar->n == 0 ? MQ_ENOTFOUND : MQ_ECLOSED;
 }
 
 /* --- connections --- */

@@ -18,6 +18,11 @@ void registrar_now(struct registrar *registrar);
  * changes meanwhile travels together. ctx->told hears when all that can be reached know. */
 void registrar_soon(struct registrar *registrar);
 
+/* Asks a connected name server for the route of @topic, each time another one. Returns 0, after which @cb comes once
+ * and never inside; MQ_ENOTFOUND (namesrvAddr is empty), MQ_ECLOSED (none is connected), MQ_EBUSY or MQ_ENOMEM. */
+int registrar_ask_route(struct registrar *registrar, struct mq_str topic, struct net_call *call, uint32_t timeout_ms,
+                        net_call_cb cb);
+
 /* Unregisters where connected, then closes; @closed comes when everything is gone. */
 void registrar_free(struct registrar *registrar, void (*closed)(void *data), void *data);
 

@@ -26,6 +26,13 @@ struct flows;
 struct indexer;
 struct told;
 
+/* A name server is asked for the route of a topic (105): set at assembly. Returns 0, after which @cb comes once and
+ * never inside; MQ_ENOTFOUND: there is none to ask; MQ_ECLOSED: none is connected; MQ_EBUSY, MQ_ENOMEM. */
+struct ask_route {
+    void *data;
+    int (*start)(void *data, struct mq_str topic, struct net_call *call, uint32_t timeout_ms, net_call_cb cb);
+};
+
 struct context {
     struct net_loop *loop;
     const struct broker_config *config;
@@ -44,6 +51,8 @@ struct context {
     struct indexer *indexer; /* NULL: messageIndexEnable is false */
     uint32_t key_queries;    /* under way: query_message.c */
     uint32_t views;          /* records being read for 33: query.c */
+    struct ask_route ask_route;
+    uint32_t assignments; /* that wait for a route: assignment.c */
     struct producer_table *producers;
     struct consumer_table *consumers;
     struct quota *quota;          /* NULL: nobody is limited */

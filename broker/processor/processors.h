@@ -15,6 +15,9 @@ void recall_message(struct context *ctx, struct net_channel *ch, struct proto_co
 /* pull.c: 11, 361 */
 void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
+/* assignment.c: 400 */
+void query_assignment(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
 /* query_message.c: 12 */
 void query_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 

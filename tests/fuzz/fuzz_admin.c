@@ -4,6 +4,7 @@
 
 #include "remoting/base/err.h"
 #include "remoting/protocol/body_admin.h"
+#include "remoting/protocol/body_assignment.h"
 #include "remoting/protocol/body_client.h"
 #include "remoting/protocol/body_group.h"
 #include "remoting/protocol/body_offset.h"
@@ -195,6 +196,16 @@ static void run_request_mode(char *json, size_t n)
               exact_inside(mode.mode, json, n));
 }
 
+static void run_assignment(char *json, size_t n)
+{
+    struct proto_assignment_query query;
+
+    check_code(proto_assignment_query_decode(json, n, &query));
+    MQ_ASSERT(exact_inside(query.topic, json, n) && exact_inside(query.group, json, n) &&
+              exact_inside(query.client_id, json, n) && exact_inside(query.strategy, json, n) &&
+              exact_inside(query.model, json, n));
+}
+
 static void run_config_text(char *text, size_t n)
 {
     struct mq_str rest = {text, (uint32_t)n}, key, value;
@@ -208,9 +219,9 @@ static void run_config_text(char *text, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static void (*const RUNS[])(char *, size_t) = {
-        run_topic_list,    run_consumer_ids,  run_stats,        run_kvs,      run_lock,
-        run_locked,        run_config_text,   run_group,        run_groups,   run_topics,
-        run_consume_stats, run_queue_offsets, run_request_mode, run_positions};
+        run_topic_list,    run_consumer_ids,  run_stats,        run_kvs,       run_lock,
+        run_locked,        run_config_text,   run_group,        run_groups,    run_topics,
+        run_consume_stats, run_queue_offsets, run_request_mode, run_positions, run_assignment};
 
     for (size_t i = 0; i < ARRAY_SIZE(RUNS); i++) {
         char *copy = exact_copy(bytes, n);

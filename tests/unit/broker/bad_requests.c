@@ -142,6 +142,10 @@ static const struct pair member_fields[] = {{"member", "n8"}, END_OF_FIELDS};
 #define GROUP_CONFIG "{\"groupName\":\"Made\",\"consumeEnable\":true,\"retryQueueNums\":1,\"retryMaxTimes\":16}"
 #define MODE "{\"topic\":\"" PROBE_TOPIC "\",\"consumerGroup\":\"CG\",\"mode\":\"PULL\",\"popShareQueueNum\":0}"
 
+#define ASSIGNMENT                                                                                                   \
+    "{\"clientId\":\"c1\",\"consumerGroup\":\"CG\",\"messageModel\":\"CLUSTERING\",\"strategyName\":\"AVG\","        \
+    "\"topic\":\"" PROBE_TOPIC "\"}"
+
 #define ANY_NODE false
 #define LEADER true
 
@@ -183,6 +187,7 @@ const struct request requests[] = {
     {REQ_GET_SUBSCRIPTIONGROUP_CONFIG, "group_name", group_name_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
     {REQ_UPDATE_AND_GET_GROUP_FORBIDDEN, "group_forbidden", forbidden_fields, NULL, RESP_SUCCESS, LEADER, false,
      false},
+    {REQ_QUERY_ASSIGNMENT, NULL, NULL, ASSIGNMENT, RESP_SUCCESS, ANY_NODE, true, false},
     {REQ_SET_MESSAGE_REQUEST_MODE, NULL, NULL, MODE, RESP_SUCCESS, LEADER, true, false},
     {REQ_GET_TOPIC_STATS_INFO, "topic", topic_fields, NULL, RESP_SUCCESS, ANY_NODE, false, false},
     {REQ_GET_CONSUMER_CONNECTION_LIST, "group", group_fields, NULL, RESP_CONSUMER_NOT_ONLINE, ANY_NODE, false, false},
