@@ -466,7 +466,7 @@ static int open_flows(struct broker *broker)
         rc = pull_hold_new(broker->loop, &broker->store, pull_wake, ctx, &ctx->pull_hold);
     }
     if (rc == 0) {
-        rc = pop_hold_new(&broker->store, pop_wake, ctx, &ctx->pop_hold);
+        rc = pop_hold_new(&broker->store, &ctx->pop_hold);
     }
     if (rc == 0) {
         rc = init_flows(broker);

@@ -80,7 +80,10 @@ static const struct row rows[] = {
     {REQ_RAFTMQ_TRANSACTION_LIST, LEADER, list_transactions},
     {REQ_POP_MESSAGE, LEADER, pop_message},
     {REQ_ACK_MESSAGE, LEADER, pop_ack},
+    {REQ_PEEK_MESSAGE, LEADER, peek_message},
     {REQ_CHANGE_MESSAGE_INVISIBLETIME, LEADER, pop_change},
+    {REQ_NOTIFICATION, LEADER, notify_message},
+    {REQ_POLLING_INFO, LEADER, polling_info},
     {REQ_BATCH_ACK_MESSAGE, LEADER, pop_batch_ack},
 };
 

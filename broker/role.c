@@ -1,10 +1,11 @@
 /* While the log recovers there is no sequencer yet: the role is only noted.
  *
  * Parked pulls and sessions stay as they are: any member serves what it has applied, and consumers beat on all
- * members. */
+ * members. Parked pops are answered: only a leader hands messages out. */
 #include "broker/role.h"
 
 #include "broker/flow/flows.h"
+#include "broker/flow/pop_hold.h"
 #include "broker/processor/processors.h"
 #include "remoting/base/clock.h"
 
@@ -28,6 +29,9 @@ static void become_writable(struct context *ctx)
 static void stop_writing(struct context *ctx)
 {
     flows_rest(ctx->flows);
+    if (ctx->pop_hold != NULL) {
+        pop_hold_wake_all(ctx->pop_hold);
+    }
     sequencer_set_writable(ctx->sequencer, false);
     forget_proposed(ctx);
 }

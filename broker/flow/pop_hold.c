@@ -6,11 +6,12 @@
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
 
-/* Those of one group at one topic, the longest waiting first. Gone with the last. */
+/* Those of one group and kind at one topic, the longest waiting first. Gone with the last. */
 struct pop_group {
     struct topic_queues *topic; /* borrowed: queues live as long as the process */
     char *name;                 /* owned */
     uint32_t name_bytes;
+    bool notices;
     struct pop_link *first, **end;
     uint32_t count;
     struct pop_group *next, **prev; /* of the same topic */
@@ -18,8 +19,6 @@ struct pop_group {
 
 struct pop_hold {
     struct store *store;
-    pop_wake_cb cb;
-    void *data;
     struct due_heap due;
     uint32_t count;
     struct pop_parked *ready, **ready_end;
@@ -27,19 +26,19 @@ struct pop_hold {
 
 /* --- groups --- */
 
-static struct pop_group *find_group(const struct topic_queues *topic, struct mq_str name)
+static struct pop_group *find_group(const struct topic_queues *topic, struct mq_str name, bool notices)
 {
     for (struct pop_group *group = topic->pops; group != NULL; group = group->next) {
-        if (mq_str_eq((struct mq_str){group->name, group->name_bytes}, name)) {
+        if (group->notices == notices && mq_str_eq((struct mq_str){group->name, group->name_bytes}, name)) {
             return group;
         }
     }
     return NULL;
 }
 
-static struct pop_group *get_group(struct topic_queues *topic, struct mq_str name)
+static struct pop_group *get_group(struct topic_queues *topic, struct mq_str name, bool notices)
 {
-    struct pop_group *group = find_group(topic, name);
+    struct pop_group *group = find_group(topic, name, notices);
 
     if (group != NULL) {
         return group;
@@ -54,6 +53,7 @@ static struct pop_group *get_group(struct topic_queues *topic, struct mq_str nam
         return NULL;
     }
     group->name_bytes = name.len;
+    group->notices = notices;
     group->topic = topic;
     group->end = &group->first;
     group->prev = &topic->pops;
@@ -159,7 +159,7 @@ int pop_hold_park(struct pop_hold *hold, struct pop_parked *parked, struct mq_st
         return MQ_EBUSY;
     }
     for (int i = 0; i < 2; i++) {
-        groups[i] = topics[i] != NULL ? get_group(topics[i], group) : NULL;
+        groups[i] = topics[i] != NULL ? get_group(topics[i], group, parked->notice) : NULL;
         if (topics[i] != NULL && groups[i] == NULL) {
             goto no_memory;
         }
@@ -193,19 +193,33 @@ no_memory:
 
 void pop_hold_more(struct pop_hold *hold, struct topic_queues *topic, struct mq_str name)
 {
-    struct pop_group *group = find_group(topic, name);
+    struct pop_group *group = find_group(topic, name, false);
 
     if (group != NULL) {
         make_ready(hold, group->first->parked);
     }
 }
 
-uint32_t pop_hold_count(const struct pop_hold *hold, struct topic_queues *topic, struct mq_str name)
+uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str name,
+                        int32_t queue_id)
 {
-    struct pop_group *group = find_group(topic, name);
+    struct pop_group *group = find_group(topic, name, false);
+    uint32_t n = 0;
 
     (void)hold;
-    return group != NULL ? group->count : 0;
+    for (struct pop_link *link = group != NULL ? group->first : NULL; link != NULL; link = link->next) {
+        n += link->parked->queue_id == queue_id;
+    }
+    return n;
+}
+
+void pop_hold_wake_all(struct pop_hold *hold)
+{
+    struct due *first;
+
+    while ((first = due_heap_first(&hold->due)) != NULL) {
+        make_ready(hold, container_of(first, struct pop_parked, due));
+    }
 }
 
 void pop_hold_turn(struct pop_hold *hold, const struct flow_env *env)
@@ -220,13 +234,13 @@ void pop_hold_turn(struct pop_hold *hold, const struct flow_env *env)
         struct pop_parked *parked = ready;
 
         ready = parked->next_ready;
-        hold->cb(hold->data, parked, parked->deadline_ms > now_ms);
+        parked->wake(parked, parked->deadline_ms > now_ms);
     }
     while ((first = due_heap_first(&hold->due)) != NULL && first->at_ms <= (int64_t)now_ms) {
         struct pop_parked *parked = container_of(first, struct pop_parked, due);
 
         unpark(hold, parked);
-        hold->cb(hold->data, parked, false);
+        parked->wake(parked, false);
     }
     if (hold->ready != NULL) {
         flow_wake_at(env, now_ms);
@@ -237,7 +251,7 @@ void pop_hold_turn(struct pop_hold *hold, const struct flow_env *env)
 
 /* --- life --- */
 
-int pop_hold_new(struct store *store, pop_wake_cb cb, void *data, struct pop_hold **out)
+int pop_hold_new(struct store *store, struct pop_hold **out)
 {
     struct pop_hold *hold = mq_calloc(1, sizeof(*hold));
 
@@ -245,8 +259,6 @@ int pop_hold_new(struct store *store, pop_wake_cb cb, void *data, struct pop_hol
         return MQ_ENOMEM;
     }
     hold->store = store;
-    hold->cb = cb;
-    hold->data = data;
     hold->ready_end = &hold->ready;
     store->popped = on_arrived;
     store->popped_data = hold;
@@ -256,20 +268,16 @@ int pop_hold_new(struct store *store, pop_wake_cb cb, void *data, struct pop_hol
 
 void pop_hold_free(struct pop_hold *hold)
 {
-    struct due *first;
-
     if (hold == NULL) {
         return;
     }
     hold->store->popped = NULL;
-    while ((first = due_heap_first(&hold->due)) != NULL) {
-        make_ready(hold, container_of(first, struct pop_parked, due));
-    }
+    pop_hold_wake_all(hold);
     while (hold->ready != NULL) {
         struct pop_parked *parked = hold->ready;
 
         hold->ready = parked->next_ready;
-        hold->cb(hold->data, parked, false);
+        parked->wake(parked, false);
     }
     due_heap_fini(&hold->due);
     mq_free(hold);

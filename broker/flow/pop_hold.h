@@ -1,7 +1,8 @@
-/* Pops that wait for a message. Each waits at two topics, its own and the retry topic of its group; a message that
- * arrives at one of them wakes the one of each group that has waited longest there. Woken ones are handed up at the
- * end of the loop's turn, as those are whose time is over. Loop thread. Bounds: POP_HOLD_MAX in all,
- * POP_HOLD_QUEUE_MAX for a (topic, group, queue), as popPollingSize and maxPopPollingSize of RocketMQ. */
+/* Pops that wait for a message, and requests that only want to be told of one (notices). Each waits at two topics,
+ * its own and the retry topic of its group; a message that arrives at one of them wakes the pop and the notice of
+ * each group that have waited longest there. Woken ones are handed up at the end of the loop's turn, as those are
+ * whose time is over. Loop thread. Bounds: POP_HOLD_MAX in all, POP_HOLD_QUEUE_MAX of either kind for a (topic,
+ * group), as popPollingSize and maxPopPollingSize of RocketMQ. */
 #ifndef BROKER_FLOW_POP_HOLD_H
 #define BROKER_FLOW_POP_HOLD_H
 
@@ -17,7 +18,9 @@ struct pop_group;
 
 /* The caller's memory, from a successful park until it is handed up. */
 struct pop_parked {
-    struct net_channel *ch;              /* borrowed: the caller counts it; a dead one's pop is handed up soon */
+    /* Its time is not over (@timely): look again. Else answer. It is not parked any more. */
+    void (*wake)(struct pop_parked *parked, bool timely);
+    bool notice;                         /* takes nothing: others are woken by the same message */
     int32_t queue_id;                    /* -1: any */
     const struct message_filter *filter; /* borrowed; what it does not let pass wakes nobody, as far as units tell */
     uint64_t deadline_ms;                /* monotonic */
@@ -32,11 +35,8 @@ struct pop_parked {
     struct pop_parked *next_ready;
 };
 
-/* @timely: its time is not over; run it again. Else answer it. It is not parked any more. */
-typedef void (*pop_wake_cb)(void *data, struct pop_parked *parked, bool timely);
-
 /* Returns 0 or MQ_ENOMEM. */
-int pop_hold_new(struct store *store, pop_wake_cb cb, void *data, struct pop_hold **out);
+int pop_hold_new(struct store *store, struct pop_hold **out);
 /* Parked ones are handed up as if their time were over. */
 void pop_hold_free(struct pop_hold *hold);
 
@@ -45,8 +45,11 @@ int pop_hold_park(struct pop_hold *hold, struct pop_parked *parked, struct mq_st
                   struct topic_queues *const topics[2]);
 /* Messages are left for the group at @topic: another one may have them. */
 void pop_hold_more(struct pop_hold *hold, struct topic_queues *topic, struct mq_str group);
-/* Of a (topic, group): how many wait. */
-uint32_t pop_hold_count(const struct pop_hold *hold, struct topic_queues *topic, struct mq_str group);
+/* Pops of the group that wait for queue @queue_id of @topic; -1: for any. */
+uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str group,
+                        int32_t queue_id);
+/* This node leads no longer: all are handed up, to be answered. */
+void pop_hold_wake_all(struct pop_hold *hold);
 
 /* In every turn: hands up who was woken and whose time is over; sets the alarm for the next. */
 void pop_hold_turn(struct pop_hold *hold, const struct flow_env *env);

@@ -2,6 +2,7 @@
  * that were popped. The receipt handle names the check point; what it speaks of may be over, which is no error for an
  * acknowledgement. Source: RocketMQ's AckMessageProcessor, ChangeInvisibleTimeProcessor, ExtraInfoUtil, BatchAck. */
 #include "broker/flow/pop_revive.h"
+#include "broker/processor/pop_check.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "remoting/base/clock.h"
@@ -14,7 +15,6 @@
 
 #define ORDERED_QUEUE 999 /* revive queue in the handles of ordered pop */
 #define HANDLE_FIELDS_MIN 6
-#define INVISIBLE_MS_MAX ((int64_t)3 * 24 * 3600 * 1000)
 #define BATCH_MAX 4096u /* acknowledgements in one request */
 
 /* startOffset popTime invisibleTime reviveQid flag brokerName queueId queueOffset; more may follow. */
@@ -236,9 +236,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
     if (!decode(ctx, &to, cmd, &header, &handle, false)) {
         return;
     }
-    if (header.invisible_ms < 1 || header.invisible_ms > INVISIBLE_MS_MAX) {
-        reply_error(&to, RESP_INVALID_PARAMETER, "invisibleTime %" PRId64 ": 1 to %" PRId64 " ms",
-                    header.invisible_ms, INVISIBLE_MS_MAX);
+    if (!pop_check_invisible(&to, header.invisible_ms)) {
         return;
     }
     check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);

@@ -4,8 +4,6 @@
 
 #include "broker/processor/context.h"
 
-struct pop_parked;
-
 /* send.c: 10, 310, 320 */
 void send_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
@@ -40,10 +38,13 @@ void transaction_ask(void *data, const struct half *half, const struct reader_vi
 /* transaction_list.c: 30010 */
 void list_transactions(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
-/* pop.c: 200050 */
+/* pop.c: 200050, 200052 */
 void pop_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
-/* pop_hold's callback; @data: the context. */
-void pop_wake(void *data, struct pop_parked *parked, bool timely);
+void peek_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+
+/* pop_notify.c: 200054, 200055 */
+void notify_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+void polling_info(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
 
 /* pop_ack.c: 200051, 200053, 200151 */
 void pop_ack(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

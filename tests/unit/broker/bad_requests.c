@@ -112,6 +112,12 @@ static const struct pair recall_fields[] = {
 static const struct pair pop_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC},     {"queueId", "-1"},
                                          {"maxMsgNums", "1"},     {"invisibleTime", "10000"}, {"pollTime", "0"},
                                          {"bornTime", "0"},       {"initMode", "0"},          END_OF_FIELDS};
+static const struct pair peek_fields[] = {
+    {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"}, {"maxMsgNums", "1"}, END_OF_FIELDS};
+static const struct pair notification_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"},
+                                                  {"pollTime", "0"},       {"bornTime", "0"},      END_OF_FIELDS};
+static const struct pair polling_info_fields[] = {
+    {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"}, END_OF_FIELDS};
 static const struct pair pop_ack_fields[] = {
     {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC},    {"queueId", "0"}, {"extraInfo", "none"},
     {"offset", "0"},         {"invisibleTime", "1000"}, END_OF_FIELDS};
@@ -216,7 +222,10 @@ const struct request requests[] = {
     {REQ_RAFTMQ_TRANSACTION_LIST, "transaction_list", open_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_POP_MESSAGE, "pop", pop_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_ACK_MESSAGE, "pop_ack", pop_ack_fields, NULL, RESP_SYSTEM_ERROR, LEADER, false, false},
+    {REQ_PEEK_MESSAGE, "peek", peek_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_CHANGE_MESSAGE_INVISIBLETIME, "pop_ack", pop_ack_fields, NULL, RESP_SYSTEM_ERROR, LEADER, false, false},
+    {REQ_NOTIFICATION, "notification", notification_fields, NULL, RESP_SUCCESS, LEADER, false, false},
+    {REQ_POLLING_INFO, "polling_info", polling_info_fields, NULL, RESP_SUCCESS, LEADER, false, false},
     {REQ_BATCH_ACK_MESSAGE, NULL, NULL, "{\"consumerGroup\":\"CG\",\"acks\":[]}", RESP_NO_MESSAGE, LEADER, true,
      false},
 };

@@ -413,7 +413,7 @@ static void nothing_is_handed_to_who_is_gone(void **state)
     peer_sync(&peer);
     peer_hang_up(&gone);
     while (pop_hold_count(rig.ctx->pop_hold, topic_table_find(&rig.ctx->state->topics, MQ_STR("Orders"))->queues,
-                          MQ_STR("CG")) != 2) {
+                          MQ_STR("CG"), 0) != 2) {
         peer_sync(&peer);
     }
     put("0", "x", "");
