@@ -85,6 +85,18 @@ uint32_t rlog_payload_max(const struct rlog *log)
     return (uint32_t)(bytes - RLOG_HEADER_BYTES);
 }
 
+int rlog_reserve_take(struct rlog *log, uint32_t bytes)
+{
+    return room_reserve_take(&log->room, bytes);
+}
+
+static bool has_room_for_records(const struct rlog *log, const struct rlog_proposal *proposal)
+{
+    enum rlog_space_level level = room_level(&log->room);
+
+    return level == RLOG_SPACE_ENOUGH || (level == RLOG_SPACE_LOW && proposal->from_reserve);
+}
+
 int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint32_t records, uint32_t items,
                  struct rlog_proposal *proposal, rlog_proposal_cb cb)
 {
@@ -95,7 +107,7 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
     if (rc != 0) {
         return rc;
     }
-    if (records != 0 && room_level(&log->room) != RLOG_SPACE_ENOUGH) {
+    if (records != 0 && !has_room_for_records(log, proposal)) {
         return MQ_EFULL;
     }
     if (entry_bytes > RLOG_ENTRY_BYTES_MAX) {

@@ -4,6 +4,7 @@
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/defect.h"
+#include "remoting/base/err.h"
 #include "remoting/base/log.h"
 
 #include <inttypes.h>
@@ -15,6 +16,17 @@
 static enum rlog_space_level own_level(const struct room *room)
 {
     return commitlog_space_level(room->log->commitlog);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Bytes of the reserve that are given out in a tick. */
+static uint64_t given_max(const struct room *room)
+{
+    return commitlog_last_bytes(room->log->commitlog) / 12;
 }
 
 static bool leads(const struct room *room)
@@ -85,7 +97,8 @@ static void judge(struct room *room)
 
 static void say_change(const struct room *room, enum rlog_space_level before)
 {
-    static const char *const WHAT[] = {"records are taken", "records are refused", "everything is refused"};
+    static const char *const WHAT[] = {"records are taken", "new records are refused", "records are refused",
+                                       "everything is refused"};
 
     if (room->others == before || !leads(room)) {
         return;
@@ -131,6 +144,7 @@ static void on_tick(uv_timer_t *tick)
     struct room *room = container_of(tick, struct room, tick);
     enum rlog_space_level before = room->others;
 
+    room->given -= min_u64(room->given, given_max(room));
     tell_leader(room);
     judge(room);
     say_change(room, before);
@@ -154,6 +168,22 @@ enum rlog_space_level room_level(const struct room *room)
     enum rlog_space_level own = own_level(room);
 
     return own > room->others ? own : room->others;
+}
+
+int room_reserve_take(struct room *room, uint32_t bytes)
+{
+    enum rlog_space_level level = room_level(room);
+    uint64_t max = given_max(room);
+
+    if (level == RLOG_SPACE_ENOUGH) {
+        return 0;
+    }
+    if (level != RLOG_SPACE_LOW || RAFTMQ_DEFECT(RESERVE_CLOSED) ||
+        (room->given == 0 ? bytes > 2 * max : room->given + bytes > max)) {
+        return MQ_EFULL;
+    }
+    room->given += bytes;
+    return 0;
 }
 
 void room_get(const struct room *room, struct rlog_space *out)

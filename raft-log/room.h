@@ -6,7 +6,13 @@
  *   the leader: with what it heard in the last seconds, the best level that a majority of the voters has
  *
  * A member that says nothing counts as one that has room: for one that is down, proposals wait as they always do.
- * Loop's thread. */
+ *
+ * Records that retention has to append again are taken at RLOG_SPACE_LOW, too, or a disk that is low would stay so.
+ * The reserve cannot be eaten up by them: between the level at which they end (SCARCE) and the one at which nothing
+ * is taken any more (FULL) lies a quarter of commitlog_last_bytes, and before the leader has heard of a member that
+ * passed the first one it gives out no more than that: a twelfth in a tick, or two at once when the last ones have
+ * left nothing over. What is left is for small entries, the one that drops the segment first of all. Loop's thread.
+ */
 #ifndef RLOG_ROOM_H
 #define RLOG_ROOM_H
 
@@ -29,6 +35,7 @@ struct room {
     const struct room_report *short_one;   /* a voter's that has less than the majority needs; NULL */
     enum rlog_space_level others; /* what a majority of the voters has; ENOUGH where this node does not lead */
     bool told;                    /* the leader was told that this disk is short of room */
+    uint64_t given;               /* bytes of the reserve, in this tick and what the last ones left over */
 };
 
 void room_init(struct room *room, struct rlog *log);
@@ -39,6 +46,8 @@ void room_heard(struct room *room, struct peer *peer, uint64_t incarnation, cons
 
 /* The worse of what this node's disk has and what a majority has. */
 enum rlog_space_level room_level(const struct room *room);
+/* As rlog_reserve_take. */
+int room_reserve_take(struct room *room, uint32_t bytes);
 /* Of the disk that makes it so. out->path: until the next turn of the loop. */
 void room_get(const struct room *room, struct rlog_space *out);
 

@@ -164,7 +164,7 @@ static int propose_move(struct half_job *job, const struct reader_view *record,
                           &parts[0].queue);
 
     item.pos = job->pos;
-    return rc != 0 ? rc : bundle_add(env->sequencer, env->store, parts, 2, pending, 0);
+    return rc != 0 ? rc : bundle_add_again(env->sequencer, env->store, parts, 2, pending, 0);
 }
 
 static void ask(struct half_job *job, const struct half *half, const struct reader_view *record)

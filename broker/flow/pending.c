@@ -167,6 +167,13 @@ static bool may_begin(const struct pending *pending)
     return pending->free != NULL && pending->cold < PENDING_COLD_MAX;
 }
 
+/* Nothing is delivered while the disk is low: what would hold a row for that could not be moved by retention, which
+ * is what makes room again. */
+static bool has_room(const struct pending *pending)
+{
+    return rlog_space_level(pending->env->store->log) == RLOG_SPACE_ENOUGH;
+}
+
 static void take_due(struct pending *pending, int64_t now_ms)
 {
     int64_t until_ms = now_ms + (RAFTMQ_DEFECT(DELIVERED_EARLY) ? 100 : 0), at_ms;
@@ -357,7 +364,25 @@ static int move(struct pending_job *job, const struct proto_record *rec)
     item.pos = job->pos;
     topic = queue_table_topic(&env->store->queues, rec->topic);
     rc = topic != NULL ? topic_queues_get(&env->store->queues, topic, rec->queue_id, &parts[0].queue) : MQ_ENOMEM;
-    return rc == 0 ? bundle_add(env->sequencer, env->store, parts, 2, &done, 0) : rc;
+    return rc == 0 ? bundle_add_again(env->sequencer, env->store, parts, 2, &done, 0) : rc;
+}
+
+/* Those that wait to be delivered wait in the table again, but for those that are being read still. */
+static void give_back_ready(struct pending *pending)
+{
+    struct pending_job *job = pending->first, *next;
+
+    pending->first = NULL;
+    pending->end = &pending->first;
+    for (; job != NULL; job = next) {
+        next = job->next;
+        job->next = NULL;
+        if (job->state == PENDING_JOB_READY) {
+            give_back(job, PENDING_WHEN_DUE);
+        } else {
+            queue_job(pending, job);
+        }
+    }
 }
 
 /* Proposes from the front of one list what is ready. The entry that a delivery goes into must not have begun before
@@ -384,6 +409,9 @@ static void propose_ready(struct pending *pending, bool moves, int64_t now_ms)
         rc = moves ? move(job, &rec) : deliver(job, row, &rec, now_ms);
         if (rc != 0) {
             pending->not_before_ms = mq_clock_mono_ms() + (rc == MQ_EBUSY ? ROOM_MS : RETRY_MS);
+            if (rc == MQ_EFULL && !moves) {
+                give_back_ready(pending);
+            }
             return;
         }
         unqueue_first(pending, moves);
@@ -437,7 +465,7 @@ int pending_release_below(struct pending *pending, uint64_t pos)
     if (pos <= pending->released_pos || table_of(pending)->count == 0 || RAFTMQ_DEFECT(WAITING_NOT_MOVED)) {
         return 0;
     }
-    if (pos > pending->release_pos) {
+    if (pos != pending->release_pos) { /* less, too: while the disk is low the oldest segment counts alone */
         pending->release_pos = pos;
         pending->scanned = 0;
         wake(pending, 0);
@@ -490,7 +518,9 @@ void pending_turn(struct pending *pending)
         return;
     }
     now_ms = mq_clock_wall_ms();
-    take_due(pending, now_ms);
+    if (has_room(pending)) {
+        take_due(pending, now_ms);
+    }
     propose_ready(pending, false, now_ms);
     if (pending->released_pos < pending->release_pos && mono_ms >= pending->scan_at_ms) {
         scan(pending);
@@ -499,9 +529,9 @@ void pending_turn(struct pending *pending)
     if (pending_table_first(table_of(pending), &at_ms) != NULL) {
         int64_t left_ms = at_ms - now_ms;
 
-        flow_wake_at(pending->env, mono_ms + (left_ms < 1                  ? 1
-                                              : left_ms < (int64_t)LOOK_MS ? (uint64_t)left_ms
-                                                                           : LOOK_MS));
+        flow_wake_at(pending->env, mono_ms + (left_ms >= (int64_t)LOOK_MS || !has_room(pending) ? LOOK_MS
+                                              : left_ms < 1                                     ? 1
+                                                                                                : (uint64_t)left_ms));
     }
     if (pending->not_before_ms > mono_ms) {
         flow_wake_at(pending->env, pending->not_before_ms);

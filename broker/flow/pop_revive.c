@@ -22,6 +22,7 @@
 #define LACKS_MS 1000  /* and one whose records cannot be read here */
 #define EARLY_MAX 256u /* begun in one round of retention */
 #define COPIES_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
+#define EARLY_PART 8u /* of an entry's payload: the reserve gives little at a time */
 
 struct revive_job {
     struct pop_revive *revive;
@@ -31,6 +32,7 @@ struct revive_job {
     uint32_t leads;  /* pop_table's: the mark is of that leadership */
     uint64_t behind; /* draft of the sequencer that is to be answered first */
     struct revive_job *next;
+    bool early; /* retention is about to drop its records */
     bool lacks; /* a record that this member has not got, and others have */
     uint32_t sent;
     uint32_t left; /* bits still to be fetched */
@@ -136,6 +138,7 @@ static int propose_end(struct revive_job *job, struct bundle_part *parts, uint32
 {
     const struct flow_env *env = job->revive->env;
     const struct sequencer_pending pending = {.done = on_revived, .data = job};
+    bool defect = RAFTMQ_DEFECT(REVIVED_WITHOUT_END) && n != 0;
     Raftmq__PopRevive end = RAFTMQ__POP_REVIVE__INIT;
     Raftmq__PopAck some = RAFTMQ__POP_ACK__INIT;
 
@@ -152,10 +155,10 @@ static int propose_end(struct revive_job *job, struct bundle_part *parts, uint32
         parts[n].type = COMMAND_POP_ACK;
         parts[n].item = &some.base;
     }
-    if (RAFTMQ_DEFECT(REVIVED_WITHOUT_END) && n != 0) {
-        return bundle_add(env->sequencer, env->store, parts, n, &pending, 0);
+    if (job->early) {
+        return bundle_add_again(env->sequencer, env->store, parts, defect ? n : n + 1, &pending, defect ? 0 : n);
     }
-    return bundle_add(env->sequencer, env->store, parts, n + 1, &pending, n);
+    return bundle_add(env->sequencer, env->store, parts, defect ? n : n + 1, &pending, defect ? 0 : n);
 }
 
 /* Nothing to come back to, or nothing that could: too long a name. */
@@ -195,7 +198,7 @@ static int propose(struct revive_job *job)
     char pop_text[24], name[POP_RETRY_TOPIC_MAX + 1];
     struct record_property first_pop = {.name = PROTO_PROP_FIRST_POP_TIME};
     struct mq_str topic = {name, pop_retry_topic(job->queue->group, job->queue->topic, name)};
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, bytes_max = job->early ? rlog_payload_max(env->store->log) / EARLY_PART : COPIES_BYTES_MAX;
     struct queue *queue;
     uint32_t n;
     int rc;
@@ -212,7 +215,7 @@ static int propose(struct revive_job *job)
     for (n = 0; n < job->n; n++) {
         fill_copy(&copies[n], &job->views[n], topic, &first_pop);
         bytes += record_copy_bound(&copies[n]);
-        if (n != 0 && bytes > COPIES_BYTES_MAX) {
+        if (n != 0 && bytes > bytes_max) {
             break;
         }
         parts[n] = (struct bundle_part){.kind = BUNDLE_COPY, .queue = queue, .copy = &copies[n]};
@@ -347,7 +350,7 @@ static void go_on(struct pop_revive *revive)
     }
 }
 
-static bool begin(struct pop_revive *revive, struct pop_check *check)
+static bool begin(struct pop_revive *revive, struct pop_check *check, bool early)
 {
     struct pop_table *pops = &revive->env->state->pops;
     const struct pop_queue *queue = check->key.queue;
@@ -362,6 +365,7 @@ static bool begin(struct pop_revive *revive, struct pop_check *check)
     MQ_ASSERT(job->queue == queue); /* it is there: nothing is allocated */
     job->start = check->key.start;
     job->pop_ms = check->key.pop_ms;
+    job->early = early;
     job->leads = pops->leads;
     job->fetch.done = on_fetched;
     sequencer_drafts_get(revive->env->sequencer, &job->behind, &answered);
@@ -388,8 +392,12 @@ void pop_revive_turn(struct pop_revive *revive)
         return;
     }
     now_ms = mq_clock_wall_ms();
+    if (rlog_space_level(revive->env->store->log) != RLOG_SPACE_ENOUGH) {
+        flow_wake_at(revive->env, mq_clock_mono_ms() + LACKS_MS); /* the jobs are left to what retention needs */
+        return;
+    }
     for (; check != NULL && check->due.at_ms <= now_ms && revive->in_flight < JOBS_MAX && begun < JOBS_MAX; begun++) {
-        if (!begin(revive, check)) {
+        if (!begin(revive, check, false)) {
             break; /* no memory */
         }
         check = pop_table_first_due(pops); /* what came to nothing at once is due later now */
@@ -420,7 +428,7 @@ int pop_revive_release_below(struct pop_revive *revive, uint64_t pos)
             continue;
         }
         any = true;
-        if (!check->reviving && revive->in_flight < JOBS_MAX && begin(revive, check)) {
+        if (!check->reviving && revive->in_flight < JOBS_MAX && begin(revive, check, true)) {
             begun++;
         }
     }

@@ -107,6 +107,8 @@ void retention_init(struct retention *retention, const struct retention_rules *r
 void retention_tick(struct retention *retention)
 {
     struct rlog *log = retention->state->store->log;
+    enum rlog_space_level room = rlog_space_level(log);
+    struct retention_rules rules = retention->rules;
     struct rlog_status status;
     struct retention_view view = {.now_ms = mq_clock_wall_ms(),
                                   .used_percent = used_percent(retention->dir),
@@ -121,12 +123,23 @@ void retention_tick(struct retention *retention)
     view.hour = localtime_r(&seconds, &local) != NULL ? (unsigned)local.tm_hour : 0;
     view.start_pos = retention->state->log_start_pos;
     view.end_pos = status.applied_pos;
-    pos = retention_choose(&retention->rules, &view, &cause);
-    if ((cause == RETENTION_DISK || cause == RETENTION_FORCED) && status.start_pos < view.start_pos) {
+    if (room != RLOG_SPACE_ENOUGH) {
+        rules.segments_max = 1; /* what is moved out of it comes from the reserve, and goes back with it */
+    }
+    pos = retention_choose(&rules, &view, &cause);
+    if ((cause == RETENTION_DISK || cause == RETENTION_FORCED || room != RLOG_SPACE_ENOUGH) &&
+        status.start_pos < view.start_pos) {
         return; /* what was let go last still lies on the disk: it goes when two snapshots stand for it */
     }
-    if (pos == view.start_pos ||
-        (retention->release_below != NULL && retention->release_below(retention->release_data, pos) != 0)) {
+    if (pos == view.start_pos) {
+        return;
+    }
+    if (retention->release_below != NULL && retention->release_below(retention->release_data, pos) != 0) {
+        if (room > RLOG_SPACE_LOW) {
+            mq_log_limited(&retention->stuck_log, MQ_LOG_WARN, "retention",
+                           "the log cannot be made shorter before the disk has more room: what waits in its oldest "
+                           "segment has to be appended again first");
+        }
         return; /* what is pending comes first, also now */
     }
     if (propose(retention, pos) == 0) {

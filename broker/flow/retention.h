@@ -56,6 +56,7 @@ struct retention {
     struct offset_walk losses; /* over offsets, behind the sweep */
     bool looking;              /* for groups that lose messages */
     uint32_t told;
+    struct mq_log_limit stuck_log;
 };
 
 void retention_init(struct retention *retention, const struct retention_rules *rules, struct state *state,

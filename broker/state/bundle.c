@@ -40,10 +40,10 @@ static int32_t write_part(const struct bundle_part *part, int64_t store_ms, uint
 
 /* Room for all, on the disk, in the entry and in the queues. */
 static int reserve(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
-                   uint8_t **at)
+                   bool again, uint8_t **at)
 {
     uint64_t total = 0;
-    bool records = false;
+    uint32_t records = 0;
     int rc;
 
     for (uint32_t i = 0; i < n; i++) {
@@ -53,12 +53,12 @@ static int reserve(struct sequencer *seq, struct store *store, const struct bund
             return MQ_EBADMSG;
         }
         total += bytes;
-        records |= is_record(&parts[i]);
+        records += is_record(&parts[i]);
     }
     if (total > RLOG_ENTRY_BYTES_MAX) {
         return MQ_ETOOBIG;
     }
-    if (records && store->log != NULL && rlog_space_level(store->log) != RLOG_SPACE_ENOUGH) {
+    if (records != 0 && !again && store->log != NULL && rlog_space_level(store->log) != RLOG_SPACE_ENOUGH) {
         return MQ_EFULL;
     }
     rc = sequencer_reserve(seq, (uint32_t)total, at);
@@ -67,10 +67,13 @@ static int reserve(struct sequencer *seq, struct store *store, const struct bund
             rc = consume_queue_reserve(&parts[i].queue->cq, parts[i].queue->next + n);
         }
     }
+    if (rc == 0 && records != 0 && again) {
+        rc = rlog_reserve_take(store->log, (uint32_t)total); /* last: nothing is given to what is refused */
+    }
     return rc;
 }
 
-int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
+static int add(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n, bool again,
                const struct sequencer_pending *p, uint32_t answers)
 {
     static const struct sequencer_pending nobody = {0};
@@ -80,7 +83,7 @@ int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_p
     int rc;
 
     MQ_ASSERT(n != 0 && n <= BUNDLE_PARTS_MAX && answers < n);
-    rc = reserve(seq, store, parts, n, &at);
+    rc = reserve(seq, store, parts, n, again, &at);
     if (rc != 0) {
         return rc;
     }
@@ -99,6 +102,21 @@ int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_p
 
         sequencer_add(seq, sizes[i], record ? parts[i].queue : NULL, record, !record,
                       p != NULL && i == answers ? p : &nobody);
+        if (record && again) {
+            sequencer_from_reserve(seq, 1);
+        }
     }
     return 0;
+}
+
+int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
+               const struct sequencer_pending *p, uint32_t answers)
+{
+    return add(seq, store, parts, n, false, p, answers);
+}
+
+int bundle_add_again(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
+                     const struct sequencer_pending *p, uint32_t answers)
+{
+    return add(seq, store, parts, n, true, p, answers);
 }

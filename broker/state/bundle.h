@@ -34,4 +34,9 @@ struct bundle_part {
 int bundle_add(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
                const struct sequencer_pending *p, uint32_t answers);
 
+/* The same for records that are appended again so that retention can drop the segment that holds them: while the disk
+ * is low they get room from its reserve, or MQ_EFULL when it has given out enough for now. */
+int bundle_add_again(struct sequencer *seq, struct store *store, const struct bundle_part *parts, uint32_t n,
+                     const struct sequencer_pending *p, uint32_t answers);
+
 #endif

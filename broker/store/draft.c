@@ -62,6 +62,7 @@ int draft_new(struct draft_pool *pool, struct rlog *log, uint32_t bytes, struct 
     draft->store_ms = rlog_store_ms(log, draft->wall_ms);
     draft->records = 0;
     draft->items = 0;
+    draft->from_reserve = 0;
     draft->n_pendings = 0;
     draft->restarts = NULL;
     draft->last_restart = &draft->restarts;

@@ -23,6 +23,7 @@ struct draft {
     int64_t store_ms; /* of the entry: as foreseen when it opened, final when it is stamped */
     uint64_t pos;     /* of payload[0]; set when it is stamped */
     uint32_t records, items;
+    uint32_t from_reserve; /* of the records: those that were given room in the disk's reserve */
     struct draft_restart *restarts, **last_restart; /* owned, in the order of at */
     struct sequencer_pending *pendings;             /* owned */
     uint32_t n_pendings, cap_pendings;

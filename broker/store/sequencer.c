@@ -122,7 +122,7 @@ static int propose(struct sequencer *seq, struct draft *draft)
     }
     draft_stamp(draft, log);
     draft->owner = seq;
-    draft->proposal = (struct rlog_proposal){.data = draft};
+    draft->proposal = (struct rlog_proposal){.data = draft, .from_reserve = draft->records == draft->from_reserve};
     net_ref_acquire(&draft->blob->ref); /* the log takes one; answers are made from ours */
     rc = rlog_propose(log, draft->blob, draft->wall_ms, draft->records, draft->items, &draft->proposal, on_proposed);
     if (rc != 0) {
@@ -345,6 +345,11 @@ void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, u
     seq->waiting_bytes += bytes;
     seq->stats.records += records;
     seq->stats.items += items;
+}
+
+void sequencer_from_reserve(struct sequencer *seq, uint32_t records)
+{
+    seq->last->from_reserve += records;
 }
 
 void sequencer_drafts_get(const struct sequencer *seq, uint64_t *last, uint64_t *answered)

@@ -21,7 +21,7 @@ struct sequencer;
 
 /* How the entry of a pending operation ended. */
 struct sequencer_outcome {
-    int status;             /* 0 applied; MQ_ENOTLEADER, MQ_EBUSY, MQ_ETOOBIG: nothing was proposed; MQ_EUNSURE */
+    int status; /* 0 applied; MQ_ENOTLEADER, MQ_EBUSY, MQ_EFULL, MQ_ETOOBIG: nothing was proposed; MQ_EUNSURE */
     const uint8_t *payload; /* of the entry, valid during the call; NULL unless status is 0 */
     uint64_t payload_pos;   /* commit log position of payload[0]; set when status is 0 */
     int64_t store_ms;
@@ -80,6 +80,10 @@ int64_t sequencer_store_ms(struct sequencer *seq);
  * @p is copied; p->ch is acquired when set. p->done NULL: nobody waits. */
 void sequencer_add(struct sequencer *seq, uint32_t bytes, struct queue *queue, uint32_t records, uint32_t items,
                    const struct sequencer_pending *p);
+
+/* The @records added last were given room by rlog_reserve_take. An entry in which all are so is taken while the disk
+ * is low; together with others they are refused with them (MQ_EFULL). */
+void sequencer_from_reserve(struct sequencer *seq, uint32_t records);
 
 /* The item that the next sequencer_add brings deletes @topic when it is applied: records of its queues that are added
  * behind it are numbered from 0. To be called between reserve and add. Returns 0, or MQ_ENOMEM: then the item may not

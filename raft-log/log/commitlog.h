@@ -171,6 +171,8 @@ int commitlog_rewrite(struct commitlog *log, struct commitlog_rewrite *rewrite, 
 int commitlog_rewrite_rest(struct commitlog *log, struct commitlog_rewrite *rewrite, uint64_t index,
                            commitlog_rewrite_cb cb);
 
+/* The last part of a disk's room that its levels divide (log/space.h), in bytes of log. */
+uint64_t commitlog_last_bytes(const struct commitlog *log);
 /* How much room there is to grow. A change of the level is a line in the log. */
 enum rlog_space_level commitlog_space_level(struct commitlog *log);
 void commitlog_space(const struct commitlog *log, struct rlog_space *out);

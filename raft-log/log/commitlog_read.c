@@ -323,14 +323,19 @@ void commitlog_space(const struct commitlog *log, struct rlog_space *out)
 
 static void say_level(const struct commitlog *log, const struct rlog_space *space)
 {
-    static const char *const WHAT[] = {"enough again: everything is taken", "low: records are refused",
-                                       "used up: everything is refused"};
+    static const char *const WHAT[] = {"enough again: everything is taken", "low: new records are refused",
+                                       "scarce: all records are refused", "used up: everything is refused"};
 
     mq_log_warn("log",
                 "%s: the disk's room is %s; %" PRIu64 " of %" PRIu64 " MiB free, %" PRIu64
                 " MiB allocated ahead, %" PRIu64 " MiB needed",
                 log->handover.dir, WHAT[space->level], space->free >> 20, space->total >> 20, space->ahead >> 20,
                 space->needed >> 20);
+}
+
+uint64_t commitlog_last_bytes(const struct commitlog *log)
+{
+    return space_last_bytes(&log->handover.space, log->handover.segment_bytes);
 }
 
 enum rlog_space_level commitlog_space_level(struct commitlog *log)

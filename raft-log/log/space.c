@@ -2,9 +2,9 @@
 
 #include "raft-log/log/disk.h"
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
+static uint64_t max_u64(uint64_t a, uint64_t b)
 {
-    return a < b ? a : b;
+    return a > b ? a : b;
 }
 
 void space_init(struct space *space)
@@ -33,6 +33,25 @@ bool space_can_grow(const struct space *space, uint64_t segment_bytes)
            atomic_load_explicit(&space->free, memory_order_relaxed) >= segment_bytes;
 }
 
+uint64_t space_last_bytes(const struct space *space, uint64_t segment_bytes)
+{
+    return space->reserve < segment_bytes ? space->reserve : segment_bytes;
+}
+
+/* Of a disk that has not enough. What applying writes (consume queues, indexes) comes out of what is free, so little
+ * of that is as bad as little that is allocated. */
+static enum rlog_space_level level_below_enough(const struct space *space, uint64_t segment_bytes, uint64_t ahead,
+                                                uint64_t free)
+{
+    uint64_t last = space_last_bytes(space, segment_bytes);
+    bool grows = space_can_grow(space, segment_bytes);
+
+    if (!grows && ahead < last / 4) {
+        return RLOG_SPACE_FULL;
+    }
+    return (!grows && ahead < last / 2) || free < space->reserve / 8 * 3 ? RLOG_SPACE_SCARCE : RLOG_SPACE_LOW;
+}
+
 void space_judge(const struct space *space, uint64_t segment_bytes, uint64_t ahead, enum rlog_space_level before,
                  struct rlog_space *out)
 {
@@ -40,7 +59,8 @@ void space_judge(const struct space *space, uint64_t segment_bytes, uint64_t ahe
     bool stuck = atomic_load_explicit(&space->stuck, memory_order_relaxed);
     uint64_t spare = before != RLOG_SPACE_ENOUGH ? space->reserve / 4 : 0;
     uint64_t have = stuck ? ahead : free == SPACE_UNKNOWN ? SPACE_UNKNOWN : free + ahead;
-    uint64_t needed = stuck ? min_u64(space->reserve, segment_bytes / 2) : space->reserve + segment_bytes + spare;
+    uint64_t needed = stuck ? max_u64(segment_bytes / 2, space_last_bytes(space, segment_bytes) / 4 * 3)
+                            : space->reserve + segment_bytes + spare;
 
     *out = (struct rlog_space){.level = RLOG_SPACE_ENOUGH,
                                .total = atomic_load_explicit(&space->total, memory_order_relaxed),
@@ -48,8 +68,6 @@ void space_judge(const struct space *space, uint64_t segment_bytes, uint64_t ahe
                                .ahead = ahead,
                                .needed = needed};
     if (have < needed || free < space->reserve / 2 + spare) {
-        bool last = !space_can_grow(space, segment_bytes) && ahead < min_u64(space->reserve, segment_bytes) / 4;
-
-        out->level = last ? RLOG_SPACE_FULL : RLOG_SPACE_LOW;
+        out->level = level_below_enough(space, segment_bytes, ahead, free);
     }
 }

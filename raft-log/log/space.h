@@ -2,7 +2,9 @@
  *
  * What is allocated in segments behind the end of the log and what the file system has free must together be a
  * segment and the reserve. The reserve is for what was taken already when it became too little: entries on their way,
- * and what their application writes. If the next segment could not be made, only what is allocated counts.
+ * what their application writes, small entries, and what retention has to append again before it can drop a segment.
+ * If the next segment could not be made, only what is allocated counts: half a segment of it, so that retention can
+ * empty one of which less than that is needed still.
  *
  * The spare asks the file system once a second and after each segment it makes, and tries a segment that it could not
  * make again as often; the loop judges. */
@@ -35,6 +37,10 @@ void space_ask(struct space *space, const struct rlog_disk *disk, const char *di
  * enough. Fills all of @out but path. Any thread. */
 void space_judge(const struct space *space, uint64_t segment_bytes, uint64_t ahead, enum rlog_space_level before,
                  struct rlog_space *out);
+
+/* The reserve, or a segment if that is less: where no segment can be made, RLOG_SPACE_SCARCE begins with half of it
+ * allocated ahead, and RLOG_SPACE_FULL with a quarter. */
+uint64_t space_last_bytes(const struct space *space, uint64_t segment_bytes);
 
 /* Whether entries may be taken for which the next segment would have to be made. */
 bool space_can_grow(const struct space *space, uint64_t segment_bytes);

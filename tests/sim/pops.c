@@ -100,6 +100,37 @@ static void settle(struct op *check, uint32_t bits)
     }
 }
 
+static void look_at_time(const struct rlog_header *header, const struct op *check)
+{
+    if (header->store_ms < check->due_ms && cluster_plan->log_bytes_max == 0) {
+        world_fail("early: entry %" PRIu64 " has messages of operation %" PRIu64 " come again %" PRId64
+                   " ms before their time",
+                   header->index, check->id, check->due_ms - header->store_ms);
+    }
+}
+
+/* Some of a check point come again, in one entry with what says that they are dealt with. */
+static void commit_part(const struct rlog_header *header, struct op *check, const Raftmq__PopAck *item)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < item->n_offsets; i++) {
+        uint32_t bit = item->offsets[i];
+
+        if (item->n_offsets != n_copies || (check->acked >> bit & 1) != 0 ||
+            copies[i] != history_message(check->topic, check->queue, check->first + bit)) {
+            world_fail("exactly-once: entry %" PRIu64
+                       " has other messages come again than it ends of operation %" PRIu64,
+                       header->index, check->id);
+            return;
+        }
+        bits |= 1u << bit;
+    }
+    look_at_time(header, check);
+    settle(check, bits);
+    mark(MARK_POP_REVIVED_PART);
+}
+
 static void commit_ack(const struct rlog_header *header, const Raftmq__PopAck *item)
 {
     struct op *check = find(item->pop_ms);
@@ -107,6 +138,10 @@ static void commit_ack(const struct rlog_header *header, const Raftmq__PopAck *i
 
     for (size_t i = 0; i < item->n_offsets; i++) {
         bits |= 1u << item->offsets[i];
+    }
+    if (n_copies != 0 && check != NULL && check->open) {
+        commit_part(header, check, item);
+        return;
     }
     if (check == NULL || (bits & ~check->ack_wish) != 0) {
         world_fail("pops: entry %" PRIu64 " acknowledges what nobody has", header->index);
@@ -150,11 +185,7 @@ static void commit_revive(const struct rlog_header *header, const Raftmq__PopRev
         }
         return; /* of a topic that was just deleted */
     }
-    if (header->store_ms < check->due_ms && cluster_plan->log_bytes_max == 0) {
-        world_fail("early: entry %" PRIu64 " has messages of operation %" PRIu64 " come again %" PRId64
-                   " ms before their time",
-                   header->index, check->id, check->due_ms - header->store_ms);
-    }
+    look_at_time(header, check);
     for (uint32_t i = 0; i < check->n; i++) {
         uint64_t qoff = check->first + i;
 
@@ -186,6 +217,7 @@ bool pops_item(const struct rlog_header *header, uint32_t type, const ProtobufCM
         return true;
     case COMMAND_POP_ACK:
         commit_ack(header, (const Raftmq__PopAck *)message);
+        n_copies = 0;
         return true;
     case COMMAND_POP_CHANGE:
         commit_change(header, (const Raftmq__PopChange *)message);

@@ -288,8 +288,7 @@ static bool none_waits(void *data)
     return !history_waits(NULL);
 }
 
-/* Clocks may have gone any way. In the end they are behind all that anybody waits for, and it comes. */
-static bool run_until_delivered(void)
+bool run_until_delivered(void)
 {
     int64_t due_ms;
 

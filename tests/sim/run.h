@@ -28,6 +28,8 @@ bool run_until(bool (*is)(void *data), void *data, uint64_t ns, const char *what
 bool run_until_leader(uint64_t ns);
 /* Sends to whoever leads until one is acknowledged, at most @ns. */
 bool run_until_committed(uint64_t ns);
+/* Clocks may have gone any way. They are set behind all that anybody waits for, and it comes. */
+bool run_until_delivered(void);
 /* All members up and level, and equal. */
 bool run_until_level(uint64_t ns);
 

@@ -116,7 +116,8 @@ typedef void (*rlog_proposal_cb)(struct rlog_proposal *proposal, int status);
 struct rlog_proposal {
     void *data; /* caller's */
     rlog_proposal_cb cb;
-    uint64_t index; /* set by a successful rlog_propose */
+    bool from_reserve; /* caller's: its records were given room by rlog_reserve_take */
+    uint64_t index;    /* set by a successful rlog_propose */
     struct rlog_proposal *next;
 };
 
@@ -124,9 +125,10 @@ struct rlog_proposal {
  * be written, and what their application writes too. */
 enum rlog_space_level {
     RLOG_SPACE_ENOUGH,
-    RLOG_SPACE_LOW, /* proposals with records are refused; small ones (offsets, retention) are taken from the reserve
-                     */
-    RLOG_SPACE_FULL /* all are refused */
+    RLOG_SPACE_LOW,    /* proposals with records are refused, unless these free what they take (rlog_reserve_take);
+                          small ones (offsets, retention) are taken from the reserve */
+    RLOG_SPACE_SCARCE, /* only small ones are taken */
+    RLOG_SPACE_FULL    /* all are refused */
 };
 
 struct rlog_space {
@@ -142,6 +144,12 @@ struct rlog_space {
  * a majority have; and of the disk that makes it so. Loop thread; costs a few loads. */
 enum rlog_space_level rlog_space_level(struct rlog *log);
 void rlog_space_get(const struct rlog *log, struct rlog_space *out);
+
+/* Room for @bytes of records that are appended again so that the segment which holds them can go: at RLOG_SPACE_LOW
+ * from the reserve, so much at a time that nobody's runs out before that is known here (room.h). To be asked before
+ * they go into a proposal; what is not proposed after all comes back by itself. Returns 0, or MQ_EFULL: later, or not
+ * before there is room. */
+int rlog_reserve_take(struct rlog *log, uint32_t bytes);
 
 /* Whether a proposal would be taken now: 0, MQ_ENOTLEADER, MQ_EBUSY, or MQ_EFULL. */
 int rlog_can_propose(const struct rlog *log);

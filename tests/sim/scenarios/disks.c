@@ -112,6 +112,91 @@ void scenario_disks_full(void)
     }
 }
 
+static void set_room(struct node *node, uint64_t free_bytes)
+{
+    struct disk *disk = machine_disk(node->machine);
+
+    disk_set_capacity(disk, free_bytes == 0 ? 0 : disk_used(disk) + free_bytes);
+    node->room_ns = free_bytes == 0 ? world_now() : 0;
+}
+
+static uint64_t start_wanted;
+
+/* The group's log begins there, and the segments in front are gone from all disks. */
+static bool starts_late(void *data)
+{
+    (void)data;
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        if (!cluster_is_up(&nodes[i]) || commitlog_start_pos(nodes[i].run->log->commitlog) < start_wanted) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether something of each kind lies below. */
+static bool is_pending(const struct state *state, uint64_t pos)
+{
+    uint32_t waiting = 0, halves = 0;
+
+    for (uint32_t i = 0; i < state->pending.rows; i++) {
+        const struct pending_row *row = pending_table_at(&state->pending, i);
+
+        waiting += row != NULL && row->pos < pos;
+    }
+    for (const struct half *half = state->halves.by_pos; half != NULL; half = half->hh.next) {
+        halves += half->record_pos < pos;
+    }
+    return waiting != 0 && halves != 0 && state->pops.count != 0;
+}
+
+/* Records are refused, and only retention can make room. What it has to append again for that it gets from the
+ * reserve, so the log becomes as short as it may be while the disks stay low; and nothing that is pending is lost. */
+void scenario_low_with_pending(void)
+{
+    uint64_t end_pos;
+    struct three n;
+    struct op *op;
+
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        nodes[i].run->flows.half.rules.timeout_ms = 60000; /* those whose producers have vanished stay open */
+    }
+    workload_open(cluster_plan);
+    if (!run_for(20 * NS_PER_S) || !run_until_leader(5 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        set_room(&nodes[i], 40u << 20);
+        nodes[i].run->flows.retention.rules.bytes_max = 2 * cluster_plan->segment_bytes;
+    }
+    end_pos = n.l->run->log->driver.applied_pos;
+    start_wanted = end_pos - end_pos % cluster_plan->segment_bytes - cluster_plan->segment_bytes;
+    if (end_pos < 6 * cluster_plan->segment_bytes || !is_pending(&n.l->run->state, start_wanted)) {
+        world_fail("scenario: the log is short, or nothing is pending");
+        return;
+    }
+    if (!run_for(3 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    op = workload_send(n.l, 32);
+    if (!run_until(starts_late, NULL, 120 * NS_PER_S, "a log that begins where retention wants it to")) {
+        return;
+    }
+    if (op == NULL || op->outcome != OP_REFUSED || rlog_space_level(n.l->run->log) != RLOG_SPACE_LOW) {
+        world_fail("scenario: the disks were not low");
+        return;
+    }
+    for (uint32_t i = 0; i < cluster_size(); i++) {
+        set_room(&nodes[i], 0);
+    }
+    if (run_until_committed(5 * NS_PER_S) && run_for(6 * NS_PER_S)) {
+        workload_stop();
+        if (run_until_delivered()) {
+            script_end();
+        }
+    }
+}
+
 static void follower_disk(struct node *node, uint64_t capacity)
 {
     struct disk *disk = machine_disk(node->machine);

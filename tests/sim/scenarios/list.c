@@ -49,6 +49,19 @@ static void late_flush(struct plan *plan)
     plan->flush_ms = 400;
 }
 
+/* The script sets the size above which segments go. */
+static void much_pending(struct plan *plan)
+{
+    plan->segment_bytes = 64u << 10;
+    plan->log_bytes_max = UINT64_C(1) << 30;
+    plan->retention_s = 1;
+    plan->retention_batch = 10;
+    plan->think_ms = 20;
+    plan->waiting_percent = 30;
+    plan->half_percent = 30;
+    plan->pop_percent = 30;
+}
+
 static void small_segments(struct plan *plan)
 {
     plan->segment_bytes = 64u << 10;
@@ -74,6 +87,8 @@ const struct scenario scenarios[] = {
     {"disks-full", "all disks full, then space again", scenario_disks_full, 0, NULL},
     {"followers-full", "the disks of two followers are full: the leader refuses, and says whose they are",
      scenario_followers_full, 0, NULL},
+    {"low-with-pending", "all disks are low, and the oldest segments hold what is pending: retention goes on",
+     scenario_low_with_pending, 0, much_pending},
     {"failed-vote-sync", "a vote whose sync failed is not believed after a restart", scenario_failed_vote_sync, 0,
      NULL},
     {"failed-transfer", "a hand-over that does not come about stops nothing", scenario_failed_transfer, 0, NULL},

@@ -26,6 +26,7 @@ void scenario_rejoin_after_power_cut(void);
 void scenario_isolated_leader(void);
 void scenario_restarts(void);
 void scenario_disks_full(void);
+void scenario_low_with_pending(void);
 void scenario_failed_vote_sync(void);
 void scenario_followers_full(void);
 void scenario_failed_transfer(void);

@@ -209,6 +209,18 @@ enum rlog_space_level rlog_space_level(struct rlog *log)
     return log->space;
 }
 
+int rlog_reserve_take(struct rlog *log, uint32_t bytes)
+{
+    if (log->space == RLOG_SPACE_ENOUGH) {
+        return 0;
+    }
+    if (log->space != RLOG_SPACE_LOW || bytes > log->reserve) {
+        return MQ_EFULL;
+    }
+    log->reserve -= bytes;
+    return 0;
+}
+
 void rlog_space_get(const struct rlog *log, struct rlog_space *out)
 {
     *out = (struct rlog_space){
@@ -244,6 +256,10 @@ int rlog_propose(struct rlog *log, struct rlog_blob *blob, int64_t wall_ms, uint
     log->refuse = 0;
     if (rc != 0 || log->can_propose != 0) {
         return rc != 0 ? rc : log->can_propose;
+    }
+    if (records != 0 && log->space != RLOG_SPACE_ENOUGH &&
+        !(log->space == RLOG_SPACE_LOW && proposal->from_reserve)) {
+        return MQ_EFULL;
     }
     if (blob->payload_bytes > log->entry_bytes_max) {
         return MQ_ETOOBIG;

@@ -30,7 +30,8 @@ struct rlog {
     bool writing;                /* what rlog_writing says; set by a proposal */
     int can_propose;             /* what rlog_can_propose says */
     int refuse;                  /* what rlog_propose says once, instead of taking the entry */
-    enum rlog_space_level space; /* what rlog_space_level says */
+    enum rlog_space_level space; /* what rlog_space_level says; at LOW records are taken ... */
+    uint32_t reserve;            /* ... if so many bytes were asked for, and given */
     uint32_t entry_bytes_max;
     uint64_t cold_from, cold_to; /* positions whose pages are not in memory */
     uint32_t cold_calls;

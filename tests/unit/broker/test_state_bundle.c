@@ -130,6 +130,52 @@ static void a_part_that_cannot_be_written_leaves_nothing_behind(void **state)
     close_all(&f, seq);
 }
 
+static void what_is_appended_again_is_taken_from_the_reserve_of_a_low_disk(void **state)
+{
+    struct fixture f;
+    struct sequencer *seq;
+    struct record_source first, second;
+    struct bundle_part again, other;
+
+    (void)state;
+    open_all(&f, &seq);
+    first = message(0);
+    second = message(1);
+    again = (struct bundle_part){.kind = BUNDLE_NEW, .queue = fixture_queue(&f, 0), .source = &first};
+    other = (struct bundle_part){.kind = BUNDLE_NEW, .queue = fixture_queue(&f, 1), .source = &second};
+    f.log->space = RLOG_SPACE_LOW;
+    assert_int_equal(bundle_add_again(seq, &f.store, &again, 1, &waits, 0), MQ_EFULL); /* nothing is given now */
+    f.log->reserve = 10000;
+    assert_int_equal(bundle_add_again(seq, &f.store, &again, 1, &waits, 0), 0);
+    assert_true(f.log->reserve < 10000);
+    fake_turn();
+    assert_int_equal(f.log->n_proposed, 1);
+    fake_log_commit(f.log);
+    assert_int_equal(got.status, 0);
+    assert_int_equal(got.qoff, 0);
+
+    /* In one entry with a record that came before the disk was low: both are refused, and numbers go on. */
+    f.log->space = RLOG_SPACE_ENOUGH;
+    assert_int_equal(bundle_add(seq, &f.store, &other, 1, &waits, 0), 0);
+    f.log->space = RLOG_SPACE_LOW;
+    assert_int_equal(bundle_add_again(seq, &f.store, &again, 1, &waits, 0), 0);
+    got = (struct outcome){0};
+    fake_turn();
+    assert_int_equal(f.log->n_proposed, 0);
+    assert_int_equal(got.calls, 2);
+    assert_int_equal(got.status, MQ_EFULL);
+    f.log->space = RLOG_SPACE_SCARCE;
+    assert_int_equal(bundle_add_again(seq, &f.store, &again, 1, &waits, 0), MQ_EFULL);
+    f.log->space = RLOG_SPACE_LOW;
+    assert_int_equal(bundle_add_again(seq, &f.store, &again, 1, &waits, 0), 0);
+    fake_turn();
+    fake_log_commit(f.log);
+    assert_int_equal(got.status, 0);
+    assert_int_equal(got.qoff, 1);
+    assert_int_equal(fixture_queue(&f, 1)->cq.max, 0);
+    close_all(&f, seq);
+}
+
 static void a_stored_record_is_fetched_and_copied_to_another_queue(void **state)
 {
     struct fixture f;
@@ -199,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_reach_the_log_in_one_entry_in_their_order),
         cmocka_unit_test(a_part_that_cannot_be_written_leaves_nothing_behind),
+        cmocka_unit_test(what_is_appended_again_is_taken_from_the_reserve_of_a_low_disk),
         cmocka_unit_test(a_stored_record_is_fetched_and_copied_to_another_queue),
         cmocka_unit_test(a_topic_that_is_needed_is_made_before_what_needs_it),
     };

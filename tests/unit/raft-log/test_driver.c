@@ -797,6 +797,56 @@ static void room_is_told_when_the_others_make_it(void **state)
     world_fini(&w);
 }
 
+static int propose_one(struct world *w, struct rlog_proposal *proposal, uint32_t records, bool from_reserve)
+{
+    struct rlog_blob *blob;
+    int rc;
+
+    assert_int_equal(rlog_blob_new(&w->log, 100, &blob), 0);
+    blob->payload_bytes = 100;
+    memset(rlog_blob_payload(blob), 'r', 100);
+    *proposal = (struct rlog_proposal){.data = w, .from_reserve = from_reserve};
+    rc = rlog_propose(&w->log, blob, 0, records, 1 - records, proposal, on_ended);
+    if (rc != 0) {
+        net_ref_release(&blob->ref);
+    }
+    return rc;
+}
+
+static void low_disks_take_what_the_reserve_gave_and_it_gives_little_at_a_time(void **state)
+{
+    struct rlog_proposal proposals[4];
+    struct world w;
+    uint32_t max;
+
+    (void)state;
+    world_init(&w, 3);
+    elect(&w);
+    settle_disk(&w);
+    acknowledge(&w, 2);
+    max = (uint32_t)(commitlog_last_bytes(w.log.commitlog) / 12);
+    assert_int_equal(rlog_reserve_take(&w.log, 100 * max), 0); /* nothing is taken from it yet */
+    assert_int_equal(w.log.room.given, 0);
+    w.log.room.others = RLOG_SPACE_LOW;
+    assert_int_equal(propose_one(&w, &proposals[0], 1, false), MQ_EFULL);
+    assert_int_equal(propose_one(&w, &proposals[0], 1, true), 0);
+    assert_int_equal(rlog_reserve_take(&w.log, 2 * max + 1), MQ_EFULL);
+    assert_int_equal(rlog_reserve_take(&w.log, 2 * max), 0); /* large ones must be movable */
+    assert_int_equal(rlog_reserve_take(&w.log, 1), MQ_EFULL);
+    w.log.room.given = max - 100; /* ticks later */
+    assert_int_equal(rlog_reserve_take(&w.log, 101), MQ_EFULL);
+    assert_int_equal(rlog_reserve_take(&w.log, 100), 0);
+    w.log.room.given = 0;
+    w.log.room.others = RLOG_SPACE_SCARCE;
+    assert_int_equal(rlog_reserve_take(&w.log, 1), MQ_EFULL);
+    assert_int_equal(propose_one(&w, &proposals[1], 1, true), MQ_EFULL);
+    assert_int_equal(propose_one(&w, &proposals[1], 0, false), 0);
+    w.log.room.others = RLOG_SPACE_FULL;
+    assert_int_equal(propose_one(&w, &proposals[2], 0, false), MQ_EFULL);
+    w.log.room.others = RLOG_SPACE_ENOUGH;
+    world_fini(&w);
+}
+
 /* ---- snapshots ---- */
 
 static struct mq_buf membership_bytes(uint32_t n_members)
@@ -1044,6 +1094,7 @@ int main(void)
         cmocka_unit_test(positions_and_store_time_are_known_before_the_proposal),
         cmocka_unit_test(what_is_in_flight_is_bounded),
         cmocka_unit_test(a_trim_takes_nothing_that_is_not_applied),
+        cmocka_unit_test(low_disks_take_what_the_reserve_gave_and_it_gives_little_at_a_time),
         cmocka_unit_test(room_is_told_when_the_others_make_it),
         cmocka_unit_test(a_leader_whose_disk_hangs_makes_way_for_another),
         cmocka_unit_test(a_snapshot_takes_the_place_of_a_log_that_is_too_old),

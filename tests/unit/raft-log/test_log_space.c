@@ -33,11 +33,18 @@ static void level_follows_from_what_is_free_and_what_is_allocated(void **state)
         {"small segments need the reserve", 16, 79, 0, false, RLOG_SPACE_ENOUGH, RLOG_SPACE_LOW, 80},
         {"small segments", 16, 80, 0, false, RLOG_SPACE_ENOUGH, RLOG_SPACE_ENOUGH, 80},
         {"not known: as long as segments can be made", 1024, 0, 0, false, RLOG_SPACE_ENOUGH, RLOG_SPACE_ENOUGH, 1088},
-        {"not known, and they cannot", 1024, 0, 63, true, RLOG_SPACE_ENOUGH, RLOG_SPACE_LOW, 64},
-        {"not known, they cannot, but much is allocated", 1024, 0, 64, true, RLOG_SPACE_ENOUGH, RLOG_SPACE_ENOUGH,
-         64},
+        {"not known, and they cannot", 1024, 0, 511, true, RLOG_SPACE_ENOUGH, RLOG_SPACE_LOW, 512},
+        {"not known, they cannot, but much is allocated", 1024, 0, 512, true, RLOG_SPACE_ENOUGH, RLOG_SPACE_ENOUGH,
+         512},
+        {"they cannot, small segments", 16, 0, 11, true, RLOG_SPACE_ENOUGH, RLOG_SPACE_LOW, 12},
+        {"they cannot, half of what is left at last is allocated", 1024, 0, 32, true, RLOG_SPACE_LOW, RLOG_SPACE_LOW,
+         512},
+        {"and less", 1024, 0, 31, true, RLOG_SPACE_LOW, RLOG_SPACE_SCARCE, 512},
+        {"and a quarter", 1024, 0, 16, true, RLOG_SPACE_SCARCE, RLOG_SPACE_SCARCE, 512},
+        {"a full file system has no room for consume queues", 1024, 23, 2000, false, RLOG_SPACE_LOW,
+         RLOG_SPACE_SCARCE, 1104},
         {"a segment cannot be made, whatever is said to be free", 1024, 9000, 3, true, RLOG_SPACE_LOW,
-         RLOG_SPACE_FULL, 64},
+         RLOG_SPACE_FULL, 512},
     };
 
     (void)state;

@@ -114,7 +114,7 @@ static void room_on_a_disk_comes_back_and_bad_values_do_not(void **state)
     assert_string_equal(got.path, "/data/n1/log");
     frame.type = PEER_CLAIM;
     assert_int_equal(peer_space_decode(&frame, &got), MQ_EBADMSG);
-    space.space.level = (enum rlog_space_level)3;
+    space.space.level = (enum rlog_space_level)(RLOG_SPACE_FULL + 1);
     bytes.len = 0;
     assert_int_equal(peer_space_encode(&space, &bytes), 0);
     assert_int_equal(peer_frame_decode(bytes.base, bytes.len, 0, &frame), 0);

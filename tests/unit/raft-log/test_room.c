@@ -9,6 +9,7 @@
 
 #define ENOUGH RLOG_SPACE_ENOUGH
 #define LOW RLOG_SPACE_LOW
+#define SCARCE RLOG_SPACE_SCARCE
 #define FULL RLOG_SPACE_FULL
 
 static void a_majority_needs_room(void **state)
@@ -25,6 +26,8 @@ static void a_majority_needs_room(void **state)
         {"two of three are low", {ENOUGH, LOW, LOW}, 3, LOW},
         {"the better one of two counts", {ENOUGH, FULL, LOW}, 3, LOW},
         {"two of three are full", {ENOUGH, FULL, FULL}, 3, FULL},
+        {"retention may go on where two of three are low", {LOW, SCARCE, LOW}, 3, LOW},
+        {"and not where two are scarce", {LOW, SCARCE, FULL}, 3, SCARCE},
         {"half of four is no majority", {ENOUGH, ENOUGH, LOW, FULL}, 4, LOW},
         {"three of five have room", {ENOUGH, FULL, ENOUGH, FULL, ENOUGH}, 5, ENOUGH},
         {"two of five have room", {ENOUGH, FULL, LOW, FULL, ENOUGH}, 5, LOW},
