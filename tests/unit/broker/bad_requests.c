@@ -109,9 +109,10 @@ static const struct pair items_fields[] = {
     {"topic", PROBE_TOPIC}, {"queueId", "0"}, {"index", "0"}, {"count", "1"}, END_OF_FIELDS};
 static const struct pair recall_fields[] = {
     {"producerGroup", "PG"}, {"topic", PROBE_TOPIC}, {"recallHandle", "none"}, END_OF_FIELDS};
-static const struct pair pop_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC},     {"queueId", "-1"},
-                                         {"maxMsgNums", "1"},     {"invisibleTime", "10000"}, {"pollTime", "0"},
-                                         {"bornTime", "0"},       {"initMode", "0"},          END_OF_FIELDS};
+/* What is popped comes again long after the test: that would be written. */
+static const struct pair pop_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC},      {"queueId", "-1"},
+                                         {"maxMsgNums", "1"},     {"invisibleTime", "300000"}, {"pollTime", "0"},
+                                         {"bornTime", "0"},       {"initMode", "0"},           END_OF_FIELDS};
 static const struct pair peek_fields[] = {
     {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"}, {"maxMsgNums", "1"}, END_OF_FIELDS};
 static const struct pair notification_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"},
