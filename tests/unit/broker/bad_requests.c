@@ -115,8 +115,9 @@ static const struct pair pop_fields[] = {{"consumerGroup", "CG"}, {"topic", PROB
                                          {"bornTime", "0"},       {"initMode", "0"},           END_OF_FIELDS};
 static const struct pair peek_fields[] = {
     {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"}, {"maxMsgNums", "1"}, END_OF_FIELDS};
-static const struct pair notification_fields[] = {{"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"},
-                                                  {"pollTime", "0"},       {"bornTime", "0"},      END_OF_FIELDS};
+static const struct pair notification_fields[] = {{"consumerGroup", "CG"}, {"topic", WATCHED_TOPIC},
+                                                  {"queueId", "-1"},       {"pollTime", "0"},
+                                                  {"bornTime", "0"},       END_OF_FIELDS};
 static const struct pair polling_info_fields[] = {
     {"consumerGroup", "CG"}, {"topic", PROBE_TOPIC}, {"queueId", "-1"}, END_OF_FIELDS};
 static const struct pair pop_ack_fields[] = {

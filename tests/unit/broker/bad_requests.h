@@ -50,6 +50,7 @@ struct probe {
 extern const struct probe probes[];
 extern const uint32_t probes_count;
 
-#define PROBE_TOPIC "Probed" /* there, with two queues */
+#define PROBE_TOPIC "Probed"    /* there, with two queues */
+#define WATCHED_TOPIC "Watched" /* there, with a message that nobody pops: who asks for one need not wait */
 
 #endif
