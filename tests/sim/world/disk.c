@@ -43,6 +43,9 @@ static void file_power_off(struct disk *disk, struct file *file)
     uint32_t s;
 
     file_look_for_dirty(file);
+    if (file->dirty_lo == file->dirty_hi && file->size == file->plat_size && !file->stale) {
+        return; /* cache and platter are the same */
+    }
     s = file->dirty_lo;
     while (s < file->dirty_hi) {
         uint32_t run = (uint32_t)rng_between(world_rng(), 1, RUN_MAX);
