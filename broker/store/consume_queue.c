@@ -176,6 +176,7 @@ static int grow_tail(struct consume_queue *cq)
     uint32_t bytes = cq->tail_bytes * 2 < file_bytes(cq) ? cq->tail_bytes * 2 : file_bytes(cq);
     int fd, rc;
 
+    MQ_ASSERT(bytes > cq->tail_bytes);
     rc = allocate(cq, cq->n_files - 1, 0, bytes, &fd);
     if (rc == 0) {
         close(fd);
@@ -194,7 +195,8 @@ static uint32_t place_of(const struct consume_queue *cq, uint64_t qoff)
     return (uint32_t)(qoff % cq->file_units) * CONSUME_QUEUE_UNIT_BYTES;
 }
 
-/* A file in front of those that are there: whole, as the first of several is. */
+/* A file in front of those that are there: whole, as the first of several is. It is the last one where the queue
+ * began empty at the end of a file. */
 static int add_earlier_file(struct consume_queue *cq, uint32_t number)
 {
     int fd, rc = make_dir(cq->dir);
@@ -205,7 +207,10 @@ static int add_earlier_file(struct consume_queue *cq, uint32_t number)
     if (rc == 0) {
         rc = map_file(cq, number, fd);
     }
-    cq->first_file = rc == 0 && number < cq->first_file ? number : cq->first_file;
+    if (rc == 0) {
+        cq->first_file = number < cq->first_file ? number : cq->first_file;
+        cq->tail_bytes = number + 1 == cq->n_files ? file_bytes(cq) : cq->tail_bytes;
+    }
     return rc;
 }
 

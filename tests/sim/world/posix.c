@@ -202,8 +202,10 @@ int __wrap_posix_fallocate(int fd, off_t at, off_t bytes)
 {
     struct disk *disk = disk_of_fd(fd);
 
-    return disk != NULL ? -disk_table(disk)->fallocate(disk_table(disk), fd, (uint64_t)(at + bytes))
-                        : __real_posix_fallocate(fd, at, bytes);
+    if (disk == NULL || bytes <= 0) {
+        return disk == NULL ? __real_posix_fallocate(fd, at, bytes) : EINVAL;
+    }
+    return -disk_table(disk)->fallocate(disk_table(disk), fd, (uint64_t)(at + bytes));
 }
 
 int __wrap_ftruncate(int fd, off_t bytes)

@@ -111,6 +111,46 @@ static void files_have_the_size_that_they_are_set_to(void **state)
     }
 }
 
+static void check_units(struct consume_queue *cq, uint64_t min, uint64_t max)
+{
+    struct consume_unit got;
+
+    assert_int_equal(cq->min, min);
+    assert_int_equal(cq->max, max);
+    for (uint64_t i = min; i < max; i++) {
+        consume_queue_get(cq, i, &got);
+        assert_int_equal(got.pos, unit_of(i).pos);
+    }
+}
+
+/* Also where the end is that of a file. */
+static void a_queue_that_begins_at_its_end_grows_to_both_sides(void **state)
+{
+    static const struct {
+        uint64_t end, down_to, up_to;
+    } cases[] = {{7, 6, 7}, {7, 0, 8}, {14, 13, 30}, {14, 0, 15}, {8, 7, 8}, {13, 6, 14}, {1, 0, 7}, {21, 20, 21}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct consume_queue cq;
+        char dir[64], path[96];
+
+        fixture_dir_make(dir);
+        snprintf(path, sizeof(path), "%s/Orders/3", dir);
+        consume_queue_init(&cq, mq_strdup(path), 7, &maps);
+        assert_int_equal(consume_queue_reset(&cq, cases[i].end), 0);
+        while (cq.min > cases[i].down_to) {
+            struct consume_unit unit = unit_of(cq.min - 1);
+
+            assert_int_equal(consume_queue_prepend(&cq, &unit), 0);
+        }
+        check_units(&cq, cases[i].down_to, cases[i].end);
+        append_up_to(&cq, cases[i].up_to);
+        check_units(&cq, cases[i].down_to, cases[i].up_to);
+        close_queue(dir, &cq);
+    }
+}
+
 static void nothing_is_on_disk_before_the_first_unit(void **state)
 {
     struct consume_queue cq;
@@ -274,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_come_back_as_they_were_appended_over_three_files),
         cmocka_unit_test(files_have_the_size_that_they_are_set_to),
+        cmocka_unit_test(a_queue_that_begins_at_its_end_grows_to_both_sides),
         cmocka_unit_test(nothing_is_on_disk_before_the_first_unit),
         cmocka_unit_test(the_first_file_grows_by_doubling_up_to_its_full_length),
         cmocka_unit_test(a_unit_is_20_big_endian_bytes_and_the_rest_of_the_file_is_zero),
