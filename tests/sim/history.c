@@ -2,7 +2,6 @@
 
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
-#include "remoting/base/assert.h"
 #include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/protocol/record.h"
@@ -12,28 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_HEAD_BYTES 16u
-#define OPS_IN_BLOCK 1024u
-#define BLOCKS_MAX 1024u
-
 /* A topic between two deletions. */
 struct life {
     uint64_t begin; /* position of the deletion in front of it; 0 */
     uint64_t ends[QUEUES];
     uint64_t *record_pos[QUEUES]; /* by offset */
     uint64_t *messages[QUEUES];   /* the same: operation and part */
-};
-
-/* Operations of one kind, by their numbers. */
-struct ops_list {
-    struct op **at;
-    uint64_t n, cap;
-};
-
-/* Where an operation has waited. */
-struct row {
-    uint64_t pos;
-    struct op *op; /* NULL: a free place */
 };
 
 /* An entry by index and term, in an open hash table. */
@@ -43,18 +26,11 @@ struct known {
 };
 
 static struct {
-    struct op *blocks[BLOCKS_MAX];
-    uint64_t ops;
-    struct ops_list of_kind[OP_KINDS];
-    struct row *rows; /* an open hash table by position */
-    uint64_t rows_n, rows_cap;
     struct committed *log; /* [1 ... last] */
     uint64_t last, cap, end_pos, commands, records;
     struct life *lives[TOPICS_ALL];
     uint32_t n_lives[TOPICS_ALL]; /* the last one goes on */
     struct op *deletion;          /* its first item was met; the second comes next */
-    struct op *last_waiting;      /* whose record was in front in this entry; NULL */
-    uint64_t last_pos;            /* of that */
     bool made[TOPICS];            /* there is such a topic, ... */
     uint64_t made_in[TOPICS];     /* ... since that entry */
     uint64_t log_start;
@@ -91,9 +67,6 @@ static const struct life *life_at(uint32_t topic, uint64_t applied)
 
 void history_reset(void)
 {
-    for (uint32_t i = 0; i < BLOCKS_MAX && h.blocks[i] != NULL; i++) {
-        free(h.blocks[i]);
-    }
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         for (uint32_t i = 0; i < h.n_lives[t] * QUEUES; i++) {
             free(h.lives[t][i / QUEUES].record_pos[i % QUEUES]);
@@ -103,79 +76,12 @@ void history_reset(void)
     }
     free(h.log);
     free(h.known);
-    free(h.rows);
-    for (uint32_t k = 0; k < OP_KINDS; k++) {
-        free(h.of_kind[k].at);
-    }
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
+    ops_reset();
     pops_reset();
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         begin_life(t, 0);
-    }
-}
-
-/* ---- operations ---- */
-
-struct op *history_op_new(void)
-{
-    uint64_t block = h.ops / OPS_IN_BLOCK;
-    struct op *op;
-
-    if (block >= BLOCKS_MAX) {
-        world_fail("harness: too many operations");
-        return NULL;
-    }
-    if (h.blocks[block] == NULL) {
-        struct process *before = world_outside_begin();
-
-        h.blocks[block] = calloc(OPS_IN_BLOCK, sizeof(h.blocks[block][0]));
-        world_outside_end(before);
-    }
-    op = &h.blocks[block][h.ops % OPS_IN_BLOCK];
-    op->id = ++h.ops;
-    return op;
-}
-
-void history_op_is(struct op *op, enum op_kind kind)
-{
-    struct ops_list *list = &h.of_kind[kind];
-
-    op->kind = kind;
-    if (list->n == list->cap) {
-        struct process *before = world_outside_begin();
-
-        list->cap = list->cap == 0 ? 256 : list->cap * 2;
-        list->at = realloc(list->at, list->cap * sizeof(list->at[0]));
-        world_outside_end(before);
-    }
-    list->at[list->n++] = op;
-}
-
-struct op *history_op(uint64_t id)
-{
-    return id >= 1 && id <= h.ops ? &h.blocks[(id - 1) / OPS_IN_BLOCK][(id - 1) % OPS_IN_BLOCK] : NULL;
-}
-
-uint64_t history_ops(void)
-{
-    return h.ops;
-}
-
-void history_body(const struct op *op, uint32_t part, uint8_t *to)
-{
-    uint64_t word = op->id * 0x9E3779B97F4A7C15u + part;
-
-    memcpy(to, &op->id, 8);
-    memcpy(to + 8, &part, 4);
-    memcpy(to + 12, &op->body_bytes, 4);
-    for (uint32_t i = BODY_HEAD_BYTES; i < op->body_bytes; i += 8) {
-        uint32_t n = op->body_bytes - i < 8 ? op->body_bytes - i : 8;
-
-        word =
-            (i & 0x400) != 0 ? 0 : word * 6364136223846793005u + 1442695040888963407u; /* stretches of zeros, too */
-        memcpy(to + i, &word, n);
-        word += i + op->id;
     }
 }
 
@@ -308,8 +214,6 @@ static void note_record(uint32_t topic, uint32_t queue, uint64_t pos, uint64_t m
     h.records++;
 }
 
-/* ---- messages that wait ---- */
-
 const char *history_topic_name(uint32_t topic)
 {
     static const char *const names[] = {"t0",
@@ -324,271 +228,6 @@ const char *history_topic_name(uint32_t topic)
                                         "%RETRY%p_t2"};
 
     return names[topic];
-}
-
-bool history_waits(int64_t *due_ms)
-{
-    static const enum op_kind kinds[] = {OP_WAIT, OP_PREPARE, OP_POP, OP_CHANGE};
-    int64_t latest_ms = 0;
-    bool waits = false;
-
-    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
-        const struct ops_list *list = &h.of_kind[kinds[k]];
-
-        for (uint64_t i = 0; i < list->n; i++) {
-            const struct op *op = list->at[i];
-
-            if (op->open || (k < 2 && op->parts_committed != 0 && !op->ended)) {
-                latest_ms = op->due_ms > latest_ms ? op->due_ms : latest_ms;
-                waits = true;
-            }
-        }
-    }
-    if (due_ms != NULL) {
-        *due_ms = latest_ms;
-    }
-    return waits;
-}
-
-/* The place of the first operation behind number @id. */
-static uint64_t place_behind(const struct ops_list *list, uint64_t id)
-{
-    uint64_t low = 0, high = list->n;
-
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-
-        if (list->at[middle]->id <= id) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* The next one that @fits, round and round; NULL. */
-static struct op *next_of_kind(enum op_kind kind, uint64_t from, bool (*fits)(const struct op *op))
-{
-    const struct ops_list *list = &h.of_kind[kind];
-    uint64_t first = h.ops != 0 ? place_behind(list, from % h.ops) : 0;
-
-    for (uint64_t i = 0; i < list->n; i++) {
-        struct op *op = list->at[(first + i) % list->n];
-
-        if (fits(op)) {
-            return op;
-        }
-    }
-    return NULL;
-}
-
-static bool is_recallable(const struct op *op)
-{
-    return op->level == 0 && op->parts_committed != 0 && !op->ended && op->recalled_by == 0;
-}
-
-struct op *history_recallable(uint64_t from)
-{
-    return next_of_kind(OP_WAIT, from, is_recallable);
-}
-
-static bool is_prepared(const struct op *op)
-{
-    return op->outcome == OP_ACKED;
-}
-
-static bool is_open(const struct op *op)
-{
-    return op->outcome == OP_ACKED && !op->ended;
-}
-
-struct op *history_prepared(uint64_t from, bool open)
-{
-    return next_of_kind(OP_PREPARE, from, open ? is_open : is_prepared);
-}
-
-static bool is_popped(const struct op *op)
-{
-    return op->outcome == OP_ACKED && op->n != 0;
-}
-
-/* How far behind @from an operation comes, round and round. */
-static uint64_t distance(uint64_t from, const struct op *op)
-{
-    return (op->id - 1 + h.ops - from % h.ops) % h.ops;
-}
-
-struct op *history_popped(uint64_t from)
-{
-    struct op *popped = next_of_kind(OP_POP, from, is_popped), *kept = next_of_kind(OP_CHANGE, from, is_popped);
-
-    if (popped == NULL || kept == NULL) {
-        return popped != NULL ? popped : kept;
-    }
-    return distance(from, popped) < distance(from, kept) ? popped : kept;
-}
-
-void history_each_popped(uint32_t topic, void (*each)(struct op *op))
-{
-    static const enum op_kind kinds[] = {OP_POP, OP_CHANGE};
-
-    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
-        for (uint64_t i = 0; i < h.of_kind[kinds[k]].n; i++) {
-            struct op *op = h.of_kind[kinds[k]].at[i];
-
-            if (op->topic == topic && op->open) {
-                each(op);
-            }
-        }
-    }
-}
-
-/* ---- where they wait ---- */
-
-static struct row *row_slot(uint64_t pos)
-{
-    uint64_t at = pos * 0x9E3779B97F4A7C15u >> 20;
-
-    for (;; at++) {
-        struct row *row = &h.rows[at & (h.rows_cap - 1)];
-
-        if (row->op == NULL || row->pos == pos) {
-            return row;
-        }
-    }
-}
-
-static void grow_rows(void)
-{
-    struct row *old = h.rows;
-    uint64_t n = h.rows_cap;
-
-    h.rows_cap = n == 0 ? 1024 : n * 2;
-    h.rows = calloc(h.rows_cap, sizeof(h.rows[0]));
-    for (uint64_t i = 0; i < n; i++) {
-        if (old[i].op != NULL) {
-            *row_slot(old[i].pos) = old[i];
-        }
-    }
-    free(old);
-}
-
-void history_row_is(struct op *op, uint64_t pos)
-{
-    struct row *row;
-
-    if (h.rows_n * 2 >= h.rows_cap) {
-        grow_rows();
-    }
-    row = row_slot(pos);
-    h.rows_n += row->op == NULL;
-    *row = (struct row){pos, op};
-    op->row_pos = pos;
-}
-
-struct op *history_at_row(enum op_kind kind, uint64_t pos)
-{
-    struct op *op = h.rows_cap != 0 ? row_slot(pos)->op : NULL;
-
-    return op != NULL && op->kind == kind && op->parts_committed != 0 && op->row_pos == pos ? op : NULL;
-}
-
-/* The record of @op goes to topic @topic, another one than its own: it begins to wait, or waits on at another place.
- * Returns the queue. */
-static uint32_t commit_waiting(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos)
-{
-    uint32_t want = op->level != 0 ? TOPIC_LEVELS : TOPIC_TIMERS;
-
-    if (op->kind != OP_WAIT || topic != want) {
-        world_fail("waiting: entry %" PRIu64 " has operation %" PRIu64 " in topic %s", header->index, op->id,
-                   history_topic_name(topic));
-        return 0;
-    }
-    if (op->parts_committed == 0) {
-        (void)history_commit_op(op->id, header->index);
-        history_row_is(op, pos);
-        op->taken_in = header->term;
-    } else if (op->ended) {
-        world_fail("waiting: entry %" PRIu64 " appends operation %" PRIu64 " again, which waits no longer",
-                   header->index, op->id);
-    }
-    return op->level != 0 ? op->level - 1 : 0;
-}
-
-/* The record of @op, which has waited, goes to its own topic. */
-static void commit_delivery(const struct rlog_header *header, struct op *op)
-{
-    if (op->parts_committed == 0 || op->delivered || op->ended) {
-        world_fail("exactly-once: entry %" PRIu64 " delivers operation %" PRIu64 ", which %s", header->index, op->id,
-                   op->parts_committed == 0 ? "nobody has committed"
-                   : op->delivered          ? "was delivered before"
-                                            : "was recalled");
-        return;
-    }
-    if (header->store_ms < op->due_ms) {
-        world_fail("early: entry %" PRIu64 " delivers operation %" PRIu64 " %" PRId64 " ms before it is due",
-                   header->index, op->id, op->due_ms - header->store_ms);
-    }
-    op->delivered = true;
-    mark(header->term == op->taken_in ? MARK_WAITED : MARK_WAITED_LONGER);
-}
-
-static void commit_put(const struct rlog_header *header, const Raftmq__PendingPut *item)
-{
-    if (h.last_waiting == NULL || item->due_ms != h.last_waiting->due_ms) {
-        world_fail("waiting: entry %" PRIu64 " has a message wait for another time than it asked for", header->index);
-    }
-}
-
-static void commit_move(const struct rlog_header *header, uint64_t pos)
-{
-    struct op *op = h.last_waiting;
-
-    if (op == NULL || op->row_pos != pos) {
-        world_fail("waiting: entry %" PRIu64 " moves the message at %" PRIu64 ", which is another one", header->index,
-                   pos);
-        return;
-    }
-    history_row_is(op, h.last_pos);
-    mark(MARK_WAITING_MOVED);
-}
-
-/* Its topic is gone, or was when the leader looked. Whether the message was recalled instead nobody can tell. */
-static void drop(struct op *op)
-{
-    op->dropped = true;
-    if (op->recalled_by != 0) {
-        history_op(op->recalled_by)->parts = 0; /* either answer is right */
-        op->recalled_by = 0;
-    }
-    mark(MARK_WAITED_IN_VAIN);
-}
-
-static void commit_end(const struct rlog_header *header, uint64_t pos)
-{
-    struct op *op = history_at_row(OP_WAIT, pos);
-
-    if (op == NULL || op->ended) {
-        world_fail("waiting: entry %" PRIu64 " ends the waiting of what lies at %" PRIu64 ", which does not wait",
-                   header->index, pos);
-        return;
-    }
-    op->ended = true;
-    if (op->delivered) {
-        return;
-    }
-    if (!h.made[op->topic] || header->index - h.made_in[op->topic] <= IN_FLIGHT_MAX) {
-        drop(op);
-        return;
-    }
-    if (op->recalled_by == 0) {
-        world_fail("lost: entry %" PRIu64 " drops operation %" PRIu64 ", which waited and was not delivered",
-                   header->index, op->id);
-        return;
-    }
-    (void)history_commit_op(op->recalled_by, header->index);
-    mark(MARK_RECALLED);
 }
 
 static int32_t topic_number(struct mq_str name)
@@ -634,7 +273,7 @@ static void commit_record(const struct rlog_header *header, const struct command
         return;
     }
     queue = op->queue;
-    h.last_waiting = NULL;
+    waits_rest();
     if (topic >= (int32_t)TOPIC_RETRY) {
         pops_copy(message_of(op, part));
         queue = 0;
@@ -642,11 +281,9 @@ static void commit_record(const struct rlog_header *header, const struct command
         halves_record(header, op, (uint32_t)topic, pos);
         queue = topic < (int32_t)TOPICS ? op->queue : 0;
     } else if (topic >= (int32_t)TOPICS) {
-        queue = commit_waiting(header, op, (uint32_t)topic, pos);
-        h.last_waiting = op;
-        h.last_pos = pos;
+        queue = waits_record(header, op, (uint32_t)topic, pos);
     } else if (op->kind == OP_WAIT) {
-        commit_delivery(header, op);
+        waits_delivery(header, op);
     } else {
         op = history_commit_op(id, header->index);
     }
@@ -732,6 +369,11 @@ static void note_topic(const char *name, bool made, uint64_t index)
     }
 }
 
+bool history_is_gone(uint32_t topic, uint64_t index)
+{
+    return !h.made[topic] || index - h.made_in[topic] <= IN_FLIGHT_MAX;
+}
+
 static void commit_item(const struct rlog_header *header, const struct command_block *block)
 {
     static const ProtobufCMessageDescriptor *const kinds[] = {
@@ -764,8 +406,8 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         world_fail("I3 entry %" PRIu64 ": an item that does not decode", header->index);
         return;
     }
-    if (block->type == COMMAND_GROUP_PUT || halves_item(header, block->type, message) ||
-        pops_item(header, block->type, message)) {
+    if (block->type == COMMAND_GROUP_PUT || waits_item(header, block->type, message) ||
+        halves_item(header, block->type, message) || pops_item(header, block->type, message)) {
         protobuf_c_message_free_unpacked(message, NULL);
         return;
     }
@@ -775,15 +417,6 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         if (((Raftmq__TopicPut *)message)->config->sys_flag != 0) {
             op = history_commit_op(((Raftmq__TopicPut *)message)->config->sys_flag, header->index);
         }
-        break;
-    case COMMAND_PENDING_PUT:
-        commit_put(header, (Raftmq__PendingPut *)message);
-        break;
-    case COMMAND_PENDING_END:
-        commit_end(header, ((Raftmq__PendingEnd *)message)->pos);
-        break;
-    case COMMAND_PENDING_MOVE:
-        commit_move(header, ((Raftmq__PendingMove *)message)->pos);
         break;
     case COMMAND_OFFSET_COMMIT:
         op = history_commit_op(history_id_of_offset(((Raftmq__OffsetCommit *)message)->offset), header->index);
@@ -841,7 +474,7 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
     h.membership_index = header->type == RLOG_CHANGE ? header->index : h.membership_index;
     if (header->type == RLOG_COMMAND) {
         h.commands++;
-        h.last_waiting = NULL;
+        waits_rest();
         pops_entry(header);
         while ((rc = command_next(payload, header->payload_bytes, &offset, &block)) == 1 && world_failure() == NULL) {
             if (block.is_record) {
@@ -892,7 +525,7 @@ void history_acked(struct op *op)
 
 void history_check_end(void)
 {
-    for (uint64_t id = 1; id <= h.ops && world_failure() == NULL; id++) {
+    for (uint64_t id = 1; id <= history_ops() && world_failure() == NULL; id++) {
         struct op *op = history_op(id);
 
         if (op->outcome == OP_ACKED) {
