@@ -3,6 +3,7 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/reply.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/err.h"
 
 #include <stdlib.h>
 
@@ -10,6 +11,8 @@ enum {
     ANY_NODE = 0,
     LEADER = 1 /* only the leader may serve it: its answer must be current, or it goes through the log */
 };
+
+#define VERSION_5_0_0 413 /* in RocketMQ's MQVersion */
 
 struct row {
     int32_t code;
@@ -95,10 +98,24 @@ static int compare_code(const void *key, const void *element)
     return (code > row->code) - (code < row->code);
 }
 
-static void refuse_not_leader(struct context *ctx, const struct reply_to *to)
+/* Java clients before 5.0 take every answer but SUCCESS for "the group has no offset here" and begin at the queue's
+ * first or last message, of which the one comes again and the others are passed over. Where there is no answer they
+ * ask again. Source: RocketMQ 4.9, RemoteBrokerOffsetStore.readOffset, RebalancePushImpl. */
+static bool is_misread(const struct proto_command *cmd)
 {
+    return cmd->code == REQ_QUERY_CONSUMER_OFFSET && cmd->language == PROTO_LANGUAGE_JAVA &&
+           cmd->version < VERSION_5_0_0;
+}
+
+static void refuse_not_leader(struct context *ctx, struct net_channel *ch, const struct proto_command *cmd)
+{
+    const struct reply_to answer = reply_to_of(ch, cmd), *to = &answer;
     uint32_t leader = ctx->role.leader;
 
+    if (is_misread(cmd)) {
+        net_channel_close(ch, MQ_ENOTLEADER, true);
+        return;
+    }
     /* 14 is the one code that every stock client retries; nothing was proposed. */
     if (ctx->role.kind == RLOG_LEADING) {
         reply_error(to, RESP_SERVICE_NOT_AVAILABLE, "elected leader of term %llu, not ready yet: try again",
@@ -128,9 +145,7 @@ void dispatch(struct context *ctx, struct net_channel *ch, struct proto_command 
         return;
     }
     if (row->rule == LEADER && !context_writable(ctx)) {
-        struct reply_to to = reply_to_of(ch, cmd);
-
-        refuse_not_leader(ctx, &to);
+        refuse_not_leader(ctx, ch, cmd);
         return;
     }
     row->run(ctx, ch, cmd);

@@ -17,6 +17,7 @@ enum proto_encoding { PROTO_JSON = 0, PROTO_BINARY = 1 };
 
 #define PROTO_VERSION 479      /* what we send: 5.3.3, see RocketMQ's MQVersion */
 #define PROTO_LANGUAGE_OTHER 7 /* what we send: OTHER */
+#define PROTO_LANGUAGE_JAVA 0
 #define PROTO_LANGUAGE_CPP 1
 
 /* The name of a language code, as bodies have it; OTHER for one that nobody knows. */

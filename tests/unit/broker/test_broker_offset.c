@@ -210,6 +210,58 @@ static void what_must_be_current_is_not_answered_by_a_follower(void **state)
     rig.ctx->role = leads;
 }
 
+struct ending {
+    const struct peer *peer;
+    const struct answer *answer;
+};
+
+static bool answered_or_closed(void *data)
+{
+    const struct ending *ending = data;
+
+    return ending->answer->done || ending->peer->closed;
+}
+
+/* 14 as a Java client of that version asks it; false when the connection ended instead of an answer. */
+static bool is_answered(const char *version)
+{
+    struct mq_buf frame = {0};
+    struct answer refused = {0};
+    struct peer java;
+    uint8_t lengths[8] = {0};
+    char header[256];
+    bool answered;
+    int n = snprintf(header, sizeof(header),
+                     "{\"code\":14,\"language\":\"JAVA\",\"version\":%s,\"opaque\":900,\"flag\":0,\"extFields\":{"
+                     "\"consumerGroup\":\"g\",\"topic\":\"Orders\",\"queueId\":\"0\"}}",
+                     version);
+
+    lengths[3] = (uint8_t)(n + 4);
+    lengths[7] = (uint8_t)n;
+    assert_int_equal(mq_buf_put(&frame, lengths, sizeof(lengths)), 0);
+    assert_int_equal(mq_buf_put(&frame, header, (size_t)n), 0);
+    peer_dial(&rig, &java, PROTO_JSON);
+    peer_start_frame(&java, &frame, &refused);
+    rig_wait(&rig, answered_or_closed, &(struct ending){&java, &refused});
+    answered = refused.done;
+    assert_int_equal(refused.done ? refused.code : 0, answered ? RESP_SERVICE_NOT_AVAILABLE : 0);
+    peer_hang_up(&java);
+    answer_free(&refused);
+    mq_buf_free(&frame);
+    return answered;
+}
+
+static void a_client_that_takes_a_refusal_for_no_offset_gets_none(void **state)
+{
+    struct rlog_role leads = rig.ctx->role;
+
+    (void)state;
+    rig.ctx->role = (struct rlog_role){RLOG_FOLLOWER, leads.term, 3};
+    assert_false(is_answered("409")); /* 4.9.8 */
+    assert_true(is_answered("413"));  /* 5.0.0 */
+    rig.ctx->role = leads;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +274,7 @@ int main(void)
         cmocka_unit_test(bounds_of_what_does_not_exist_are_zero),
         cmocka_unit_test(a_search_by_time_stays_within_the_queue),
         cmocka_unit_test(what_must_be_current_is_not_answered_by_a_follower),
+        cmocka_unit_test(a_client_that_takes_a_refusal_for_no_offset_gets_none),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
