@@ -18,6 +18,9 @@ features() { awk -v all="$1" '!/^#/ && NF == 2 && (all == "all" || $2 == "on") {
 
 has_feature() { features on | tr , '\n' | grep -qx "$1"; }
 
+# What the clients are told beside routes once a second (Clients.java); failover is what stock settings make of it.
+CLIENT_OPTIONS='-Drocketmq.client.rebalance.waitInterval=2000'
+
 # java_cases VERSION NAMESRV SET NAME [KEY=VALUE...]: runs a set of cases with that client and counts them. While it runs, the
 # functions on_kill and on_restart of the caller are called when the cases ask for it.
 java_cases() {
@@ -26,8 +29,10 @@ java_cases() {
     cases_set=$3
     cases_name=$4
     shift 4
-    # shellcheck disable=SC2046 # java_command prints words
-    driven "$cases_name" "client $cases_version" $(java_command client "$cases_version") -Xmx384m raftmq.compat.Main "$cases_namesrv" \
+    cases_options=$CLIENT_OPTIONS
+    [ "$cases_set" != failover ] || cases_options=
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    driven "$cases_name" "client $cases_version" $(java_command client "$cases_version") -Xmx384m $cases_options raftmq.compat.Main "$cases_namesrv" \
         "$(date +%s)" "$cases_set" "$@"
 }
 

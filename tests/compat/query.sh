@@ -2,6 +2,8 @@
 # behind admin.sh, POSIX sh. What it looks for it has sent itself.
 
 QUERY_TOPIC=compat_query
+QUERY_ID=
+query_queue= query_qoff= query_pos= query_host= # where a message lies, as mqadmin says
 
 # query_send KEYS BODY OPTION...: leaves the unique id in QUERY_ID.
 query_send() {

@@ -6,6 +6,7 @@
 T=compat_adm_t
 G=compat_adm_g
 H=compat_adm_h
+consumed=0 # what the group G has consumed, by its offsets
 
 # said WORDS COMMAND OPTION...: the command's output has a line with WORDS.
 said() {

@@ -50,8 +50,31 @@ END
     wait_proc_port "$stock_name" "$stock_port" 60
 }
 
-# stock_admin COMMAND...: one stock mqadmin run; its output on stdout.
-stock_admin() {
+# stock_admin_start: the process in which stock_admin runs its commands, one after the other.
+stock_admin_start() {
+    mkdir -p "$WORK/mqadmin"
+    rm -f "$WORK"/mqadmin/*.cmd
+    java_compile stock $STOCK_VERSION "$TOP/tests/compat/stock/src" || return 1
     # shellcheck disable=SC2046 # java_command prints words
-    $(java_command stock $STOCK_VERSION) org.apache.rocketmq.tools.command.MQAdminStartup "$@" 2>&1
+    proc_start mqadmin $(java_command stock $STOCK_VERSION) raftmq.compat.AdminSpool "$WORK/mqadmin"
+}
+
+# stock_admin COMMAND...: one command of stock mqadmin; its output on stdout. False if it ended the process or took 60 s.
+stock_admin() {
+    proc_alive mqadmin || stock_admin_start || return 1
+    stock_command=$(mktemp "$WORK/mqadmin/XXXXXX")
+    printf '%s\n' "$@" > "$stock_command"
+    mv "$stock_command" "$stock_command.cmd"
+    stock_status=0
+    stock_end=$(($(date +%s) + 60))
+    until [ -f "$stock_command.done" ]; do
+        if ! proc_alive mqadmin || [ "$(date +%s)" -ge "$stock_end" ]; then
+            stock_status=1
+            break
+        fi
+        sleep 0.02
+    done
+    cat "$stock_command.out" || stock_status=1
+    rm -f "$stock_command".*
+    return $stock_status
 }

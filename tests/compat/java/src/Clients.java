@@ -29,13 +29,14 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
  * Stock clients: nothing is set but the name server, a name for the instance, so that several clients live in one process, and
- * perhaps how often they ask for routes. Remembers what it started; stopAll ends it in reverse.
+ * perhaps how often they ask for routes and beat. Remembers what it started; stopAll ends it in reverse.
  */
 final class Clients {
     private static final AtomicInteger MADE = new AtomicInteger(); /* clients of one name would share their connections */
 
     static final int FAST_ROUTES_MS = 1000;
     static final int STOCK_ROUTES_MS = 30000;
+    private static final int FAST_BEAT_MS = 2000; /* a new leader knows a group's producers only once they have beaten */
 
     private final String namesrv;
     private final int routesMs;
@@ -50,6 +51,9 @@ final class Clients {
         client.setNamesrvAddr(namesrv);
         client.setInstanceName(instance());
         client.setPollNameServerInterval(routesMs);
+        if (routesMs < STOCK_ROUTES_MS) {
+            client.setHeartbeatBrokerInterval(FAST_BEAT_MS);
+        }
     }
 
     private synchronized void stopLater(Runnable stop) {

@@ -156,7 +156,7 @@ final class Matrix {
                 own.deleteTopics();
             }
         });
-        clients.stopAll();
+        new Thread(clients::stopAll, one.fullName() + " ends").start(); /* takes up to 3 s for each client */
     }
 
     /** Runs at most once. */

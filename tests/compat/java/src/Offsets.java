@@ -53,7 +53,13 @@ final class Offsets {
             last[0] = next;
         });
         if (run.exact) {
-            checkEqual(last[0], run.ask("the offset", () -> stored(consumer, queue)), "the last committed offset");
+            checkEqual(last[0], run.ask("the offset", () -> {
+                long offset = stored(consumer, queue);
+                if (offset == -1) { /* 4.9 takes every refusal for "none", also of a broker that does not lead any more */
+                    throw new IllegalStateException("no offset");
+                }
+                return offset;
+            }), "the last committed offset");
         }
     }
 

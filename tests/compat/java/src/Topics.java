@@ -164,6 +164,13 @@ final class Topics {
         });
         put(run, admin, config(topic, 6, 6, 6));
         DefaultMQProducer late = run.producer("resized_late");
+        await(60, () -> "there were six queues to read", () -> { /* it keeps what it knows until it asks for routes again */
+            try {
+                return Clients.queues(run.reader(), topic).size() == 6;
+            } catch (Exception e) {
+                return false;
+            }
+        });
         run.sendNumbered(late, topic, "six-", 60, watch);
         run.checkStored(topic, watch); /* what lay in the queues that were gone is there again */
     }
