@@ -27,7 +27,7 @@ void flow_wake_at(const struct flow_env *env, uint64_t at_ms)
 
 /* --- all of them --- */
 
-#define RELEASE_MS 50u   /* between two looks at what must be moved */
+#define RELEASE_MS 10u   /* between two looks at what must be moved */
 #define RELEASE_PART 20u /* looking takes at most such a part of the loop's time */
 
 /* Each is asked, so that all begin at once. */

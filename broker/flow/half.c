@@ -16,10 +16,11 @@
 #include <inttypes.h>
 
 #define JOBS_MAX 64u
-#define BATCH 64u      /* asked for by one entry */
-#define BUSY_MS 50     /* until another try when the log takes nothing */
-#define LACKS_MS 1000  /* and when a record cannot be read here */
-#define MOVES_MAX 256u /* begun in one round of retention */
+#define BATCH 64u       /* asked for by one entry */
+#define BUSY_MS 50      /* until another try when the log takes nothing */
+#define LACKS_MS 1000   /* and when a record cannot be read here */
+#define MOVES_MAX 256u  /* jobs in flight, above which retention begins no further one */
+#define LOOK_ROWS 1024u /* that one round of retention looks at */
 
 enum job_kind { JOB_ASK, JOB_DISCARD, JOB_MOVE };
 
@@ -47,6 +48,7 @@ void half_flow_lead(struct half_flow *flow)
 {
     half_table_forget_marks(&flow->env->state->halves);
     flow->leading = true;
+    flow->release_pos = 0;
 }
 
 void half_flow_rest(struct half_flow *flow)
@@ -357,24 +359,40 @@ void half_flow_turn(struct half_flow *flow)
 
 /* --- retention --- */
 
+/* A slice of the search, which ends when a whole pass has met none. The slice ends early at a row that is to be moved
+ * and cannot be now. */
 int half_flow_release_below(struct half_flow *flow, uint64_t pos)
 {
     struct half_table *table = &flow->env->state->halves;
-    uint32_t begun = 0;
-    bool any = false;
-    struct half *half = table->by_pos, *next;
+    bool may_begin = rlog_reserve_take(flow->env->store->log, 0) == 0;
+    struct half *half;
 
-    /* All of them: a snapshot brings rows in any order. */
-    for (; half != NULL && begun < MOVES_MAX; half = next) {
-        next = half->hh.next;
-        if (half->record_pos >= pos) {
-            continue;
-        }
-        any = true;
-        if ((half->marks & HALF_MARK_MOVING) == 0) {
-            begin(flow, JOB_MOVE, half);
-            begun++;
-        }
+    if (pos != flow->release_pos) {
+        half_table_rewind(table);
+        flow->release_pos = pos;
+        flow->met = false;
     }
-    return any ? MQ_EAGAIN : 0;
+    for (uint32_t i = 0; i < LOOK_ROWS && (half = half_table_next(table)) != NULL; i++) {
+        if (half->record_pos < pos) {
+            flow->met = true;
+            if ((half->marks & HALF_MARK_MOVING) == 0) {
+                if (!may_begin || flow->in_flight >= MOVES_MAX) {
+                    return MQ_EAGAIN;
+                }
+                half_table_pass(table, half);
+                begin(flow, JOB_MOVE, half); /* which may end it */
+                continue;
+            }
+        }
+        half_table_pass(table, half);
+    }
+    if (half_table_next(table) != NULL) {
+        return MQ_EAGAIN;
+    }
+    if (flow->met) {
+        half_table_rewind(table);
+        flow->met = false;
+        return MQ_EAGAIN;
+    }
+    return 0;
 }

@@ -26,6 +26,8 @@ struct half_flow {
     bool leading;
     uint32_t in_flight; /* jobs */
     uint64_t checks, discarded;
+    uint64_t release_pos; /* rows below it are looked for; 0: none since this node leads */
+    bool met;             /* there was one in this pass */
     /* Asks a producer of @half's group about @record (borrowed during the call), or does nothing when none is
      * connected. Set at assembly; NULL: nobody asks. */
     void (*ask)(void *data, const struct half *half, const struct reader_view *record);

@@ -18,9 +18,9 @@
 #include <stdio.h>
 
 #define JOBS_MAX 64u
-#define BUSY_MS 50     /* until a check point that the log did not take is looked at again, */
-#define LACKS_MS 1000  /* and one whose records cannot be read here */
-#define EARLY_MAX 256u /* begun in one round of retention */
+#define BUSY_MS 50      /* until a check point that the log did not take is looked at again, */
+#define LACKS_MS 1000   /* and one whose records cannot be read here */
+#define LOOK_ROWS 1024u /* that one round of retention looks at */
 #define COPIES_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
 #define EARLY_PART 8u /* of an entry's payload: the reserve gives little at a time */
 
@@ -52,6 +52,7 @@ void pop_revive_lead(struct pop_revive *revive)
 {
     pop_table_forget_leading(&revive->env->state->pops);
     revive->leading = true;
+    revive->release_pos = 0;
 }
 
 uint32_t pop_retry_topic(struct mq_str group, struct mq_str topic, char out[POP_RETRY_TOPIC_MAX + 1])
@@ -416,21 +417,38 @@ static bool lies_below(struct pop_revive *revive, const struct pop_check *check,
     return position_of(&job, check->key.start + check->offsets[0], &at) != 0 || at < pos;
 }
 
+/* A slice of the search, which ends when a whole pass has met none. The slice ends early at a check point that is to
+ * end and cannot be ended now. */
 int pop_revive_release_below(struct pop_revive *revive, uint64_t pos)
 {
-    uint32_t begun = 0;
-    bool any = false;
-    struct pop_check *check = revive->env->state->pops.by_key, *next;
+    struct pop_table *pops = &revive->env->state->pops;
+    bool may_begin = rlog_reserve_take(revive->env->store->log, 0) == 0;
+    struct pop_check *check;
 
-    for (; check != NULL && begun < EARLY_MAX; check = next) {
-        next = check->hh.next;
-        if (!lies_below(revive, check, pos)) {
-            continue;
+    if (pos != revive->release_pos) {
+        pop_table_rewind(pops);
+        revive->release_pos = pos;
+        revive->met = false;
+    }
+    for (uint32_t i = 0; i < LOOK_ROWS && (check = pop_table_next(pops)) != NULL; i++) {
+        bool below = lies_below(revive, check, pos);
+
+        revive->met |= below;
+        if (below && !check->reviving && (!may_begin || revive->in_flight >= JOBS_MAX)) {
+            return MQ_EAGAIN;
         }
-        any = true;
-        if (!check->reviving && revive->in_flight < JOBS_MAX && begin(revive, check, true)) {
-            begun++;
+        pop_table_pass(pops, check);
+        if (below && !check->reviving && !begin(revive, check, true)) { /* which may end it */
+            return MQ_EAGAIN;
         }
     }
-    return any ? MQ_EAGAIN : 0;
+    if (pop_table_next(pops) != NULL) {
+        return MQ_EAGAIN;
+    }
+    if (revive->met) {
+        pop_table_rewind(pops);
+        revive->met = false;
+        return MQ_EAGAIN;
+    }
+    return 0;
 }

@@ -18,6 +18,8 @@ struct pop_revive {
     uint32_t in_flight;
     struct revive_job *waiting, **waiting_end; /* for earlier proposals, oldest first */
     uint64_t revived;                          /* messages */
+    uint64_t release_pos;                      /* those below it are looked for; 0: none since this node leads */
+    bool met;                                  /* there was one in this pass */
 };
 
 void pop_revive_init(struct pop_revive *revive, const struct flow_env *env);

@@ -143,6 +143,9 @@ static void remove_half(struct half_table *table, struct half *half)
     if (table->copy.next == half) {
         table->copy.next = half->hh.next;
     }
+    if (table->looked == half) {
+        table->looked = half->hh.prev;
+    }
     table->marked -= half->marks != 0;
     HASH_DEL(table->by_pos, half);
     half_free(table, half);
@@ -196,6 +199,21 @@ struct half *half_table_first_due(const struct half_table *table)
     struct due *first = due_heap_first(&table->due);
 
     return first != NULL ? container_of(first, struct half, due) : NULL;
+}
+
+struct half *half_table_next(const struct half_table *table)
+{
+    return table->looked != NULL ? table->looked->hh.next : table->by_pos;
+}
+
+void half_table_pass(struct half_table *table, struct half *half)
+{
+    table->looked = half;
+}
+
+void half_table_rewind(struct half_table *table)
+{
+    table->looked = NULL;
 }
 
 /* --- the leader's marks --- */

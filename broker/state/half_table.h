@@ -55,6 +55,7 @@ struct half_table {
     uint32_t leads; /* how often this member has begun to lead: a job of an earlier time has lost its mark */
     uint64_t sum;   /* of the fingerprints */
     struct table_copy copy;
+    struct half *looked; /* the last one that half_table_pass was told of; NULL: none since the last rewind */
 };
 
 void half_table_init(struct half_table *table);
@@ -76,6 +77,11 @@ void half_table_unmark(struct half_table *table, struct half *half, enum half_ma
 /* One without a mark that holds it off comes first at wall time @at_ms, if that is later than its time. Until its
  * marks change; never replicated. */
 void half_table_put_off(struct half_table *table, struct half *half, int64_t at_ms);
+/* Retention's way through all rows, in the order in which they came: the next one, NULL behind the last one. It stays
+ * the next one until it is passed or goes; rows that come later come last. Rewind begins anew. */
+struct half *half_table_next(const struct half_table *table);
+void half_table_pass(struct half_table *table, struct half *half);
+void half_table_rewind(struct half_table *table);
 /* Leadership began: what was marked by an earlier one is not any more. */
 void half_table_forget_marks(struct half_table *table);
 

@@ -192,6 +192,9 @@ static void remove_check(struct pop_table *table, struct pop_check *check)
     if (table->copy.next == check) {
         table->copy.next = check->hh.next;
     }
+    if (table->looked == check) {
+        table->looked = check->hh.prev;
+    }
     table->reviving -= check->reviving;
     HASH_DEL(table->by_key, check);
     check_free(table, check);
@@ -272,6 +275,21 @@ void pop_table_put_off(struct pop_table *table, struct pop_check *check, int64_t
     if (!check->reviving && check->due.at_ms < at_ms) {
         due_heap_move(&table->due, &check->due, at_ms);
     }
+}
+
+struct pop_check *pop_table_next(const struct pop_table *table)
+{
+    return table->looked != NULL ? table->looked->hh.next : table->by_key;
+}
+
+void pop_table_pass(struct pop_table *table, struct pop_check *check)
+{
+    table->looked = check;
+}
+
+void pop_table_rewind(struct pop_table *table)
+{
+    table->looked = NULL;
 }
 
 void pop_table_forget_leading(struct pop_table *table)

@@ -57,6 +57,7 @@ struct pop_table {
     uint32_t count, reviving;
     uint64_t sum; /* of the fingerprints */
     struct table_copy copy;
+    struct pop_check *looked; /* the last one that pop_table_pass was told of; NULL: none since the last rewind */
     /* The leader's: how often this member has begun to lead, and the pop time given last. What a job of an earlier
      * leadership had marked is not its own any more. */
     uint32_t leads;
@@ -90,6 +91,11 @@ void pop_table_set_reviving(struct pop_table *table, struct pop_check *check, bo
 /* One that is not being revived is due at wall time @at_ms, if that is later, and not when its time is over. Until
  * the next change of its being revived; never replicated. */
 void pop_table_put_off(struct pop_table *table, struct pop_check *check, int64_t at_ms);
+/* Retention's way through all check points, in the order in which they came: the next one, NULL behind the last one.
+ * It stays the next one until it is passed or goes; those that come later come last. Rewind begins anew. */
+struct pop_check *pop_table_next(const struct pop_table *table);
+void pop_table_pass(struct pop_table *table, struct pop_check *check);
+void pop_table_rewind(struct pop_table *table);
 /* Leadership began: what an earlier one had under way is not any more. */
 void pop_table_forget_leading(struct pop_table *table);
 /* A pop time that no check point has, from the wall clock or a little later. */
