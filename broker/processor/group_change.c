@@ -141,7 +141,7 @@ static bool check_mode(struct context *ctx, const struct reply_to *to, const str
                     REMARK_ARG(mode->topic));
         return false;
     }
-    if (topic_table_find(&ctx->state->topics, mode->topic) == NULL) {
+    if (topic_table_find_staying(&ctx->state->topics, mode->topic) == NULL) {
         reply_no_topic(to, mode->topic);
         return false;
     }

@@ -49,7 +49,8 @@ static bool is_idle(const struct context *ctx, struct mq_str group, struct mq_st
 
 void offset_commit(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset)
 {
-    if (!is_idle(ctx, group, topic, queue_id, offset)) {
+    if (!is_idle(ctx, group, topic, queue_id, offset) &&
+        topic_table_find_staying(&ctx->state->topics, topic) != NULL) {
         /* Refused when the log takes nothing now; the client commits again in five seconds. */
         (void)propose_commit(ctx, group, topic, queue_id, offset, NULL);
     }
@@ -83,7 +84,7 @@ void update_offset(struct context *ctx, struct net_channel *ch, struct proto_com
                     REMARK_ARG(header.consumer_group));
         return;
     }
-    if (topic_table_find_for_send(&ctx->state->topics, header.topic) == NULL) {
+    if (topic_table_find_staying(&ctx->state->topics, header.topic) == NULL) {
         reply_no_topic(&to, header.topic);
         return;
     }

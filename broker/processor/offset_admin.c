@@ -133,7 +133,7 @@ static void add_clone(void *data, const char *topic)
     size_t cap = job->cap != 0 ? job->cap * 2 : 16;
     char **topics = job->topics;
 
-    if (topic_table_find(&job->ctx->state->topics, mq_str_of(topic)) == NULL || job->rc != 0 ||
+    if (topic_table_find_staying(&job->ctx->state->topics, mq_str_of(topic)) == NULL || job->rc != 0 ||
         (job->check_subscription && consumer_table_has_group(job->ctx->consumers, job->source) &&
          consumer_table_subscription(job->ctx->consumers, job->source, mq_str_of(topic)) == NULL)) {
         return;

@@ -18,7 +18,8 @@ struct reset_job {
     struct reply_to to; /* with a reference to its channel */
     char group[NAME_TEXT_MAX], topic[NAME_TEXT_MAX];
     int64_t time_ms;
-    bool tells, force; /* the old way; also forwards */
+    uint64_t deleted_pos; /* of the topic's name: where it was deleted last when the job began */
+    bool tells, force;    /* the old way; also forwards */
     struct time_search search;
     uint32_t n, done;
     int32_t *ids;     /* owned */
@@ -148,8 +149,9 @@ static void propose_reset(struct reset_job *job)
     Raftmq__OffsetsReset item = RAFTMQ__OFFSETS_RESET__INIT;
     int rc;
 
-    if (topic_table_find_for_send(&job->ctx->state->topics, mq_str_of(job->topic)) == NULL) {
-        reply_no_topic(&job->to, mq_str_of(job->topic)); /* deleted meanwhile */
+    if (topic_table_find_staying(&job->ctx->state->topics, mq_str_of(job->topic)) == NULL ||
+        deleted_table_pos(&job->ctx->state->deleted, mq_str_of(job->topic)) > job->deleted_pos) {
+        reply_no_topic(&job->to, mq_str_of(job->topic)); /* deleted meanwhile, and perhaps made anew */
         reset_free(job);
         return;
     }
@@ -282,6 +284,7 @@ void reset_offset(struct context *ctx, struct net_channel *ch, struct proto_comm
     for (uint32_t i = 0; i < job->n; i++) {
         job->ids[i] = single ? header.queue_id : (int32_t)i;
     }
+    job->deleted_pos = deleted_table_pos(&ctx->state->deleted, header.topic);
     job->time_ms = header.timestamp_ms;
     job->tells = !ctx->config->server_side_reset;
     job->force = header.force;

@@ -47,6 +47,11 @@ int apply_group_forbidden(struct state *state, const ProtobufCMessage *message, 
 
 int apply_request_mode_put(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
+    const Raftmq__RequestModePut *item = (const Raftmq__RequestModePut *)message;
+
     (void)scope;
-    return unless_too_long(mode_table_put(&state->modes, (const Raftmq__RequestModePut *)message));
+    if (topic_table_find(&state->topics, mq_str_of(item->topic)) == NULL) {
+        return 0; /* it was of the topic that is deleted in front of this item: offset_items.c */
+    }
+    return unless_too_long(mode_table_put(&state->modes, item));
 }

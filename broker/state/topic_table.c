@@ -76,6 +76,13 @@ struct topic *topic_table_find(struct topic_table *table, struct mq_str name)
     return topic != NULL && !topic->pending ? topic : NULL;
 }
 
+struct topic *topic_table_find_staying(struct topic_table *table, struct mq_str name)
+{
+    struct topic *topic = topic_table_find(table, name);
+
+    return topic != NULL && !topic->leaving ? topic : NULL;
+}
+
 /* A pending topic that stands in no table. */
 static int topic_new(struct topic_table *table, const char *name, struct topic **out)
 {

@@ -63,6 +63,10 @@ struct topic *topic_table_find(struct topic_table *table, struct mq_str name);
 /* As find, but a pending one counts too, and one whose deletion is proposed does not: for sends only. */
 struct topic *topic_table_find_for_send(struct topic_table *table, struct mq_str name);
 
+/* As find, but one whose deletion is proposed does not count: an offset of it, proposed now, would lie behind the
+ * deletion and be taken for one of the next topic's under this name. */
+struct topic *topic_table_find_staying(struct topic_table *table, struct mq_str name);
+
 /* Apply: creates or replaces. Returns 0 or MQ_ENOMEM. */
 int topic_table_put(struct topic_table *table, const struct Raftmq__TopicConfigItem *config, int64_t store_ms);
 

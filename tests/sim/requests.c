@@ -57,9 +57,17 @@ static int submit_offset(struct member_run *run, struct op *op)
 {
     char group[16], topic[16];
     Raftmq__OffsetCommit item = RAFTMQ__OFFSET_COMMIT__INIT;
+    uint64_t last, answered;
 
     snprintf(group, sizeof(group), "g%u", op->group);
     snprintf(topic, sizeof(topic), "t%u", op->topic);
+    sequencer_drafts_get(run->sequencer, &last, &answered);
+    if (run->role.kind != RLOG_WRITABLE) {
+        return MQ_ENOTLEADER;
+    }
+    if (topic_table_find(&run->state.topics, mq_str_of(topic)) == NULL || run->deleted_in[op->topic] > answered) {
+        return MQ_ENOTFOUND;
+    }
     item.group = group;
     item.topic = topic;
     item.queue_id = (int32_t)op->queue;

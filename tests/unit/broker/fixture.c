@@ -1,5 +1,6 @@
 #include "tests/unit/broker/fixture.h"
 
+#include "broker/state/command.pb-c.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/file.h"
 #include "remoting/base/heap.h"
@@ -46,6 +47,17 @@ void fixture_open(struct fixture *f, uint64_t log_bytes)
     f->store.loop = &f->loop;
     f->store.arrived = on_arrived;
     f->store.arrived_data = f;
+}
+
+void fixture_topic(struct fixture *f, const char *name)
+{
+    Raftmq__TopicConfigItem config = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
+
+    config.name = (char *)name;
+    config.read_queues = config.write_queues = 4;
+    config.perm = TOPIC_PERM_READ | TOPIC_PERM_WRITE;
+    config.filter_type = (char *)"SINGLE_TAG";
+    MQ_ASSERT(topic_table_put(&f->state.topics, &config, 1) == 0);
 }
 
 void fixture_close(struct fixture *f)

@@ -44,6 +44,9 @@ uint64_t fixture_put(struct fixture *f, const struct fixture_message *m, uint32_
 
 struct queue *fixture_queue(struct fixture *f, int32_t id);
 
+/* A topic as it is when its item was applied. */
+void fixture_topic(struct fixture *f, const char *name);
+
 /* A directory that did not exist, and its removal. */
 void fixture_dir_make(char dir[64]);
 void fixture_dir_remove(const char *dir);

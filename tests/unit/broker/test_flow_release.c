@@ -171,14 +171,9 @@ static void end(struct world *w, uint64_t start, int64_t pop_ms)
 
 static void make_topic_and_group(struct world *w)
 {
-    Raftmq__TopicConfigItem config = RAFTMQ__TOPIC_CONFIG_ITEM__INIT;
     Raftmq__GroupPut group = RAFTMQ__GROUP_PUT__INIT;
 
-    config.name = (char *)FIXTURE_TOPIC.at;
-    config.read_queues = config.write_queues = 1;
-    config.perm = 6;
-    config.filter_type = (char *)"SINGLE_TAG";
-    assert_int_equal(topic_table_put(&w->f.state.topics, &config, 1), 0);
+    fixture_topic(&w->f, FIXTURE_TOPIC.at);
     group.name = (char *)"g";
     group.consume_enable = true;
     group.retry_queues = 1;

@@ -426,6 +426,7 @@ static void an_item_travels_in_order_with_records(void **state)
 
     (void)state;
     open_sequencer(&f);
+    fixture_topic(&f.base, "t");
     commit.group = (char *)"g";
     commit.topic = (char *)"t";
     commit.offset = 77;

@@ -76,6 +76,7 @@ static void parts_reach_the_log_in_one_entry_in_their_order(void **state)
 
     (void)state;
     open_all(&f, &seq);
+    fixture_topic(&f, "t");
     first = message(0);
     second = message(1);
     parts[0] = (struct bundle_part){.kind = BUNDLE_NEW, .queue = fixture_queue(&f, 0), .source = &first};

@@ -2,6 +2,7 @@
  * alone, from a snapshot and what follows it, and with older entries put in front. */
 #include "broker/state/command.pb-c.h"
 #include "broker/state/fsm.h"
+#include "broker/state/items.h"
 #include "broker/store/sequencer.h"
 #include "broker/store/store.h"
 #include "remoting/base/assert.h"
@@ -579,6 +580,64 @@ static void lost_leadership_forgets_deletions(void **state)
     close_leader(&l);
 }
 
+static int64_t offset_of(struct fixture *f, const char *group)
+{
+    return offset_table_get(&f->state.offsets, mq_str_of(group), MQ_STR("Orders"), 0);
+}
+
+static void offsets_behind_the_deletion_of_their_topic_are_not_those_of_the_next_one(void **state)
+{
+    const struct rlog_entry entry = {.index = 1, .store_ms = 5};
+    const struct apply_scope scope = {.entry = &entry, .pos = 1000};
+    Raftmq__OffsetCommit commit = RAFTMQ__OFFSET_COMMIT__INIT;
+    Raftmq__OffsetsReset reset = RAFTMQ__OFFSETS_RESET__INIT;
+    Raftmq__OffsetsClone clone = RAFTMQ__OFFSETS_CLONE__INIT;
+    Raftmq__RequestModePut mode = RAFTMQ__REQUEST_MODE_PUT__INIT;
+    Raftmq__TopicDelete gone = RAFTMQ__TOPIC_DELETE__INIT;
+    char *topics[] = {(char *)"Orders"};
+    int32_t queue_id = 0;
+    int64_t offset = 7;
+    struct fixture f;
+    uint64_t hash;
+
+    (void)state;
+    fixture_open(&f, LOG_BYTES);
+    commit.group = reset.group = clone.source = mode.group = (char *)"g";
+    commit.topic = reset.topic = mode.topic = gone.name = topics[0];
+    commit.offset = 42;
+    clone.target = (char *)"h";
+    clone.topics = topics;
+    clone.n_topics = 1;
+    reset.queue_ids = &queue_id;
+    reset.offsets = &offset;
+    reset.n_queue_ids = reset.n_offsets = 1;
+    fixture_topic(&f, "Orders");
+    assert_int_equal(apply_offset_commit(&f.state, &commit.base, &scope), 0);
+    assert_int_equal(offset_of(&f, "g"), 42);
+    assert_int_equal(apply_topic_delete(&f.state, &gone.base, &scope), 0);
+    hash = offset_table_hash(&f.state.offsets);
+    /* What was on its way: the same on every member, and no trace of it. */
+    assert_int_equal(apply_offset_commit(&f.state, &commit.base, &scope), 0);
+    assert_int_equal(apply_offsets_reset(&f.state, &reset.base, &scope), 0);
+    assert_int_equal(apply_offsets_clone(&f.state, &clone.base, &scope), 0);
+    assert_int_equal(apply_request_mode_put(&f.state, &mode.base, &scope), 0);
+    assert_int_equal(offset_table_hash(&f.state.offsets), hash);
+    fixture_topic(&f, "Orders");
+    assert_int_equal(offset_of(&f, "g"), -1);
+    assert_int_equal(offset_of(&f, "h"), -1);
+    assert_int_equal(row_table_count(&f.state.resets.rows), 0);
+    assert_int_equal(row_table_count(&f.state.modes.rows), 0);
+    assert_int_equal(apply_offset_commit(&f.state, &commit.base, &scope), 0);
+    assert_int_equal(offset_of(&f, "g"), 42);
+
+    /* A leader that has proposed the deletion proposes no offset behind it, also when the next topic is on its way.
+     */
+    assert_non_null(topic_table_find_staying(&f.state.topics, MQ_STR("Orders")));
+    topic_table_note_deletion(&f.state.topics, MQ_STR("Orders"));
+    assert_null(topic_table_find_staying(&f.state.topics, MQ_STR("Orders")));
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +648,7 @@ int main(void)
         cmocka_unit_test(a_queue_that_comes_behind_a_deletion_keeps_its_numbers),
         cmocka_unit_test(a_refused_entry_gives_numbers_back_over_a_deletion),
         cmocka_unit_test(lost_leadership_forgets_deletions),
+        cmocka_unit_test(offsets_behind_the_deletion_of_their_topic_are_not_those_of_the_next_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
