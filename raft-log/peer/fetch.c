@@ -69,6 +69,23 @@ int fetch_entries(struct peers *peers, uint32_t peer, struct fetch *fetch, uint6
     return start(peers, peer, fetch);
 }
 
+int fetch_entries_before(struct peers *peers, uint32_t peer, struct fetch *fetch, const struct fetch *before,
+                         uint32_t bytes_max, fetch_cb cb)
+{
+    const struct peer *asked = peers_find(peers, peer);
+
+    if (bytes_max == 0 || bytes_max > PEER_RANGE_BYTES || asked == NULL || asked->fetches.n == 0 ||
+        asked->fetches.last_id != before->ask.id || before->ask.type != PEER_FETCH ||
+        !before->ask.entries.from_last) {
+        return MQ_EINVAL;
+    }
+    fetch->cb.entries = cb;
+    fetch->ask = (struct peer_ask){.type = PEER_FETCH, .bytes_max = bytes_max};
+    fetch->ask.entries.from_last = true;
+    fetch->ask.entries.goes_on_from = before->ask.id;
+    return start(peers, peer, fetch);
+}
+
 int fetch_snapshot(struct peers *peers, uint32_t peer, struct fetch *fetch, uint64_t index, uint64_t offset,
                    uint32_t bytes_max, fetch_part_cb cb)
 {
@@ -106,6 +123,15 @@ static struct fetch *finish_first(struct fetch_list *list)
     return fetch;
 }
 
+/* What the question is about, now that those before it are answered. */
+static void settle_ask(const struct fetch_list *list, struct peer_ask *ask)
+{
+    if (ask->entries.goes_on_from != 0) {
+        ask->entries.first = 1;
+        ask->entries.last = ask->entries.goes_on_from == list->went_id ? list->went_to - 1 : 0;
+    }
+}
+
 /* Whether the answer is one to the question, and its entries are whole. */
 static int check_range(const struct peer_ask *ask, const struct peer_range *range, const struct peer_frame *frame)
 {
@@ -134,6 +160,7 @@ static int range_answered(struct fetch_list *list, const struct peer_frame *fram
     int rc = peer_range_decode(frame, &range);
 
     if (rc == 0) {
+        settle_ask(list, &list->first->ask);
         rc = check_range(&list->first->ask, &range, frame);
     }
     if (rc != 0) {
@@ -151,6 +178,10 @@ static int range_answered(struct fetch_list *list, const struct peer_frame *fram
         got.before = range.before;
     }
     fetch = finish_first(list);
+    if (fetch->ask.entries.from_last) {
+        list->went_id = fetch->ask.id;
+        list->went_to = range.status == PEER_RANGE_OK ? range.first : 1;
+    }
     fetch->cb.entries(fetch, status_of(range.status), &got);
     return 0;
 }

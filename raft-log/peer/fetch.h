@@ -66,6 +66,7 @@ struct fetch_list {
     struct fetch *first, **end;
     uint32_t n;
     uint64_t last_id;
+    uint64_t went_id, went_to; /* of the last answer with entries from behind: its question, and its first entry */
 };
 
 enum fetch_from { FETCH_FROM_FIRST, FETCH_FROM_LAST };
@@ -78,6 +79,12 @@ void fetch_list_init(struct fetch_list *list);
  */
 int fetch_entries(struct peers *peers, uint32_t peer, struct fetch *fetch, uint64_t first, uint64_t last,
                   enum fetch_from from, uint32_t bytes_max, fetch_cb cb);
+
+/* Asks for what lies in front of the entries that @before, which is still open at the same member and was the last
+ * question to it, will bring from behind: so the member reads while it sends. As above; MQ_EINVAL: there is no such
+ * question. cb's MQ_ENOTFOUND also: that one brought nothing, or nothing lies in front. */
+int fetch_entries_before(struct peers *peers, uint32_t peer, struct fetch *fetch, const struct fetch *before,
+                         uint32_t bytes_max, fetch_cb cb);
 
 /* Asks member @peer for up to @bytes_max bytes at @offset of the file of snapshot @index (0: of its newest one). As
  * above. While parts of a snapshot are asked for at least every SERVE_SNAPSHOT_MS, on one connection, the member

@@ -21,6 +21,7 @@ static int decode_fetch(const struct peer_frame *frame, struct pb_arena *arena, 
     out->entries.first = pb->first;
     out->entries.last = pb->last;
     out->entries.from_last = pb->from_last;
+    out->entries.goes_on_from = pb->goes_on_from;
     return 0;
 }
 
@@ -60,6 +61,7 @@ int peer_ask_encode(const struct peer_ask *ask, struct mq_buf *out)
         pb.first = ask->entries.first;
         pb.last = ask->entries.last;
         pb.from_last = ask->entries.from_last;
+        pb.goes_on_from = ask->entries.goes_on_from;
         pb.bytes_max = ask->bytes_max;
         return peer_frame_encode(PEER_FETCH, &pb.base, 0, out);
     } else {

@@ -25,7 +25,9 @@ struct peer_ask {
     union {
         struct {
             uint64_t first, last;
-            bool from_last; /* the answer ends with last; else it begins with first */
+            bool from_last;        /* the answer ends with last; else it begins with first */
+            uint64_t goes_on_from; /* not 0: id of the question before this one, from_last both. last is the entry in
+                                      front of what that one's answer begins with */
         } entries;
         struct {
             uint64_t index; /* 0: of the newest snapshot */

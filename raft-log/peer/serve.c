@@ -256,6 +256,15 @@ static void say_damaged(const struct peer_conn *conn, const struct serve_job *jo
     }
 }
 
+/* For a question that goes on from this one. */
+static void note_where(struct serve *serve, const struct serve_job *job)
+{
+    if (job->ask.type == PEER_FETCH && job->ask.entries.from_last) {
+        serve->went_id = job->ask.id;
+        serve->went_to = job->status == PEER_RANGE_OK ? job->first : 1;
+    }
+}
+
 static void free_job(struct serve_job *job)
 {
     if (job->ref != NULL) {
@@ -279,6 +288,7 @@ static void read_done(uv_work_t *work, int status)
             say_damaged(conn, job);
         }
         answer(conn, job);
+        note_where(&conn->serve, job);
         conn->serve.job = NULL;
     }
     free_job(job);
@@ -429,6 +439,20 @@ void serve_tick(struct peer_conn *conn, uint64_t now_ms)
 
 /* ---- questions ---- */
 
+/* Where the question begins that goes on from another one. Returns false if there is nothing in front of that. */
+static bool goes_on(struct serve_job *job)
+{
+    const struct serve *serve = &job->conn->serve;
+    struct peer_ask *ask = &job->ask;
+
+    if (ask->entries.goes_on_from == 0) {
+        return true;
+    }
+    ask->entries.first = 1;
+    ask->entries.last = serve->went_to - 1;
+    return ask->entries.from_last && ask->entries.goes_on_from == serve->went_id && serve->went_to > 1;
+}
+
 static enum peer_range_status prepare(struct serve_job *job)
 {
     if (!peer_in_takes_part(job->peers, job->conn)) {
@@ -437,7 +461,10 @@ static enum peer_range_status prepare(struct serve_job *job)
     if (job->ask.bytes_max == 0 || job->ask.bytes_max > PEER_RANGE_BYTES) {
         return PEER_RANGE_BAD_ASK;
     }
-    return job->ask.type == PEER_FETCH ? prepare_entries(job) : prepare_part(job);
+    if (job->ask.type == PEER_SNAPSHOT_ASK) {
+        return prepare_part(job);
+    }
+    return goes_on(job) ? prepare_entries(job) : PEER_RANGE_NOT_HELD;
 }
 
 /* Starts to read for @ask, or answers at once. Returns 0 or MQ_ENOMEM. */
@@ -456,6 +483,7 @@ static int serve(struct peer_conn *conn, const struct peer_ask *ask)
     job->status = prepare(job);
     if (job->status != PEER_RANGE_OK) {
         answer(conn, job);
+        note_where(&conn->serve, job);
         free_job(job);
         return 0;
     }

@@ -41,9 +41,10 @@ struct serve_snapshots {
 struct serve {
     struct serve_job *job; /* the question that is being read for; NULL: none */
     struct peer_ask asks[SERVE_ASKS_MAX];
-    uint32_t first, n;      /* ring */
-    struct serve_file file; /* acquired for this connection */
-    uint64_t file_ms;       /* when it was last asked for; monotonic */
+    uint32_t first, n;         /* ring */
+    uint64_t went_id, went_to; /* of the last answer with entries from behind: its question, and its first entry */
+    struct serve_file file;    /* acquired for this connection */
+    uint64_t file_ms;          /* when it was last asked for; monotonic */
 };
 
 /* A question. Returns 0, or a negative code that closes the connection. */

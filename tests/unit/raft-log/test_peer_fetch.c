@@ -175,6 +175,65 @@ static void many_questions_are_answered_in_order(void **state)
     world_fini(&w);
 }
 
+static int start_before(struct world *w, struct ask *ask, const struct ask *before, uint32_t max)
+{
+    *ask = (struct ask){.w = w};
+    return fetch_entries_before(w->ends[0].peers, 2, &ask->fetch, &before->fetch, max, on_fetched);
+}
+
+static void a_question_goes_on_in_front_of_an_answer_that_is_on_its_way(void **state)
+{
+    struct ask asks[FETCH_OPEN_MAX];
+    struct world w;
+
+    (void)state;
+    init(&w);
+    fill(&w, 30, 1000);
+    assert_int_equal(start(&w, &asks[0], 1, 20, FETCH_FROM_LAST, 4 * 1096), 0);
+    for (unsigned i = 1; i < FETCH_OPEN_MAX; i++) {
+        assert_int_equal(start_before(&w, &asks[i], &asks[i - 1], 4 * 1096), 0);
+        assert_int_equal(asks[i - 1].called, 0);
+    }
+    RUN_UNTIL(&w, asks[FETCH_OPEN_MAX - 1].called > 0);
+    for (unsigned i = 0; i < FETCH_OPEN_MAX; i++) {
+        assert_int_equal(asks[i].called, 1);
+        if (i < 5) {
+            assert_int_equal(asks[i].status, 0);
+            assert_int_equal(asks[i].got.first, 20 - 4 * (i + 1) + 1);
+            assert_int_equal(asks[i].got.n, 4);
+        } else {
+            assert_int_equal(asks[i].status, MQ_ENOTFOUND); /* the log begins behind it */
+        }
+    }
+    world_fini(&w);
+}
+
+static void a_question_does_not_go_on_from_just_any(void **state)
+{
+    struct ask answered, up, down, other, lacking, next;
+    struct world w;
+
+    (void)state;
+    init(&w);
+    fill(&w, 30, 1000);
+    answered = fetch_now(&w, 1, 20, FETCH_FROM_LAST, 4 * 1096);
+    assert_int_equal(start_before(&w, &next, &answered, 100), MQ_EINVAL);
+    assert_int_equal(start(&w, &up, 1, 20, FETCH_FROM_FIRST, 4 * 1096), 0);
+    assert_int_equal(start_before(&w, &next, &up, 100), MQ_EINVAL); /* it goes the other way */
+    assert_int_equal(start(&w, &down, 1, 20, FETCH_FROM_LAST, 4 * 1096), 0);
+    assert_int_equal(start_before(&w, &next, &down, PEER_RANGE_BYTES + 1), MQ_EINVAL);
+    assert_int_equal(start(&w, &other, 1, 5, FETCH_FROM_LAST, 4 * 1096), 0);
+    assert_int_equal(start_before(&w, &next, &down, 100), MQ_EINVAL); /* another one came between */
+    RUN_UNTIL(&w, other.called > 0);
+    assert_int_equal(other.got.first, 2);
+    assert_int_equal(start(&w, &lacking, 1, 40, FETCH_FROM_LAST, 4 * 1096), 0); /* which is not there */
+    assert_int_equal(start_before(&w, &next, &lacking, 100), 0);
+    RUN_UNTIL(&w, next.called > 0);
+    assert_int_equal(lacking.status, MQ_ENOTFOUND);
+    assert_int_equal(next.status, MQ_ENOTFOUND);
+    world_fini(&w);
+}
+
 static void what_cannot_be_asked_is_refused(void **state)
 {
     struct world w;
@@ -444,6 +503,8 @@ int main(void)
         cmocka_unit_test(a_range_ends_where_its_segment_does),
         cmocka_unit_test(only_what_is_committed_is_given),
         cmocka_unit_test(many_questions_are_answered_in_order),
+        cmocka_unit_test(a_question_goes_on_in_front_of_an_answer_that_is_on_its_way),
+        cmocka_unit_test(a_question_does_not_go_on_from_just_any),
         cmocka_unit_test(what_cannot_be_asked_is_refused),
         cmocka_unit_test(a_lost_connection_is_told_to_all_who_wait),
         cmocka_unit_test(a_question_without_an_answer_ends_in_time),

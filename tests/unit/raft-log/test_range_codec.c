@@ -30,9 +30,12 @@ static void the_frames_have_their_golden_bytes(void **state)
                                     0,   0,   0,   0,   0,  0, 0,  0,                                /* CRC, zero */
                                     8,   5,   16,  7,   24, 9, 32, 1, 40, 0x80, 0x80, 4,             /* protobuf */
                                     0,   0,   0,   0};
-    static const uint8_t range[] = {'R', 'M', 'Q', 'P',  1,  0,  17, 0, 19, 0, 0,  0,  224, 0, 0, 0, /* head */
-                                    0,   0,   0,   0,    0,  0,  0,  0,                              /* CRC, zero */
-                                    8,   5,   24,  8,    32, 2,  40, 9, 48, 4, 56, 96,               /* protobuf */
+    static const uint8_t goes_on[] = {'R', 'M', 'Q', 'P', 1,  0,    16,   0, 10, 0, 0, 0, 0, 0, 0, 0,  /* head */
+                                      0,   0,   0,   0,   0,  0,    0,    0,                           /* CRC, zero */
+                                      8,   6,   32,  1,   40, 0x80, 0x80, 4, 48, 5, 0, 0, 0, 0, 0, 0}; /* protobuf */
+    static const uint8_t range[] = {'R', 'M', 'Q', 'P',  1,  0,  17, 0, 19, 0, 0,  0,  224, 0, 0, 0,   /* head */
+                                    0,   0,   0,   0,    0,  0,  0,  0,                                /* CRC, zero */
+                                    8,   5,   24,  8,    32, 2,  40, 9, 48, 4, 56, 96,                 /* protobuf */
                                     64,  1,   72,  0xc0, 1,  80, 3,  0, 0,  0, 0,  0};
     static const uint8_t refusal[] = {'R', 'M', 'Q', 'P', 1, 0, 17, 0, 4, 0, 0, 0, 0, 0, 0, 0, /* head */
                                       0,   0,   0,   0,   0, 0, 0,  0,                         /* CRC, zero */
@@ -46,12 +49,16 @@ static void the_frames_have_their_golden_bytes(void **state)
                                    4,   0,   0,   0,   0,  0, 0,  0};
     struct peer_range range_said = {5, PEER_RANGE_OK, 8, 2, 9, 4, 96, {1, 192, 3}};
     struct peer_ask fetch_ask = {PEER_FETCH, 5, 65536, .entries = {7, 9, true}};
+    struct peer_ask goes_on_ask = {PEER_FETCH, 6, 65536, .entries = {0, 0, true, 5}};
     struct peer_ask part_ask = {PEER_SNAPSHOT_ASK, 5, 128, .snapshot = {7, 16384}};
     struct mq_buf got = {0};
 
     (void)state;
     assert_int_equal(peer_ask_encode(&fetch_ask, &got), 0);
     assert_golden(&got, fetch, sizeof(fetch), 12);
+    mq_buf_free(&got);
+    assert_int_equal(peer_ask_encode(&goes_on_ask, &got), 0);
+    assert_golden(&got, goes_on, sizeof(goes_on), 10);
     mq_buf_free(&got);
     assert_int_equal(peer_range_encode(&range_said, 224, &got), 0);
     assert_golden(&got, range, sizeof(range), 19);
