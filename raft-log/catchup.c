@@ -118,6 +118,9 @@ static void on_settled(struct commitlog_settle *settle)
 /* All is there, also when the group's beginning has moved up to ours: the marker goes when the disk says so too. */
 static void fill(struct catchup *c)
 {
+    if (c->stopped) {
+        return;
+    }
     if (c->lacks && is_whole(c)) {
         if (RAFTMQ_DEFECT(BACKFILL_MARK_EARLY)) {
             drop_marker(c);
@@ -190,7 +193,7 @@ void catchup_need(struct catchup *c, uint32_t leader, uint64_t term, uint64_t in
 {
     const struct snapshot_info *newest;
 
-    if (c->closing || c->pulled->index != 0) {
+    if (c->stopped || c->pulled->index != 0) {
         return;
     }
     c->leader = leader;
@@ -359,10 +362,18 @@ static void on_tick_closed(uv_handle_t *handle)
     on_part_closed(container_of((uv_timer_t *)handle, struct catchup, tick));
 }
 
+void catchup_stop(struct catchup *c)
+{
+    c->stopped = true;
+    uv_timer_stop(&c->tick);
+    snapshot_pull_stop(&c->pull);
+    backfill_stop(&c->fill);
+}
+
 void catchup_close(struct catchup *c, void (*closed)(void *data), void *data)
 {
     MQ_ASSERT(!c->closing);
-    c->closing = true;
+    c->stopped = c->closing = true;
     c->closed = closed;
     c->closed_data = data;
     c->open = 3;
@@ -373,6 +384,9 @@ void catchup_close(struct catchup *c, void (*closed)(void *data), void *data)
 
 void catchup_start(struct catchup *c)
 {
+    if (c->stopped) {
+        return;
+    }
     c->line_ms = mq_clock_mono_ms();
     c->line_done = 0;
     uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);

@@ -69,6 +69,7 @@ struct catchup {
     uint64_t line_ms, line_done; /* of the last line about progress */
     uint64_t installed;          /* snapshots, since the start */
     uint32_t open;               /* parts that are not closed yet */
+    bool stopped;
     bool closing;
     void (*closed)(void *data);
     void *closed_data;
@@ -76,6 +77,8 @@ struct catchup {
 
 /* Returns 0, MQ_ENOMEM, or -errno (the directory cannot be read). */
 int catchup_init(struct catchup *catchup, const struct catchup_options *options);
+/* Before the peers are closed: nothing is asked of them any more. */
+void catchup_stop(struct catchup *catchup);
 /* After the peers are closed, and before log and snapshots are. @closed comes later on the loop. */
 void catchup_close(struct catchup *catchup, void (*closed)(void *data), void *data);
 

@@ -182,6 +182,9 @@ static void on_close_turn(uv_check_t *check)
     uv_check_stop(&log->check);
     members_stop(&log->changes);
     driver_stop(&log->driver);
+    if (log->catchup_open) {
+        catchup_stop(&log->catchup);
+    }
     if (log->peers != NULL) {
         peers_close(log->peers, on_peers_closed);
     } else {

@@ -307,6 +307,51 @@ static void a_member_whose_trimmed_log_rots_goes_on_behind_its_snapshot(void **s
     cluster_fini(&c);
 }
 
+static bool is_limited(struct cluster *c, uint64_t i)
+{
+    const struct backfill *fill = &c->nodes[i].log->catchup.fill;
+
+    return fill->state == BACKFILL_RUNNING && strcmp(fill->cause, "limited") == 0;
+}
+
+static void on_closed(void *data)
+{
+    *(bool *)data = true;
+}
+
+static bool is_set(struct cluster *c, uint64_t arg)
+{
+    (void)c;
+    return *(const bool *)(uintptr_t)arg;
+}
+
+/* Its timer would come when there are no peers any more. */
+static void a_member_that_is_closed_asks_for_no_more(void **state)
+{
+    struct cluster c;
+    uint32_t i = leave_one_behind(&c);
+    bool closed = false;
+    struct rlog *log;
+
+    (void)state;
+    c.backfill_bytes_per_s = 1;
+    cluster_start(&c, i);
+    rlog_trim(c.nodes[i].log, CLUSTER_SEGMENT_BYTES);
+    cluster_run_until(&c, is_limited, i);
+    log = c.nodes[i].log;
+    rlog_close(log, on_closed, &closed);
+    while (uv_is_active((uv_handle_t *)&log->check)) { /* until the peers are told to close */
+        (void)uv_run(&c.loop.uv, UV_RUN_ONCE);
+        assert_false(closed);
+    }
+    assert_int_equal(log->catchup.fill.state, BACKFILL_IDLE);
+    assert_false(uv_is_active((uv_handle_t *)&log->catchup.fill.timer));
+    assert_false(uv_is_active((uv_handle_t *)&log->catchup.tick));
+    cluster_run_until(&c, is_set, (uint64_t)(uintptr_t)&closed);
+    c.nodes[i].log = NULL;
+    cluster_fini(&c);
+}
+
 static bool leads_alone(struct cluster *c, uint64_t i)
 {
     return c->nodes[i].role.kind == RLOG_WRITABLE;
@@ -345,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_member_whose_directory_is_gone_is_replaced_and_gets_everything),
         cmocka_unit_test(a_member_that_lacks_most_of_a_long_log_gets_a_snapshot_first),
         cmocka_unit_test(a_member_whose_trimmed_log_rots_goes_on_behind_its_snapshot),
+        cmocka_unit_test(a_member_that_is_closed_asks_for_no_more),
         cmocka_unit_test(one_that_lacks_entries_leads_when_nobody_else_can),
     };
 
