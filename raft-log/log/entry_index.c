@@ -115,16 +115,19 @@ int entry_index_reserve_block(struct entry_index *index)
 int entry_index_promise(struct entry_index *index, uint64_t n, uint64_t bytes)
 {
     uint64_t blocks = n / INDEX_BLOCK_WALKED_MAX + bytes / index->blocks.source->segment_bytes + 3;
+    size_t terms = n < ENTRY_INDEX_PREPEND_TERMS ? (size_t)n : ENTRY_INDEX_PREPEND_TERMS;
     int rc;
 
     MQ_ASSERT(n >= 1 && n < index->first_index && index->changes_promised == 0);
     blocks = blocks < n ? blocks : n;
+    blocks += terms;
     rc = index_blocks_reserve(&index->blocks, (size_t)blocks);
     if (rc == 0) {
         rc = grow_changes(index, ENTRY_INDEX_PREPEND_CHANGES_MAX);
     }
     if (rc == 0) {
         index->blocks.promised = (size_t)blocks;
+        index->blocks.terms_to_come = terms;
         index->changes_promised = ENTRY_INDEX_PREPEND_CHANGES_MAX;
     }
     return rc;
@@ -132,7 +135,7 @@ int entry_index_promise(struct entry_index *index, uint64_t n, uint64_t bytes)
 
 void entry_index_promise_end(struct entry_index *index)
 {
-    index->blocks.promised = index->changes_promised = 0;
+    index->blocks.promised = index->blocks.terms_to_come = index->changes_promised = 0;
 }
 
 /* ---- questions ---- */

@@ -10,6 +10,7 @@
 #include "raft-log/log/index_blocks.h"
 
 #define ENTRY_INDEX_PREPEND_CHANGES_MAX 256u /* CHANGE entries among those promised by entry_index_promise */
+#define ENTRY_INDEX_PREPEND_TERMS 64u        /* changes of term among those that cost no reading of headers later */
 
 struct entry_term_run {
     uint64_t first_index;

@@ -30,6 +30,7 @@ void index_blocks_clear(struct index_blocks *blocks)
         mq_free(blocks->kept[k].list);
         mq_free(blocks->kept[k].runs);
     }
+    mq_free(blocks->places.list);
     mq_free(blocks->list);
     *blocks = (struct index_blocks){.source = source};
 }
@@ -149,6 +150,68 @@ static struct index_kept *kept_of(const struct index_blocks *blocks, const struc
     return kept;
 }
 
+/* ---- places of what was prepended ---- */
+
+static void forget_places(struct index_places *places)
+{
+    mq_free(places->list);
+    *places = (struct index_places){0};
+}
+
+/* Without memory for it the headers will be read. */
+static void add_place(struct index_places *places, uint64_t index, uint32_t place)
+{
+    size_t cap = places->cap != 0 ? places->cap * 2 : CAP_MIN;
+    uint32_t *list;
+
+    if (index + 1 != places->end - places->n || places->n == INDEX_PLACES_MAX) {
+        places->n = places->from = 0;
+    }
+    if (places->from + places->n == places->cap && places->from != 0 && places->from >= places->n) {
+        memmove(places->list, places->list + places->from, places->n * sizeof(list[0]));
+        places->from = 0;
+    }
+    if (places->from + places->n == places->cap) {
+        list = mq_realloc(places->list, cap * sizeof(list[0]));
+        if (list == NULL) {
+            places->n = 0;
+            return;
+        }
+        places->list = list;
+        places->cap = cap;
+    }
+    places->end = places->n != 0 ? places->end : index + 1;
+    places->list[places->from + places->n++] = place;
+}
+
+/* Entries from @i on need none any more. */
+static void end_places(struct index_places *places, uint64_t i)
+{
+    uint64_t gone = places->end > i ? places->end - i : 0;
+
+    if (gone >= places->n) {
+        forget_places(places);
+    } else {
+        places->from += gone;
+        places->n -= gone;
+        places->end -= gone;
+    }
+}
+
+/* Whether entry @i, of @block, has one. */
+static bool has_place(const struct index_places *places, uint64_t i)
+{
+    return i < places->end && places->end - i <= places->n;
+}
+
+static uint64_t place_in(const struct index_blocks *blocks, const struct index_block *block, uint64_t i)
+{
+    uint64_t segment_bytes = blocks->source->segment_bytes;
+
+    return block->first_pos / segment_bytes * segment_bytes +
+           blocks->places.list[blocks->places.from + (blocks->places.end - 1 - i)] * (uint64_t)8;
+}
+
 uint64_t index_blocks_pos(const struct index_blocks *blocks, uint64_t i)
 {
     const struct index_block *block = index_blocks_find(blocks, i);
@@ -157,6 +220,9 @@ uint64_t index_blocks_pos(const struct index_blocks *blocks, uint64_t i)
     MQ_ASSERT(block != NULL);
     if (i == block->first_index) {
         return block->first_pos;
+    }
+    if (has_place(&blocks->places, i)) {
+        return place_in(blocks, block, i);
     }
     kept = kept_of(blocks, block, i);
     return kept != NULL ? kept->first_pos + (uint64_t)kept->list[i - kept->first_index] * 8
@@ -351,9 +417,16 @@ void index_blocks_append(struct index_blocks *blocks, const struct index_block *
 void index_blocks_prepend(struct index_blocks *blocks, uint64_t index, uint64_t pos, uint64_t term)
 {
     struct index_block *first = &blocks->list[0];
+    bool goes_on = blocks->n != 0 && blocks->prepended == index + 1;
 
     MQ_ASSERT(blocks->n == 0 || first->first_index == index + 1);
-    if (blocks->n != 0 && first->file_at == INDEX_BLOCK_NO_FILE && first->n < INDEX_BLOCK_WALKED_MAX &&
+    add_place(&blocks->places, index, (uint32_t)(pos % blocks->source->segment_bytes / 8));
+    blocks->prepended = index;
+    if (goes_on && first->first_term != term && blocks->terms_to_come != 0) {
+        blocks->terms_to_come--;
+        goes_on = false;
+    }
+    if (goes_on && first->file_at == INDEX_BLOCK_NO_FILE && first->n < INDEX_BLOCK_WALKED_MAX &&
         first->first_pos / blocks->source->segment_bytes == pos / blocks->source->segment_bytes) {
         first->first_index = index;
         first->first_pos = pos;
@@ -399,6 +472,7 @@ void index_blocks_truncate(struct index_blocks *blocks, uint64_t i)
         k++;
     }
     blocks->n = k;
+    end_places(&blocks->places, i);
     forget_kept(blocks);
 }
 
@@ -410,6 +484,8 @@ void index_blocks_trim(struct index_blocks *blocks, uint64_t i)
         cut_front(blocks, &blocks->list[k], i);
     }
     take_out(blocks, 0, k);
+    forget_places(&blocks->places); /* it does not end below @i any more */
+    blocks->prepended = 0;
     forget_kept(blocks);
 }
 
@@ -428,6 +504,19 @@ static void forget_displaced(struct index_blocks *blocks, size_t k)
     }
 }
 
+/* The files of a segment are written from its beginning, so what is at the end is told last. */
+static void forget_filed_places(struct index_blocks *blocks)
+{
+    while (blocks->places.n != 0) {
+        const struct index_block *block = index_blocks_find(blocks, blocks->places.end - 1);
+
+        if (block == NULL || block->file_at == INDEX_BLOCK_NO_FILE) {
+            break;
+        }
+        end_places(&blocks->places, block->first_index);
+    }
+}
+
 void index_blocks_replace(struct index_blocks *blocks, const struct index_block *block)
 {
     uint64_t end = end_of(block);
@@ -440,5 +529,6 @@ void index_blocks_replace(struct index_blocks *blocks, const struct index_block 
     take_out(blocks, from, to);
     insert(blocks, from, block);
     forget_displaced(blocks, from);
+    forget_filed_places(blocks);
     forget_kept(blocks);
 }

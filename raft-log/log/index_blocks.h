@@ -1,7 +1,8 @@
 /* Where older entries lie: by blocks of entries that lie one behind the other in one segment, 48 bytes for up to
  * 16384 entries. What a block leaves out is read back when it is asked for: from the block in the segment's index
  * file (index_file.h), or, where there is none or it cannot be read, by going over the headers. The offsets of the
- * last few blocks that were asked for are kept. Belongs to the loop's thread. */
+ * last few blocks that were asked for are kept, and the places of entries that were put before the others until they
+ * are in a file: their bytes are not in memory. Belongs to the loop's thread. */
 #ifndef RLOG_LOG_INDEX_BLOCKS_H
 #define RLOG_LOG_INDEX_BLOCKS_H
 
@@ -12,6 +13,7 @@
 #define INDEX_BLOCK_ENTRIES_MAX 16384u
 #define INDEX_BLOCK_WALKED_MAX 1024u /* entries of a block without a file, where we may choose */
 #define INDEX_BLOCK_NO_FILE UINT32_MAX
+#define INDEX_PLACES_MAX (4u << 20) /* 16 MiB; of more, the headers are read */
 #define INDEX_BLOCKS_KEPT                                                                                            \
     4u /* blocks whose offsets are in memory: 256 KiB, and 16 bytes for each change of term in them */
 
@@ -41,6 +43,14 @@ struct index_source {
     void (*entry)(void *data, uint64_t pos, uint64_t *term, uint32_t *bytes);
 };
 
+/* Places of entries that were prepended and are in no file yet. Entry end - 1 - k lies at list[from + k] * 8 of its
+ * segment. */
+struct index_places {
+    uint32_t *list; /* owned */
+    size_t from, n, cap;
+    uint64_t end; /* index behind the last one */
+};
+
 /* What was read of a block. */
 struct index_kept {
     uint64_t first_index, used; /* used: when, as a count */
@@ -58,6 +68,9 @@ struct index_blocks {
     size_t promised; /* slots that reserve leaves alone */
     struct index_kept kept[INDEX_BLOCKS_KEPT];
     uint64_t uses;
+    struct index_places places;
+    uint64_t prepended;   /* the entry that was prepended last; 0: none */
+    size_t terms_to_come; /* changes of term among those that are prepended, for which there is a slot */
 };
 
 /* Zero-initialise, but for the source. Forgets all blocks. */
@@ -67,7 +80,9 @@ void index_blocks_clear(struct index_blocks *blocks);
 int index_blocks_reserve(struct index_blocks *blocks, size_t n);
 /* Adds one behind the last. Room must have been reserved. */
 void index_blocks_append(struct index_blocks *blocks, const struct index_block *block);
-/* Adds the entry before the first one of the first block: to that, or as a block of its own. */
+/* Adds the entry before the first one of the first block: to that if it was made in this way, or as a block of its
+ * own: where others begin somebody may be writing down right now. So does a term as a rule, which then needs no
+ * header to be read. */
 void index_blocks_prepend(struct index_blocks *blocks, uint64_t index, uint64_t pos, uint64_t term);
 /* @block, which begins where one begins or behind the last, takes the place of all that others say of its entries.
  * Room for one. */

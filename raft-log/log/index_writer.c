@@ -1,5 +1,6 @@
 #include "raft-log/log/index_writer.h"
 
+#include "raft-log/log/entry_codec.h"
 #include "raft-log/log/index_file.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/err.h"
@@ -8,12 +9,13 @@
 
 #include <inttypes.h>
 
-/* One block on its way to its file. */
+/* One block on its way to its file, or the headers of its first and its last entry on their way into memory. */
 struct index_job {
     struct spare_job job;
     struct index_writer *writer;
-    struct mq_buf block;  /* owned */
-    uint64_t first, last; /* entries */
+    struct mq_buf block;          /* owned */
+    uint64_t first_pos, last_pos; /* of the headers */
+    uint64_t first, last;         /* entries */
     uint64_t segment_pos, at;
     bool is_void; /* some of the entries have gone */
     int rc;
@@ -67,6 +69,39 @@ static void job_done(struct spare_job *job)
         }
     }
     mq_buf_free(&self->block);
+    mq_free(self);
+}
+
+/* By a read and not by the map, where the kernel would bring much of what lies around, too. What it says, and whether
+ * it could be read, is found when the block is made. */
+static void read_header(const struct handover *h, uint64_t pos)
+{
+    const struct segment *segment = handover_segment_at(h, pos); /* it may have gone meanwhile, but not now */
+    uint8_t header[RLOG_HEADER_BYTES];
+
+    if (segment != NULL) {
+        (void)segment->disk->pread(segment->disk, segment->fd, header, sizeof(header), pos - segment->first_pos);
+    }
+}
+
+static void read_work(struct spare_job *job)
+{
+    const struct index_job *self = container_of(job, struct index_job, job);
+
+    read_header(self->writer->h, self->first_pos);
+    read_header(self->writer->h, self->last_pos);
+}
+
+static void read_done(struct spare_job *job)
+{
+    struct index_job *self = container_of(job, struct index_job, job);
+    struct index_writer *writer = self->writer;
+
+    if (writer->job == self) {
+        writer->job = NULL;
+        writer->read_first = self->first;
+        writer->read_last = self->last;
+    }
     mq_free(self);
 }
 
@@ -161,6 +196,25 @@ static bool is_due(struct index_writer *writer, uint64_t durable, bool all, stru
            *last - writer->next + 1 == INDEX_BLOCK_ENTRIES_MAX; /* else it will be longer */
 }
 
+/* Whether the headers of the block up to @last may have to be read: it is among what was put before the log. */
+static bool is_cold(const struct index_writer *writer, uint64_t last)
+{
+    return last < writer->index->own_index && (writer->read_first != writer->next || writer->read_last != last);
+}
+
+/* Has the spare read them. The next time the block is made. */
+static void start_reading(struct index_writer *writer, uint64_t last, struct index_job *job)
+{
+    job->job = (struct spare_job){NULL, read_work, read_done};
+    job->writer = writer;
+    job->first = writer->next;
+    job->last = last;
+    job->first_pos = entry_index_pos(writer->index, job->first);
+    job->last_pos = entry_index_pos(writer->index, last);
+    writer->job = job;
+    handover_put_job(writer->h, &job->job);
+}
+
 void index_writer_durable(struct index_writer *writer, uint64_t durable)
 {
     struct segment *segment;
@@ -171,6 +225,10 @@ void index_writer_durable(struct index_writer *writer, uint64_t durable)
         job = entry_index_reserve_block(writer->index) == 0 ? mq_calloc(1, sizeof(*job)) : NULL;
         if (job == NULL) {
             return; /* perhaps the next time */
+        }
+        if (is_cold(writer, last)) {
+            start_reading(writer, last, job);
+            return;
         }
         job->job = (struct spare_job){NULL, job_work, job_done};
         if (make_block(writer, segment, last, job)) {

@@ -311,6 +311,67 @@ static void a_block_loses_its_place_to_one_before_it(void **state)
     entry_index_fini(&index);
 }
 
+static void a_block_begins_where_it_did_while_it_gets_its_file(void **state)
+{
+    struct entry_index index;
+
+    (void)state;
+    entry_index_init(&index, &SOURCE);
+    entry_index_begin(&index, 100);
+    fill(&index, 200);
+    seal_some(&index, 50, INDEX_BLOCK_NO_FILE); /* 101 to 150: what a start found without a file */
+    assert_int_equal(entry_index_unfiled(&index, 101), 101);
+    assert_int_equal(entry_index_promise(&index, 50, 50 * ENTRY_BYTES), 0);
+    for (uint64_t i = 100; i > 50; i--) {
+        entry_index_prepend(&index, i * ENTRY_BYTES, term_at(i), false);
+    }
+    entry_index_promise_end(&index);
+    assert_int_equal(entry_index_block(&index, 101)->first_index, 101);
+    assert_int_equal(entry_index_block(&index, 100)->first_index, 51);
+    assert_int_equal(entry_index_reserve_block(&index), 0);
+    entry_index_seal(&index, 101, 150, 0, 8);
+    assert_int_equal(entry_index_unfiled(&index, 101), 151);
+    entry_index_fini(&index);
+}
+
+/* What was put before the log is in memory only as long as nothing else is: the headers are cold. */
+static void what_is_prepended_is_read_nowhere_until_it_is_in_a_file(void **state)
+{
+    struct entry_index index;
+    uint64_t first = 3 * SEGMENT_ENTRIES;
+
+    (void)state;
+    entry_index_init(&index, &SOURCE);
+    entry_index_begin(&index, first - 1);
+    fill(&index, first + 10);
+    n_entries_read = n_files_read = 0;
+    while (first > SEGMENT_ENTRIES / 2) {
+        assert_int_equal(entry_index_promise(&index, 100, 100 * ENTRY_BYTES), 0);
+        for (unsigned k = 0; k < 100; k++) {
+            first--;
+            entry_index_prepend(&index, first * ENTRY_BYTES, term_at(first), false);
+        }
+        entry_index_promise_end(&index);
+        if (first % SEGMENT_ENTRIES == 0) { /* a segment is whole */
+            assert_true(index.blocks.places.n <= 2 * SEGMENT_ENTRIES);
+            assert_int_equal(entry_index_reserve_block(&index), 0);
+            for (uint64_t i = first; i < first + SEGMENT_ENTRIES; i++) {
+                assert_int_equal(entry_index_pos(&index, i), i * ENTRY_BYTES);
+            }
+            assert_int_equal(n_entries_read, 0);
+            entry_index_seal(&index, first, first + SEGMENT_ENTRIES - 1, 0, 8);
+            assert_int_equal(index.blocks.places.n, 0);
+            n_entries_read = n_files_read = 0; /* terms that change were looked up */
+        }
+    }
+    assert_int_equal(index.blocks.places.n, SEGMENT_ENTRIES - first);
+    for (uint64_t i = first; i < SEGMENT_ENTRIES; i += 7) {
+        assert_int_equal(entry_index_pos(&index, i), i * ENTRY_BYTES);
+    }
+    assert_int_equal(n_files_read, 0);
+    entry_index_fini(&index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +383,8 @@ int main(void)
         cmocka_unit_test(terms_end_where_the_next_one_begins),
         cmocka_unit_test(blocks_are_read_without_memory),
         cmocka_unit_test(a_block_loses_its_place_to_one_before_it),
+        cmocka_unit_test(a_block_begins_where_it_did_while_it_gets_its_file),
+        cmocka_unit_test(what_is_prepended_is_read_nowhere_until_it_is_in_a_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
