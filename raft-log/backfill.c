@@ -19,7 +19,7 @@ static void on_timer(uv_timer_t *timer);
 
 static bool is_quiet(const struct backfill *fill)
 {
-    return !fill->asking && !fill->putting;
+    return fill->n_asked == 0 && fill->n_putting == 0;
 }
 
 static struct rlog_base base_of(const struct backfill *fill)
@@ -66,6 +66,7 @@ static void pop_piece(struct backfill *fill)
     if (piece->ref != NULL) {
         net_ref_release(piece->ref);
         piece->ref = NULL;
+        fill->held_bytes -= piece->bytes;
     }
     fill->first_piece = (fill->first_piece + 1) % BACKFILL_DEPTH;
     fill->n_pieces--;
@@ -117,7 +118,7 @@ static bool has_tokens(struct backfill *fill)
 {
     uint64_t now = mq_clock_mono_ms();
     uint64_t limit;
-    int64_t most;
+    int64_t most, came;
 
     look_at_load(fill, now);
     limit = backfill_limit(fill);
@@ -127,9 +128,9 @@ static bool has_tokens(struct backfill *fill)
         return true;
     }
     most = (int64_t)(limit * BURST_MS / 1000u) + 1;
-    fill->tokens += (int64_t)(limit * (now - fill->tokens_ms) / 1000u);
-    fill->tokens = fill->tokens < most ? fill->tokens : most;
-    fill->tokens_ms = now;
+    came = (int64_t)(limit * (now - fill->tokens_ms) / 1000u);
+    fill->tokens = fill->tokens + came < most ? fill->tokens + came : most;
+    fill->tokens_ms = came > 0 ? now : fill->tokens_ms; /* less than a byte: it counts the next time */
     if (fill->tokens > 0) {
         return true;
     }
@@ -165,51 +166,103 @@ static void try_next(struct backfill *fill, int rc)
     fill->peer = peers_next_up(fill->options.peers, PEER_RANGE, fill->peer);
 }
 
+/* An answer brought nothing, or what is not wanted: what was asked for in front of it is of no use either. Its place
+ * in the ring is given back when all answers are here. */
+static void drain(struct backfill *fill)
+{
+    fill->n_void++;
+    fill->draining = true;
+}
+
+static void end_draining(struct backfill *fill)
+{
+    if (fill->draining && fill->n_asked == 0) {
+        fill->n_pieces -= fill->n_void;
+        fill->n_void = 0;
+        fill->draining = false;
+    }
+}
+
+static void take(struct backfill *fill, struct backfill_piece *piece, const struct fetched *got)
+{
+    piece->ref = net_ref_acquire(got->ref);
+    piece->raw = got->raw;
+    piece->bytes = got->bytes;
+    piece->n = got->n;
+    piece->first = got->first;
+    piece->before = got->before;
+    fill->held_bytes += got->bytes;
+    fill->tokens -= got->bytes;
+    fill->held_pos = got->held_pos;
+    fill->failed = 0;
+    if (is_enough(fill, piece->first - 1, piece->before.end_pos)) {
+        fill->draining = true; /* nothing lies in front that is wanted */
+    }
+}
+
+/* Whether the member said no only because the question goes on from another one: something came between, or it does
+ * not know such questions. It is asked by itself then. */
+static bool is_asked_again(const struct fetch *fetch, int status)
+{
+    return fetch->ask.entries.goes_on_from != 0 && (status == MQ_ENOTFOUND || status == MQ_EINVAL);
+}
+
 static void on_entries(struct fetch *fetch, int status, const struct fetched *got)
 {
     struct backfill_piece *piece = container_of(fetch, struct backfill_piece, fetch);
     struct backfill *fill = piece->fill;
 
-    fill->asking = false;
-    if (fill->state != BACKFILL_RUNNING) {
-        go_on(fill);
-        return;
-    }
-    if (status == 0) {
-        piece->ref = net_ref_acquire(got->ref);
-        piece->raw = got->raw;
-        piece->bytes = got->bytes;
-        piece->n = got->n;
-        piece->first = got->first;
-        piece->before = got->before;
-        fill->tokens -= got->bytes;
-        fill->held_pos = got->held_pos;
-        fill->failed = 0;
+    fill->n_asked--;
+    if (fill->state != BACKFILL_RUNNING || fill->draining) {
+        drain(fill);
+    } else if (status == 0) {
+        take(fill, piece, got);
     } else {
-        fill->n_pieces--; /* it was the last one */
-        try_next(fill, status);
+        drain(fill);
+        if (!is_asked_again(fetch, status)) {
+            try_next(fill, status);
+        }
     }
+    end_draining(fill);
     go_on(fill);
 }
 
-static void ask(struct backfill *fill)
+/* Several questions are open only where nothing is to be held back. */
+static bool may_ask(const struct backfill *fill)
+{
+    uint32_t max = backfill_limit(fill) == 0 ? BACKFILL_ASKED_MAX : 1;
+
+    return fill->state == BACKFILL_RUNNING && !fill->draining && fill->n_asked < max &&
+           fill->n_pieces < BACKFILL_DEPTH && fill->held_bytes < BACKFILL_HELD_MAX;
+}
+
+/* Asks for the next piece. Returns whether it did. */
+static bool ask(struct backfill *fill)
 {
     struct backfill_piece *piece = piece_at(fill, fill->n_pieces);
-    uint64_t end = next_end(fill);
+    uint64_t end = fill->n_asked == 0 ? next_end(fill) : 0;
     int rc;
 
-    if (end == 0 || !has_tokens(fill)) {
-        return;
+    if ((end == 0 && fill->n_asked == 0) || !has_tokens(fill)) {
+        return false;
     }
-    rc = fetch_entries(fill->options.peers, fill->peer, &piece->fetch, 1, end, FETCH_FROM_LAST, PEER_RANGE_BYTES,
-                       on_entries);
+    if (fill->n_asked == 0) {
+        rc = fetch_entries(fill->options.peers, fill->peer, &piece->fetch, 1, end, FETCH_FROM_LAST, PEER_RANGE_BYTES,
+                           on_entries);
+    } else {
+        rc = fetch_entries_before(fill->options.peers, fill->peer, &piece->fetch,
+                                  &piece_at(fill, fill->n_pieces - 1)->fetch, PEER_RANGE_BYTES, on_entries);
+    }
     if (rc != 0) {
-        try_next(fill, rc);
-        return;
+        if (fill->n_asked == 0) {
+            try_next(fill, rc);
+        }
+        return false;
     }
-    fill->asking = true;
+    fill->n_asked++;
     fill->n_pieces++;
     fill->cause = "running";
+    return true;
 }
 
 /* ---- putting ---- */
@@ -262,48 +315,85 @@ static void tell_owner(struct backfill *fill, const struct backfill_piece *piece
 static void on_put(struct commitlog_put *put, int status)
 {
     struct backfill *fill = container_of(put, struct backfill, put);
-    struct backfill_piece *piece = piece_at(fill, 0);
 
-    fill->putting = false;
-    if (status == 0) {
-        fill->bytes_done += piece->bytes;
-        fill->entries_done += piece->n;
-        if (!fill->closing) {
-            tell_owner(fill, piece);
-        }
-    } else {
+    if (status != 0) {
         rest(fill, "the log does not take the entries", status);
     }
-    pop_piece(fill);
+    for (; fill->n_putting > 0; fill->n_putting--) {
+        struct backfill_piece *piece = piece_at(fill, 0);
+
+        if (status == 0) {
+            fill->bytes_done += piece->bytes;
+            fill->entries_done += piece->n;
+            if (!fill->closing) {
+                tell_owner(fill, piece);
+            }
+        }
+        pop_piece(fill);
+    }
     go_on(fill);
+}
+
+static struct rlog_header first_header(const struct backfill_piece *piece)
+{
+    struct rlog_header header;
+
+    (void)rlog_header_decode(piece->raw, piece->bytes, &header); /* it was checked */
+    return header;
+}
+
+static struct rlog_base before_piece(const struct backfill_piece *piece)
+{
+    return piece->first == 1 ? (struct rlog_base){0}
+                             : (struct rlog_base){
+                                   .index = piece->first - 1,
+                                   .term = piece->before.term,
+                                   .crc = first_header(piece).prev_crc,
+                                   .end_pos = piece->before.end_pos,
+                                   .store_ms = piece->before.store_ms,
+                               };
+}
+
+/* What has come, up to PUT_PIECES_MAX pieces of one segment: the log syncs a segment before it writes another. */
+static uint32_t gather(struct backfill *fill, struct put_piece *out)
+{
+    uint64_t segment = 0;
+    uint32_t n = 0;
+
+    while (n < PUT_PIECES_MAX && n < fill->n_pieces && piece_at(fill, n)->ref != NULL) {
+        const struct backfill_piece *piece = piece_at(fill, n);
+        uint64_t number = first_header(piece).pos / fill->segment_bytes;
+
+        if (n > 0 && number != segment) {
+            break;
+        }
+        segment = number;
+        out[n++] = (struct put_piece){piece->raw, piece->bytes, piece->ref};
+    }
+    return n;
 }
 
 static void put(struct backfill *fill)
 {
-    struct backfill_piece *piece = piece_at(fill, 0);
-    struct rlog_header header;
-    struct rlog_base before = {0};
+    struct put_piece pieces[PUT_PIECES_MAX];
+    uint32_t n = gather(fill, pieces);
+    struct rlog_base before;
     int rc;
 
-    if (piece->first + piece->n - 1 != base_of(fill).index) {
+    if (n == 0) {
+        return;
+    }
+    if (piece_at(fill, 0)->first + piece_at(fill, 0)->n - 1 != base_of(fill).index) {
         begin_anew(fill);
         return;
     }
-    (void)rlog_header_decode(piece->raw, piece->bytes, &header); /* it was checked */
-    if (piece->first > 1) {
-        before = (struct rlog_base){
-            .index = piece->first - 1,
-            .term = piece->before.term,
-            .crc = header.prev_crc,
-            .end_pos = piece->before.end_pos,
-            .store_ms = piece->before.store_ms,
-        };
-    }
-    rc = commitlog_put_before(fill->options.log, &fill->put, piece->raw, piece->bytes, piece->ref, &before, on_put);
-    fill->putting = rc == 0;
-    if (rc == MQ_EBUSY) {
+    before = before_piece(piece_at(fill, n - 1));
+    rc = commitlog_put_before(fill->options.log, &fill->put, pieces, n, &before, on_put);
+    if (rc == 0) {
+        fill->n_putting = n;
+    } else if (rc == MQ_EBUSY) {
         begin_anew(fill);
-    } else if (rc != 0) {
+    } else {
         rest(fill, "the log does not take the entries", rc);
     }
 }
@@ -348,7 +438,7 @@ static void on_timer(uv_timer_t *timer)
 static uint64_t wait_ms(const struct backfill *fill)
 {
     uint64_t limit = backfill_limit(fill);
-    uint64_t lack = fill->tokens < 0 ? (uint64_t)-fill->tokens : 0;
+    uint64_t lack = fill->tokens <= 0 ? (uint64_t)(1 - fill->tokens) : 0;
     uint64_t ms = limit != 0 ? lack * 1000u / limit + 1 : BACKFILL_REST_MS;
 
     return ms < BACKFILL_REST_MS ? ms : BACKFILL_REST_MS;
@@ -356,24 +446,22 @@ static uint64_t wait_ms(const struct backfill *fill)
 
 static void run(struct backfill *fill)
 {
-    if (!fill->putting && fill->n_pieces > 0 && piece_at(fill, 0)->ref != NULL) {
+    bool waits;
+
+    if (fill->n_putting == 0) {
         put(fill);
     }
-    while (fill->state == BACKFILL_RUNNING && !fill->asking && fill->n_pieces < BACKFILL_DEPTH) {
+    while (may_ask(fill)) {
         uint32_t failed = fill->failed;
 
-        ask(fill);
-        if (fill->failed == failed) {
-            break; /* it was asked, or there is nothing to ask for now */
+        if (!ask(fill) && fill->failed == failed) {
+            break; /* there is nothing to ask for now */
         }
     }
-    if (fill->state == BACKFILL_RUNNING && fill->n_pieces == 0) {
-        if (next_end(fill) == 0) {
-            finish(fill);
-        } else if (!fill->asking) {
-            uv_timer_start(&fill->timer, on_timer, wait_ms(fill), 0);
-        }
-    } else if (fill->state == BACKFILL_RUNNING && !fill->asking && fill->n_pieces < BACKFILL_DEPTH) {
+    waits = fill->state == BACKFILL_RUNNING && fill->n_asked == 0;
+    if (waits && fill->n_pieces == 0 && next_end(fill) == 0) {
+        finish(fill);
+    } else if (waits && fill->n_pieces < BACKFILL_DEPTH) {
         uv_timer_start(&fill->timer, on_timer, wait_ms(fill), 0);
     }
 }
@@ -403,6 +491,7 @@ void backfill_init(struct backfill *fill, const struct backfill_options *options
 {
     memset(fill, 0, sizeof(*fill));
     fill->options = *options;
+    fill->segment_bytes = options->peers->options.segment_bytes;
     fill->cause = "nothing";
     for (uint32_t i = 0; i < BACKFILL_DEPTH; i++) {
         fill->pieces[i].fill = fill;

@@ -1,9 +1,10 @@
 /* Putting the entries that a log lacks at its beginning before it, newest first, as other members give them. Owned by
  * the loop's thread.
  *
- * A member is asked for what ends right before the beginning -> the answer, checked (fetch.h), waits its turn, and
- * the next question goes out -> commitlog_put_before checks it against the beginning and writes it -> the owner is
- * told of its entries, newest first -> again, until the log begins where the group's does -> done.
+ * A member is asked for what ends right before the beginning, and for what lies in front of that -> each answer,
+ * checked (fetch.h), waits its turn, and the next question goes out -> commitlog_put_before checks what waits against
+ * the beginning and writes it -> the owner is told of its entries, newest first -> again, until the log begins where
+ * the group's does -> done.
  *
  * A member that does not have them, or fails, is left for the next one; when all have failed it rests
  * BACKFILL_REST_MS. Where it was is where the log begins, so it goes on after a restart. The owner is told of an
@@ -19,7 +20,10 @@
 
 #include <uv.h>
 
-#define BACKFILL_DEPTH 4u /* pieces that were asked for and are not in the log */
+#define BACKFILL_DEPTH 16u            /* pieces that were asked for and are not in the log */
+#define BACKFILL_HELD_MAX (16u << 20) /* bytes of them that have come: no more is asked for */
+/* Of them on their way, so that the member reads one while it sends another; 1 with a limit. */
+#define BACKFILL_ASKED_MAX 3u
 #define BACKFILL_REST_MS 1000u
 #define BACKFILL_BUSY_BYTES (1u << 20) /* new entries a second: this node is at work */
 #define BACKFILL_LOADED_BYTES_PER_S (32u << 20)
@@ -57,14 +61,18 @@ struct backfill_piece {
 
 struct backfill {
     struct backfill_options options;
+    uint64_t segment_bytes;
     enum backfill_state state;
     uint32_t peer;   /* who is asked */
     uint32_t failed; /* members that failed in a row */
 
     struct backfill_piece pieces[BACKFILL_DEPTH]; /* ring, newest entries first */
     uint32_t first_piece, n_pieces;
-    bool asking;  /* for the last piece of the ring */
-    bool putting; /* the first piece of the ring */
+    uint64_t held_bytes; /* of the pieces that have come */
+    uint32_t n_asked;    /* the last pieces of the ring have no answer yet */
+    uint32_t n_void;     /* pieces in front of those, whose answers brought nothing: nothing is asked for until ... */
+    bool draining;       /* ... all answers are here */
+    uint32_t n_putting;  /* the first pieces of the ring are being put */
     struct commitlog_put put;
     uint32_t *offsets; /* owned; of the entries of a piece, while it runs */
 

@@ -322,10 +322,10 @@ int commitlog_trim(struct commitlog *log, uint64_t pos)
     return front_trim(&log->front, pos, log->durable_pos);
 }
 
-int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
-                         struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb)
+int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const struct put_piece *pieces,
+                         uint32_t n_pieces, const struct rlog_base *before, commitlog_put_cb cb)
 {
-    return put_start(&log->front, put, bytes, n, ref, before, cb);
+    return put_start(&log->front, put, pieces, n_pieces, before, cb);
 }
 
 void commitlog_settle_front(struct commitlog *log, struct commitlog_settle *settle,

@@ -140,13 +140,13 @@ int commitlog_trim(struct commitlog *log, uint64_t pos);
  * be) or MQ_ETOOBIG (the membership) with nothing changed. */
 int commitlog_reset(struct commitlog *log, const struct rlog_base *base);
 
-/* Puts the @n bytes of whole entries at @bytes, inside @ref's memory (one reference acquired until @cb), before the
- * first one. @before: what lies before the first of them, as the sender's commitlog_before says; borrowed. Its
- * membership is that of its own index, or left out. They are checked against the base and written off the loop; then
- * the log begins with them. One at a time. Returns 0; MQ_EBUSY, MQ_ECLOSED, MQ_ENOMEM, or MQ_ECORRUPT (@before cannot
- * be). @cb: put.h has the codes. */
-int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const uint8_t *bytes, uint32_t n,
-                         struct net_ref *ref, const struct rlog_base *before, commitlog_put_cb cb);
+/* Puts whole entries before the first one: up to PUT_PIECES_MAX pieces, newest first, each of which ends where the
+ * one before it begins. Of the memory of each one reference is acquired until @cb. @before: what lies before the
+ * oldest, as the sender's commitlog_before says; borrowed. Its membership is that of its own index, or left out. They
+ * are checked against the base and written off the loop; then the log begins with them. One at a time. Returns 0;
+ * MQ_EBUSY, MQ_ECLOSED, MQ_ENOMEM, or MQ_ECORRUPT (@before cannot be). @cb: put.h has the codes. */
+int commitlog_put_before(struct commitlog *log, struct commitlog_put *put, const struct put_piece *pieces,
+                         uint32_t n_pieces, const struct rlog_base *before, commitlog_put_cb cb);
 
 /* What was put before the first entry so far becomes durable, and that the log begins with it. @settle: the caller's
  * until @cb, which comes later on the loop, also while the log is closed. */

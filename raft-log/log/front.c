@@ -87,6 +87,7 @@ int front_open(struct front *front, struct handover *h, struct entry_index *inde
 void front_fini(struct front *front)
 {
     MQ_ASSERT(front->put == NULL);
+    put_stage_fini(&front->unsettled.stage);
     release_all(&front->dropped); /* the next start removes their files */
     base_file_close(&front->file);
 }

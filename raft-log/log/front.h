@@ -22,13 +22,14 @@
 #include "raft-log/log/base_file.h"
 #include "raft-log/log/entry_index.h"
 #include "raft-log/log/handover.h"
+#include "raft-log/log/put_stage.h"
 
 struct commitlog_put;
 
-/* Entries that were put and not yet synced, and the base that stands for them. */
+/* Entries that were put and may not be on the disk yet, and the base that stands for them. */
 struct put_unsettled {
-    struct segment *segment; /* borrowed; the only one with such bytes; NULL: none */
-    uint64_t bytes;
+    struct put_stage stage;
+    uint64_t bytes; /* since a base was stored */
     struct base_kept base;
 };
 

@@ -1,6 +1,6 @@
 /* Where the three threads of the log meet: the loop (appends, reads), the writer (makes appends durable) and the
- * spare (makes segments, zeroes ahead). Only handover*.c have a mutex or an atomic; everything shared is in this
- * struct.
+ * spare (makes segments, zeroes ahead). Only handover*.c have a mutex or an atomic, but for put_stage.c, whose
+ * thread is the spare's own; everything shared is in this struct.
  *
  * Entries. The loop puts a list of writes; the writer takes all there are, writes and syncs them, and gives the list
  * back as done, in order; the loop takes what is done when its wake-up comes. A lone append costs one wake-up of the

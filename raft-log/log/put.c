@@ -14,83 +14,84 @@
 
 /* ---- the spare's side ---- */
 
-/* One entry of the piece; the header's checksum was checked before. */
-struct piece {
-    const uint8_t *at;
+/* What is used of an entry whose header's checksum was checked before. */
+struct brief {
     uint32_t n;
     uint64_t pos, term;
     bool change;
 };
 
-static struct piece piece_at(const uint8_t *at)
+static struct brief brief_of(const uint8_t *at)
 {
-    return (struct piece){.at = at,
-                          .n = rlog_entry_bytes(rlog_le32_load(at + 12)),
+    return (struct brief){.n = rlog_entry_bytes(rlog_le32_load(at + 12)),
                           .pos = rlog_le64_load(at + 32),
                           .term = rlog_le64_load(at + 24),
                           .change = at[10] == RLOG_CHANGE};
 }
 
-/* Whether the entries follow what is said to lie before them and each other, end at the base, and are sound. */
-static int check_entries(const struct commitlog_put *put)
+/* What is known of the entries that were checked so far. */
+struct checked {
+    struct rlog_base last;
+    uint64_t n;
+    uint32_t changes;
+};
+
+/* Whether the entries of a piece follow those that were checked, and each other, and are sound. */
+static int check_piece(const struct commitlog_put *put, const struct put_piece *piece, struct checked *so_far)
 {
-    struct rlog_base so_far = put->before.base;
     uint64_t segment_bytes = put->front->h->segment_bytes;
-    uint32_t at = 0, changes = 0;
-    uint64_t i = 0;
+    const struct rlog_base *last = &so_far->last;
+    struct rlog_header h;
+    uint32_t bytes;
 
-    while (at < put->n) {
-        struct rlog_header h;
-        uint32_t bytes;
-
-        if (rlog_header_decode(put->bytes + at, put->n - at, &h) != 0) {
+    for (uint32_t at = 0; at < piece->n; at += bytes) {
+        if (rlog_header_decode(piece->bytes + at, piece->n - at, &h) != 0) {
             return MQ_ECORRUPT;
         }
         bytes = rlog_entry_bytes(h.payload_bytes);
-        if (h.index > put->end.index || bytes > put->n - at || bytes > segment_bytes || h.index != so_far.index + 1 ||
-            h.term < so_far.term || h.prev_crc != so_far.crc || h.store_ms < so_far.store_ms ||
-            h.pos != segment_place(segment_bytes, so_far.end_pos, bytes) ||
-            !rlog_entry_is_sound(&h, put->bytes + at)) {
+        if (h.index > put->end.index || bytes > piece->n - at || bytes > segment_bytes ||
+            h.index != last->index + 1 || h.term < last->term || h.prev_crc != last->crc ||
+            h.store_ms < last->store_ms || h.pos != segment_place(segment_bytes, last->end_pos, bytes) ||
+            !rlog_entry_is_sound(&h, piece->bytes + at)) {
             return MQ_ECORRUPT;
         }
-        put->offsets[i++] = at;
-        changes += h.type == RLOG_CHANGE;
-        so_far = (struct rlog_base){
+        put->entries[so_far->n++] = piece->bytes + at;
+        so_far->changes += h.type == RLOG_CHANGE;
+        so_far->last = (struct rlog_base){
             .index = h.index, .term = h.term, .crc = h.crc, .end_pos = h.pos + bytes, .store_ms = h.store_ms};
-        at += bytes;
     }
-    if (so_far.index != put->end.index || so_far.crc != put->end.crc || so_far.term != put->end.term ||
-        so_far.end_pos != put->end.end_pos) {
+    return 0;
+}
+
+/* Whether what was checked ends at the base. */
+static int check_end(const struct commitlog_put *put, const struct checked *checked)
+{
+    const struct rlog_base *last = &checked->last;
+
+    if (last->index != put->end.index || last->crc != put->end.crc || last->term != put->end.term ||
+        last->end_pos != put->end.end_pos) {
         return MQ_ECORRUPT;
     }
-    return changes > ENTRY_INDEX_PREPEND_CHANGES_MAX ? MQ_ETOOBIG : 0;
+    return checked->changes > ENTRY_INDEX_PREPEND_CHANGES_MAX ? MQ_ETOOBIG : 0;
 }
 
 void put_forget(struct front *front)
 {
-    front->unsettled.segment = NULL;
+    put_stage_forget(&front->unsettled.stage);
     front->unsettled.bytes = 0;
-}
-
-static void sync_unsettled(struct front *front)
-{
-    int rc = segment_sync(front->unsettled.segment);
-
-    if (rc < 0) {
-        rlog_disk_failed("fdatasync", front->unsettled.segment->name, rc);
-    }
 }
 
 void put_settle(struct front *front)
 {
-    if (front->unsettled.segment != NULL) {
-        sync_unsettled(front);
+    if (front->unsettled.stage.segment != NULL) {
+        put_stage_sync(&front->unsettled.stage);
         front_store(front, &front->unsettled.base.base, false);
         put_forget(front);
     }
 }
 
-/* The segment that holds @pos: of the log, or made by this put. */
+/* The segment that holds @pos: of the log, or made by this put. MQ_ENOTFOUND: it was the log's when the put began,
+ * and has been trimmed. No file of its name is made, since that one's may still be there. */
 static int segment_for(struct commitlog_put *put, uint64_t pos, struct segment **out)
 {
     struct handover *h = put->front->h;
@@ -104,6 +105,9 @@ static int segment_for(struct commitlog_put *put, uint64_t pos, struct segment *
     if (*out != NULL) {
         return 0;
     }
+    if (pos >= put->row_pos) {
+        return MQ_ENOTFOUND;
+    }
     if (pos / h->segment_bytes < put->room) {
         return MQ_ENOMEM;
     }
@@ -114,77 +118,113 @@ static int segment_for(struct commitlog_put *put, uint64_t pos, struct segment *
     return rc;
 }
 
-/* Writes @n bytes of entries that lie one behind the other at @pos. */
-static int write_run(struct commitlog_put *put, const uint8_t *at, uint32_t n, uint64_t pos)
+/* Writes what the stage has gathered. */
+static int write_gathered(struct commitlog_put *put)
 {
     struct put_unsettled *unsettled = &put->front->unsettled;
-    struct iovec vec = {(void *)at, n};
+    struct put_stage *stage = &unsettled->stage;
     struct segment *segment;
     int rc;
 
-    if (unsettled->segment != NULL && unsettled->segment->first_pos != pos - pos % put->front->h->segment_bytes) {
-        sync_unsettled(put->front);
-        unsettled->segment = NULL; /* should there be no other segment now, nothing is left behind unsynced */
+    if (stage->n == 0) {
+        return 0;
     }
-    rc = segment_for(put, pos, &segment);
-    if (rc != 0) {
-        return rc;
+    if (stage->segment != NULL &&
+        (stage->pos < stage->segment->first_pos || stage->pos >= segment_end(stage->segment))) {
+        put_stage_sync(stage); /* should there be no other segment now, nothing is left behind unsynced */
     }
-    rc = rlog_disk_write_all(segment->disk, segment->fd, &vec, 1, pos - segment->first_pos);
-    if (rc != 0) {
-        rlog_disk_failed("pwritev", segment->name, rc);
+    rc = segment_for(put, stage->pos, &segment);
+    if (rc == 0) {
+        unsettled->bytes += stage->n;
+        put_stage_write(stage, put->front->h->dir, segment);
     }
-    unsettled->segment = segment;
-    unsettled->bytes += n;
-    return 0;
+    return rc;
 }
 
-/* Writes the entries, each stretch without a gap at once. @crossed: they lie in more than one segment. */
-static int write_entries(struct commitlog_put *put, bool *crossed)
+static int write_entry(struct commitlog_put *put, const uint8_t *at, struct brief entry)
 {
-    uint32_t from = 0, at = 0;
-    uint64_t from_pos = piece_at(put->bytes).pos;
-    int rc = 0;
+    struct put_stage *stage = &put->front->unsettled.stage;
+    bool follows = entry.pos == stage->pos + stage->n && entry.pos % put->front->h->segment_bytes != 0;
+    int rc = follows ? 0 : write_gathered(put);
 
-    *crossed = false;
-    while (rc == 0 && at < put->n) {
-        struct piece p = piece_at(put->bytes + at);
+    for (uint32_t done = 0; rc == 0 && done < entry.n;) {
+        uint32_t n = put_stage_add(stage, entry.pos + done, at + done, entry.n - done);
 
-        if (p.pos != from_pos + (at - from) || p.pos % put->front->h->segment_bytes == 0) {
-            rc = at != from ? write_run(put, put->bytes + from, at - from, from_pos) : 0;
-            *crossed = *crossed || at != 0;
-            from = at;
-            from_pos = p.pos;
-        }
-        at += p.n;
+        done += n;
+        rc = n == 0 ? write_gathered(put) : 0;
     }
-    return rc != 0 ? rc : write_run(put, put->bytes + from, put->n - from, from_pos);
+    return rc;
+}
+
+/* A segment that is no part of the log goes. */
+static void give_up_written(struct commitlog_put *put)
+{
+    struct put_stage *stage = &put->front->unsettled.stage;
+
+    stage->n = 0;
+    put_stage_await(stage);
+    if (stage->segment != NULL && handover_segment_at(put->front->h, stage->segment->first_pos) != stage->segment) {
+        put_stage_forget(stage);
+    }
+}
+
+/* Checks and writes piece by piece, oldest first: while one is on its way to the disk the next is checked. Should
+ * that fail, what was written lies below the beginning of the log, where nobody looks. */
+static int put_entries(struct commitlog_put *put)
+{
+    struct checked checked = {.last = put->before.base};
+    int rc = put_stage_open(&put->front->unsettled.stage);
+
+    for (uint32_t k = put->n_pieces; k-- != 0 && rc == 0;) {
+        uint64_t i = checked.n;
+
+        rc = check_piece(put, &put->pieces[k], &checked);
+        for (; i < checked.n && rc == 0; i++) {
+            rc = write_entry(put, put->entries[i], brief_of(put->entries[i]));
+        }
+    }
+    if (rc == 0) {
+        rc = check_end(put, &checked);
+    }
+    if (rc == 0) {
+        rc = write_gathered(put);
+    }
+    if (rc != 0) {
+        give_up_written(put);
+    }
+    return rc;
+}
+
+static bool is_in_two_segments(const struct commitlog_put *put)
+{
+    uint64_t segment_bytes = put->front->h->segment_bytes;
+    uint64_t n = put->end.index - put->before.base.index;
+
+    return brief_of(put->entries[0]).pos / segment_bytes != brief_of(put->entries[n - 1]).pos / segment_bytes;
 }
 
 static void put_work(struct spare_job *job)
 {
     struct commitlog_put *put = container_of(job, struct commitlog_put, job);
     struct front *front = put->front;
-    bool crossed;
 
-    put->status = check_entries(put);
+    put->status = put_entries(put);
     if (put->status != 0) {
-        return;
+        return; /* the durable base stays where it is */
     }
-    put->status = write_entries(put, &crossed);
-    if (put->status != 0) {
-        MQ_ASSERT(front->unsettled.segment == NULL); /* the durable base stays where it is */
-        return;
-    }
+    put_stage_await(&front->unsettled.stage);
     base_keep(&front->unsettled.base, &put->before.base);
-    if (crossed || front->unsettled.bytes >= PUT_SETTLE_BYTES || put->before.base.index == 0) {
+    if (is_in_two_segments(put) || front->unsettled.bytes >= PUT_SETTLE_BYTES || put->before.base.index == 0) {
         put_settle(front);
     }
 }
 
 static void settle_work(struct spare_job *job)
 {
-    put_settle(container_of(job, struct commitlog_settle, job)->front);
+    struct front *front = container_of(job, struct commitlog_settle, job)->front;
+
+    put_settle(front);
+    put_stage_fini(&front->unsettled.stage); /* more may come, but not at once */
 }
 
 static void settle_done(struct spare_job *job)
@@ -212,9 +252,9 @@ static void take_in(struct commitlog_put *put)
         handover_add_front(front->h, segment_pop(&put->made));
     }
     for (uint64_t i = put->end.index - put->before.base.index; i-- != 0;) {
-        struct piece p = piece_at(put->bytes + put->offsets[i]);
+        struct brief entry = brief_of(put->entries[i]);
 
-        entry_index_prepend(front->index, p.pos, p.term, p.change);
+        entry_index_prepend(front->index, entry.pos, entry.term, entry.change);
     }
     base_keep(&front->base, &put->before.base);
 }
@@ -250,8 +290,10 @@ static void put_done(struct spare_job *job)
     }
     entry_index_promise_end(front->index);
     front->put = NULL;
-    mq_free(put->offsets);
-    net_ref_release(put->ref);
+    mq_free(put->entries);
+    for (uint32_t k = 0; k < put->n_pieces; k++) {
+        net_ref_release(put->pieces[k].ref);
+    }
     put->cb(put, front->closing ? MQ_ECLOSED : put->status);
 }
 
@@ -286,11 +328,36 @@ static void keep_before(struct commitlog_put *put, const struct rlog_base *befor
     base_keep(&put->before, &with);
 }
 
-int put_start(struct front *front, struct commitlog_put *put, const uint8_t *bytes, uint32_t n, struct net_ref *ref,
+static void keep_pieces(struct commitlog_put *put, const struct put_piece *pieces, uint32_t n_pieces)
+{
+    put->n_pieces = n_pieces;
+    for (uint32_t k = 0; k < n_pieces; k++) {
+        put->pieces[k] = pieces[k];
+        net_ref_acquire(pieces[k].ref);
+    }
+}
+
+/* Memory for what the put must not fail for later. */
+static int reserve(struct front *front, struct commitlog_put *put, uint64_t count, uint64_t bytes)
+{
+    int rc;
+
+    put->entries = mq_malloc(count * sizeof(put->entries[0]));
+    if (put->entries == NULL) {
+        return MQ_ENOMEM;
+    }
+    rc = entry_index_promise(front->index, count, bytes);
+    if (rc != 0) {
+        mq_free(put->entries);
+    }
+    return rc;
+}
+
+int put_start(struct front *front, struct commitlog_put *put, const struct put_piece *pieces, uint32_t n_pieces,
               const struct rlog_base *before, commitlog_put_cb cb)
 {
     const struct rlog_base *base = &front->base.base;
-    uint64_t count = base->index - before->index;
+    uint64_t count = base->index - before->index, n = 0;
     int rc;
 
     if (front->closing) {
@@ -299,16 +366,14 @@ int put_start(struct front *front, struct commitlog_put *put, const uint8_t *byt
     if (front->put != NULL || has_dropped(front)) {
         return MQ_EBUSY;
     }
-    if (!is_before(before, base) || n / RLOG_HEADER_BYTES < count) {
+    for (uint32_t k = 0; k < n_pieces; k++) {
+        n += pieces[k].n;
+    }
+    if (n_pieces > PUT_PIECES_MAX || !is_before(before, base) || n / RLOG_HEADER_BYTES < count) {
         return MQ_ECORRUPT;
     }
-    put->offsets = mq_malloc(count * sizeof(put->offsets[0]));
-    if (put->offsets == NULL) {
-        return MQ_ENOMEM;
-    }
-    rc = entry_index_promise(front->index, count, base->end_pos - before->end_pos);
+    rc = reserve(front, put, count, base->end_pos - before->end_pos);
     if (rc != 0) {
-        mq_free(put->offsets);
         return rc;
     }
     put->cb = cb;
@@ -316,12 +381,11 @@ int put_start(struct front *front, struct commitlog_put *put, const uint8_t *byt
     put->front = front;
     put->serial = front->serial;
     put->resets = front->resets;
-    put->bytes = bytes;
-    put->n = n;
-    put->ref = net_ref_acquire(ref);
+    keep_pieces(put, pieces, n_pieces);
     put->end = *base;
     keep_before(put, before, base);
     put->made = NULL;
+    put->row_pos = handover_start(front->h);
     put->room = handover_lowest(front->h);
     put->room += put->room != 0 ? SEGMENTS_SLACK : 0;
     put->status = 0;

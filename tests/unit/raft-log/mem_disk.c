@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SECTOR 512u
+#define PAGE 4096u
 
 static struct mem_disk *of(const struct rlog_disk *table)
 {
@@ -124,6 +125,7 @@ static int mem_open(const struct rlog_disk *table, const char *path, int flags, 
         MQ_ASSERT(fd + 1 < MEM_FDS_MAX);
     }
     disk->fds[fd] = inode;
+    disk->direct[fd] = (flags & O_DIRECT) != 0;
     return leave(disk, fd);
 }
 
@@ -167,6 +169,13 @@ static ssize_t mem_pwritev(const struct rlog_disk *table, int fd, const struct i
     }
     bytes = disk->write_max != 0 && bytes > disk->write_max ? disk->write_max : bytes;
     MQ_ASSERT(at + bytes <= disk->file_bytes_max);
+    if (disk->direct[fd]) {
+        if (disk->no_direct) {
+            return leave(disk, -EINVAL);
+        }
+        MQ_ASSERT(n == 1 && at % PAGE == 0 && bytes % PAGE == 0 && (uintptr_t)vec->iov_base % PAGE == 0);
+        disk->direct_writes++;
+    }
     op = record(disk, MEM_WRITE, disk->fds[fd]);
     op->at = at;
     op->n = bytes;

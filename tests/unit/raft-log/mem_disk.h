@@ -50,8 +50,11 @@ struct mem_disk {
     struct mem_inode inodes[MEM_FILES_MAX];
     int n_inodes;
     struct mem_name names[MEM_FILES_MAX];
-    int fds[MEM_FDS_MAX]; /* inode, -1: free */
-    struct mem_op *ops;   /* owned */
+    int fds[MEM_FDS_MAX];     /* inode, -1: free */
+    bool direct[MEM_FDS_MAX]; /* opened with O_DIRECT: takes whole pages only */
+    unsigned direct_writes;
+    bool no_direct;     /* such a write fails, as on some file systems */
+    struct mem_op *ops; /* owned */
     size_t n_ops, ops_cap;
     unsigned calls;   /* that can fail, so far */
     unsigned fail_at; /* this one does, with fail_rc; 0: none */

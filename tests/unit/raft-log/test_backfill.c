@@ -215,7 +215,7 @@ static void it_ends_where_the_groups_log_begins(void **state)
 
 static void it_goes_on_after_a_restart(void **state)
 {
-    struct test *t = new_test(0, SMALL);
+    struct test *t = new_test(0, LARGE);
     uint64_t done;
 
     (void)state;
@@ -240,7 +240,7 @@ static void it_goes_on_after_a_restart(void **state)
 
 static void a_lost_connection_delays_and_no_more(void **state)
 {
-    struct test *t = new_test(0, SMALL);
+    struct test *t = new_test(0, LARGE);
 
     (void)state;
     begin_late_behind(t, ENTRIES - KEPT);
