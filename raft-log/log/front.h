@@ -30,6 +30,7 @@ struct commitlog_put;
 struct put_unsettled {
     struct put_stage stage;
     uint64_t bytes; /* since a base was stored */
+    bool has_base;  /* base stands for entries that were put since then; they may be synced already */
     struct base_kept base;
 };
 
@@ -40,7 +41,7 @@ struct front {
     uint64_t serial;       /* of the beginning: raised by trim and reset, so that a put for an older one is void */
     uint32_t resets;
     struct segment *dropped;   /* owned, linked by next: below the base, but somebody may look at them, or ... */
-    uint32_t trims;            /* ... so many jobs have not made their base durable yet */
+    uint32_t trims;            /* ... so many jobs have not made their base durable yet, and an older one counts */
     struct commitlog_put *put; /* running, or NULL */
     bool closing;
 

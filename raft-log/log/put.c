@@ -79,12 +79,15 @@ void put_forget(struct front *front)
 {
     put_stage_forget(&front->unsettled.stage);
     front->unsettled.bytes = 0;
+    front->unsettled.has_base = false;
 }
 
 void put_settle(struct front *front)
 {
-    if (front->unsettled.stage.segment != NULL) {
-        put_stage_sync(&front->unsettled.stage);
+    if (front->unsettled.has_base) {
+        if (front->unsettled.stage.segment != NULL) {
+            put_stage_sync(&front->unsettled.stage);
+        }
         front_store(front, &front->unsettled.base.base, false);
         put_forget(front);
     }
@@ -214,6 +217,7 @@ static void put_work(struct spare_job *job)
     }
     put_stage_await(&front->unsettled.stage);
     base_keep(&front->unsettled.base, &put->before.base);
+    front->unsettled.has_base = true;
     if (is_in_two_segments(put) || front->unsettled.bytes >= PUT_SETTLE_BYTES || put->before.base.index == 0) {
         put_settle(front);
     }
@@ -259,7 +263,8 @@ static void take_in(struct commitlog_put *put)
     base_keep(&front->base, &put->before.base);
 }
 
-/* Nothing of it counts: what was made for it goes. */
+/* Nothing of it counts: what was made for it goes. Where a trim made it void, the durable base may lie there until
+ * that trim's own is durable. */
 static void give_up(struct commitlog_put *put)
 {
     bool reset = put->resets != put->front->resets; /* then the files are gone */
@@ -270,9 +275,10 @@ static void give_up(struct commitlog_put *put)
         if (reset) {
             net_ref_release(&segment->ref);
         } else {
-            handover_give_old(put->front->h, segment);
+            segment_push(&put->front->dropped, segment);
         }
     }
+    front_sweep(put->front);
 }
 
 static void put_done(struct spare_job *job)

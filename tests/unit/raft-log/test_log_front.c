@@ -829,6 +829,46 @@ static void put_into_a_segment_that_is_trimmed_before_its_turn_is_void(void **st
     mem_disk_free(disk);
 }
 
+/* The durable base lies in a segment that a put made, and the one that the trim brings is not durable yet. */
+static void segment_of_a_void_put_stays_until_no_base_lies_there(void **state)
+{
+    struct source *s = *state;
+    struct mem_disk *disk = mem_disk_new(SEGMENT);
+    struct put *put = malloc(sizeof(*put));
+    struct rlog_base base = snapshot_at(s, 33);
+    struct frame *frame = frame_of(s, 10, 33);
+    struct log_fixture f;
+    struct gate gate;
+
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_reset(f.log, &base), 0);
+    f.durable_index = 33;
+    copy_up_to(s, &f, 50);
+    assert_int_equal(start_put(&f, put, frame), 0);
+    shut(&f, &gate);
+    while (sem_wait(&gate.reached) != 0) {
+    }
+    assert_int_equal(commitlog_trim(f.log, UINT64_MAX), 0);
+    while (put->calls == 0) {
+        uv_run(&f.loop.uv, UV_RUN_ONCE);
+    }
+    assert_int_equal(put->status, MQ_ENOTFOUND);
+    pthread_mutex_lock(&f.log->handover.lock);
+    assert_int_equal(f.log->handover.n_old, 0);
+    pthread_mutex_unlock(&f.log->handover.lock);
+    sem_post(&gate.open);
+    wait_given_up(&f);
+    assert_int_equal(frame->ref.count, 1);
+    net_ref_release(&frame->ref);
+    log_fixture_close(&f);
+    log_fixture_open(&f);
+    must_agree(s, &f);
+    free(put);
+    log_fixture_fini(&f);
+    mem_disk_free(disk);
+}
+
 static void segment_that_cannot_be_made_ends_a_put_and_not_the_node(void **state)
 {
     struct source *s = *state;
@@ -1076,6 +1116,51 @@ static void put_that_fails_leaves_nothing_unsynced_behind(void **state)
     mem_disk_free(disk);
 }
 
+static void on_settled(struct commitlog_settle *settle)
+{
+    settle->cb = NULL;
+}
+
+/* When a put fails its segment, the one before is synced already: that there is nothing to sync does not mean that
+ * the base is durable. */
+static void what_was_put_before_a_put_that_failed_can_be_settled(void **state)
+{
+    struct source *s = *state;
+    struct mem_disk *disk = mem_disk_new(SEGMENT), *after;
+    struct rlog_base base = snapshot_at(s, 47);
+    struct commitlog_settle settle;
+    struct choice nothing = {0};
+    struct log_fixture f;
+    uint64_t first;
+    int rc;
+
+    log_fixture_init(&f, &disk->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_reset(f.log, &base), 0);
+    f.durable_index = 47;
+    copy_up_to(s, &f, 48);
+    assert_int_equal(fill(s, &f, 1), 0);
+    mem_disk_set_space(disk, 0, -ENOSPC);
+    do {
+        rc = fill(s, &f, 1);
+    } while (rc == 0);
+    assert_int_equal(rc, -ENOSPC);
+    first = commitlog_first_index(f.log);
+    commitlog_settle_front(f.log, &settle, on_settled);
+    while (settle.cb != NULL) {
+        uv_run(&f.loop.uv, UV_RUN_ONCE);
+    }
+    after = mem_disk_crash(disk, mem_disk_now(disk), chosen, &nothing);
+    log_fixture_fini(&f);
+    log_fixture_init(&f, &after->table, "/m", SEGMENT);
+    log_fixture_open(&f);
+    assert_int_equal(commitlog_first_index(f.log), first);
+    must_agree(s, &f);
+    log_fixture_fini(&f);
+    mem_disk_free(after);
+    mem_disk_free(disk);
+}
+
 /* ---- a failing disk ---- */
 
 struct failure {
@@ -1176,9 +1261,11 @@ int main(void)
         cmocka_unit_test(entries_that_do_not_belong_before_the_first_one_are_refused),
         cmocka_unit_test(put_is_void_when_the_log_begins_elsewhere_meanwhile),
         cmocka_unit_test(put_into_a_segment_that_is_trimmed_before_its_turn_is_void),
+        cmocka_unit_test(segment_of_a_void_put_stays_until_no_base_lies_there),
         cmocka_unit_test(segment_that_cannot_be_made_ends_a_put_and_not_the_node),
         cmocka_unit_test(crash_at_any_instant_shows_a_log_that_begins_here_or_there),
         cmocka_unit_test(put_that_fails_leaves_nothing_unsynced_behind),
+        cmocka_unit_test(what_was_put_before_a_put_that_failed_can_be_settled),
         cmocka_unit_test(failing_disk_ends_the_process_or_does_no_harm),
     };
 
