@@ -382,6 +382,9 @@ static bool fill(struct indexer *ix, struct baton *baton, const struct rlog_stat
     if (baton->reading == KEY_READ_NOTHING) {
         return true;
     }
+    if (baton->reading == KEY_READ_PATCH && !rlog_is_whole(ix->store->log)) {
+        return now_ms >= ix->given_ms + GIVE_MS; /* what is being fetched has the disk for itself */
+    }
     if (baton->reading == KEY_READ_CHECK && baton->pos >= status->applied_pos && baton->pos < status->end_pos) {
         return false; /* after a start an entry counts as committed only when a leader says so again */
     }
