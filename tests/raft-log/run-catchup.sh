@@ -3,6 +3,7 @@
 #
 #   without load: how fast it is a full member again (a voter that has the whole log), beside what the disk writes in a
 #   row in the same minute. Goal: 0.6 of that.
+#   with SIGKILL for the member that gives and for the one that takes: it goes on with another one, and where it was.
 #   with producers, and the back-fill limited: how late their answers are, beside the same load before. Goal: twice.
 #
 # Every message must be on the new directory in the end, and the logs must be the same bytes. The goals count only with
@@ -121,11 +122,20 @@ is_full() { votes && says $lost catchup none && says $lost startPos "$(said "$(l
 
 is_behind_by_little() { [ $(($(said "$(leader_of $GROUP)" endPos) - $(said $lost endPos))) -lt 16777216 ]; }
 
+# How often the node's log says that it lacks nothing: asked again and again this costs far less than its status, which
+# would take a core from those who are measured.
+fills_done() { grep -c 'back-fill done' "$LOGS/$GROUP-$lost.log"; }
+
+is_filled() { [ "$(fills_done)" -gt "$fills_before" ]; }
+
 replaced() {
+    fills_before=$(fills_done)
     asked_to_replace && ms_until 60 "a voter" votes || return 1
     vote_ms=$took_ms
-    ms_until $LIMIT_S "a full member" is_full || return 1
+    ms_until $LIMIT_S "the whole log" is_filled || return 1
     full_ms=$((took_ms + vote_ms))
+    ms_until 10 "a full member" is_full || return 1
+    full_ms=$((took_ms + full_ms))
     log_bytes=$(($(said $lost endPos) - $(said $lost startPos)))
 }
 
@@ -135,6 +145,51 @@ rate_without_load() {
     full_ratio=$(awk -v a="$full_rate" -v b="$disk_direct" 'BEGIN { printf "%.2f", a / b }')
 }
 
+# --- killed meanwhile ---
+
+# What a killed member may have put before its log and fetches again: PUT_SETTLE_BYTES, what is on its way, and a segment.
+AGAIN=$((67108864 + 8 * 1048576 + SEGMENT))
+
+fills() { says $lost catchup backfill && [ "$(said $lost catchupBytes)" -gt "$1" ]; }
+
+# The runtime information tells how far it is, how fast, for how long still, from whom and why it waits.
+tells_progress() {
+    for key in catchupBytesLeft catchupBytesPerSecond catchupMsLeft catchupLimit; do
+        value=$(said $lost $key)
+        echo "$key=$value"
+        [ "${value:-0}" -gt 0 ] || return 1
+    done
+    giver=$(said $lost catchupFrom | tr -d n)
+    cause=$(said $lost catchupCause)
+    echo "from $giver: $cause"
+    [ "$giver" != $lost ] && [ -n "$cause" ] && [ -f "$WORK/pids/$GROUP-$giver" ]
+}
+
+has_other_giver() { fills "$1" && ! says $lost catchupFrom "n$giver"; }
+
+# The last line about it in the log has all of that, too.
+log_tells_progress() {
+    grep 'back-fill from member' "$LOGS/$GROUP-$lost.log" | tail -n 1 |
+        grep -E 'bytes=[1-9][0-9]* left=[1-9][0-9]* bytes_per_s=[1-9][0-9]* limit=[1-9][0-9]* s_left=[0-9]+: [a-z]'
+}
+
+killed_meanwhile() {
+    : > "$LOGS/$GROUP-$((($(leader_of $GROUP) + 1) % 3)).log"
+    for i in $GROUP_NODES; do
+        sed "/^raftBackfill/d" "$WORK/$GROUP-$i.conf" > "$WORK/conf" && mv "$WORK/conf" "$WORK/$GROUP-$i.conf"
+        echo "raftBackfillBytesPerSecond=$((MIB * 1048576 / 16))" >> "$WORK/$GROUP-$i.conf"
+    done
+    wiped && asked_to_replace && wait_for 60 "a quarter of the log" fills $((MIB * 1048576 / 4)) && tells_progress || return 1
+    proc_kill $GROUP-"$giver" KILL
+    wait_for 30 "another member that gives" has_other_giver $((MIB * 1048576 * 3 / 8)) && node_start $GROUP "$giver" || return 1
+    wait_for 60 "the log to tell" log_tells_progress || return 1
+    kill_left=$(said $lost catchupBytesLeft)
+    proc_kill $GROUP-$lost KILL && node_start $GROUP $lost && ms_until $LIMIT_S "a full member" is_full || return 1
+    kill_again=$(sed -n 's/.*back-fill done: .* entries, \([0-9]*\) bytes.*/\1/p' "$LOGS/$GROUP-$lost.log" | tail -n 1)
+    echo "$kill_left bytes were missing, $kill_again were fetched"
+    [ "$kill_left" -gt 0 ] && [ "$kill_again" -le $((kill_left + AGAIN)) ]
+}
+
 # --- under load ---
 
 # p99_of FILE: of one line of JSON, in milliseconds.
@@ -142,6 +197,7 @@ p99_of() { sed -n 's/.*"p99":\([0-9.]*\).*/\1/p' "$1" | awk '{ printf "%.2f", $1
 
 limited() {
     for i in $GROUP_NODES; do
+        sed "/^raftBackfill/d" "$WORK/$GROUP-$i.conf" > "$WORK/conf" && mv "$WORK/conf" "$WORK/$GROUP-$i.conf"
         echo "raftBackfillBytesPerSecond=$LIMIT" >> "$WORK/$GROUP-$i.conf"
     done
     load_s=$((MIB * 1048576 / LIMIT))
@@ -186,6 +242,10 @@ if [ -n "${full_rate:-}" ]; then
     figure "the disk: $disk_direct MiB/s in a row (O_DIRECT), $disk_synced MiB/s with a sync every 4 MiB"
     figure "$((log_bytes / 1048576)) MiB in $full_ms ms (a voter after $vote_ms ms): $full_rate MiB/s, $full_ratio of the disk's rate"
     goal "that is 0.6 of the disk's rate or more" is_at_most 0.6 "$full_ratio"
+fi
+check "it goes on after SIGKILL for the member that gives and for itself" killed_meanwhile
+if [ -n "${kill_again:-}" ]; then
+    figure "killed with $((kill_left / 1048576)) MiB missing: $((kill_again / 1048576)) MiB were fetched after that"
 fi
 check "the same under load, limited to $LIMIT bytes a second" limited
 if [ -n "${load_times:-}" ]; then
