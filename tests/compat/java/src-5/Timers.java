@@ -84,7 +84,8 @@ final class Timers {
         String topic = run.newTopic(producer, "recall", 1);
         Delay.Due due = new Delay.Due(run);
         Set<String> recalled = new HashSet<>();
-        long at = System.currentTimeMillis() + (run.kills ? 20_000 : 5_000); /* recalled before, also over the kill */
+        int lead = run.kills ? run.strict ? 20_000 : 60_000 : 5_000; /* recalled before, also over the kill; stock brokers start slowly */
+        long at = System.currentTimeMillis() + lead;
         for (int i = 0; i < 10; i++) {
             String text = due.sendAt(producer, topic, "recall-" + i, at, message -> message.setDeliverTimeMs(at));
             if (i % 2 == 0) {
