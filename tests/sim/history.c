@@ -225,7 +225,13 @@ const char *history_topic_name(uint32_t topic)
                                         "TRANS_CHECK_MAX_TIME_TOPIC",
                                         "%RETRY%p_t0",
                                         "%RETRY%p_t1",
-                                        "%RETRY%p_t2"};
+                                        "%RETRY%p_t2",
+                                        "%RETRY%g0",
+                                        "%RETRY%g1",
+                                        "%RETRY%g2",
+                                        "%DLQ%g0",
+                                        "%DLQ%g1",
+                                        "%DLQ%g2"};
 
     return names[topic];
 }
@@ -250,12 +256,20 @@ uint64_t history_message(uint32_t topic, uint32_t queue, uint64_t qoff)
     return life_now(topic)->messages[queue][qoff];
 }
 
+/* Of its own, or a copy. */
+static bool has_record(const struct op *op)
+{
+    return op->kind == OP_SEND || op->kind == OP_BATCH || op->kind == OP_WAIT || op->kind == OP_PREPARE ||
+           op->kind == OP_BACK;
+}
+
 static void commit_record(const struct rlog_header *header, const struct command_block *block)
 {
     static uint8_t want[OP_BODY_MAX]; /* too large for a fiber's stack */
     struct proto_record record;
     uint64_t id = 0, pos = header->pos + RLOG_HEADER_BYTES + block->at;
     uint32_t part = 0, queue;
+    const struct op *body_of;
     int32_t topic;
     struct op *op;
 
@@ -272,9 +286,18 @@ static void commit_record(const struct rlog_header *header, const struct command
         world_fail("I4 entry %" PRIu64 ": a record in a topic that nobody has used", header->index);
         return;
     }
+    body_of = op;
+    if (waits_is_copy(op, (uint32_t)topic)) {
+        op = waits_owner(header, &record, op);
+    }
+    if (op == NULL) {
+        return;
+    }
     queue = op->queue;
     waits_rest();
-    if (topic >= (int32_t)TOPIC_RETRY) {
+    if (topic >= (int32_t)TOPIC_BACK) {
+        queue = waits_copy(header, op, (uint32_t)topic);
+    } else if (topic >= (int32_t)TOPIC_RETRY) {
         pops_copy(message_of(op, part));
         queue = 0;
     } else if (op->kind == OP_PREPARE) {
@@ -290,15 +313,15 @@ static void commit_record(const struct rlog_header *header, const struct command
     if (op == NULL || world_failure() != NULL) {
         return;
     }
-    if ((op->kind != OP_SEND && op->kind != OP_BATCH && op->kind != OP_WAIT && op->kind != OP_PREPARE) ||
-        (part != op->parts_committed - 1 && topic < (int32_t)TOPIC_RETRY) || record.body.len != op->body_bytes ||
-        (uint32_t)record.queue_id != queue || (topic < (int32_t)TOPICS && (uint32_t)topic != op->topic)) {
+    if (!has_record(op) || (part != op->parts_committed - 1 && topic < (int32_t)TOPIC_RETRY) ||
+        record.body.len != body_of->body_bytes || (uint32_t)record.queue_id != queue ||
+        (topic < (int32_t)TOPICS && (uint32_t)topic != op->topic)) {
         world_fail("order: entry %" PRIu64 " has part %u of operation %" PRIu64 " where part %u belongs",
                    header->index, part, id, op->parts_committed - 1);
         return;
     }
-    history_body(op, part, want);
-    if (memcmp(want, record.body.at, op->body_bytes) != 0) {
+    history_body(body_of, part, want);
+    if (memcmp(want, record.body.at, body_of->body_bytes) != 0) {
         world_fail("I3 entry %" PRIu64 ": the body of operation %" PRIu64 " has changed", header->index, id);
         return;
     }
@@ -313,7 +336,8 @@ static void commit_record(const struct rlog_header *header, const struct command
         return;
     }
     note_record((uint32_t)topic, queue, pos, message_of(op, part));
-    if (part == 0 && op->index == header->index && !op->delivered && topic < (int32_t)TOPIC_RETRY) {
+    if (part == 0 && op->index == header->index && !op->delivered &&
+        (topic < (int32_t)TOPIC_RETRY || topic >= (int32_t)TOPIC_DEAD)) {
         op->committed_qoff = (uint64_t)record.qoff;
         op->committed_pos = pos;
     }
@@ -515,8 +539,7 @@ void history_acked(struct op *op)
                    op->parts_committed, op->parts);
         return;
     }
-    if ((op->kind == OP_SEND || op->kind == OP_BATCH || op->kind == OP_WAIT || op->kind == OP_PREPARE) &&
-        (op->qoff != op->committed_qoff || op->pos != op->committed_pos)) {
+    if (has_record(op) && (op->qoff != op->committed_qoff || op->pos != op->committed_pos)) {
         world_fail("I7 operation %" PRIu64 ": acknowledged with offset %" PRIu64 " at %" PRIu64
                    ", committed with %" PRIu64 " at %" PRIu64,
                    op->id, op->qoff, op->pos, op->committed_qoff, op->committed_pos);
@@ -535,6 +558,9 @@ void history_check_end(void)
                        op->parts);
         } else if (op->outcome == OP_UNKNOWN && op->parts_committed == 0) {
             mark(MARK_UNSURE_LOST);
+        }
+        if (op->kind == OP_BACK && op->parts_committed != 0 && !op->dead && !op->delivered) {
+            world_fail("lost: operation %" PRIu64 " sent a message back, which never came again", id);
         }
         if (op->kind == OP_WAIT && op->parts_committed != 0 && !op->dropped &&
             op->delivered == (op->recalled_by != 0) &&

@@ -6,6 +6,7 @@
 
 #include "raft-log/core/member.h"
 #include "raft-log/log/entry_codec.h"
+#include "remoting/protocol/record.h"
 #include "tests/sim/world/world.h"
 
 #include <stdbool.h>
@@ -17,8 +18,11 @@
 #define TOPIC_HALVES 5u
 #define TOPIC_DISCARDED 6u
 #define TOPIC_RETRY 7u /* of the first, with those of the others behind it */
-#define TOPICS_ALL 10u /* with those where messages wait, or come again */
-#define QUEUES 4       /* of each topic */
+#define TOPIC_BACK 10u /* where messages come again that the first group sent back; those of the others behind it */
+#define TOPIC_DEAD 13u /* its dead letters; the same */
+#define TOPICS_ALL 16u /* with those where messages wait, or come again */
+#define BACK_QUEUES 2u
+#define QUEUES 4 /* of each topic */
 #define GROUPS 3
 #define OP_BODY_MAX (60u << 10)
 
@@ -36,10 +40,11 @@ enum op_kind {
     OP_END,
     OP_POP,
     OP_ACK,
-    OP_CHANGE
+    OP_CHANGE,
+    OP_BACK
 };
 
-#define OP_KINDS (OP_CHANGE + 1)
+#define OP_KINDS (OP_BACK + 1)
 
 #define HALF_TIMES_MAX 15u /* that a producer is asked */
 
@@ -64,7 +69,7 @@ struct op {
     uint32_t parts;      /* messages of a batch; 1 */
     uint32_t body_bytes; /* of each */
     uint64_t qoff, pos;  /* as acknowledged: of the first record */
-    /* of OP_WAIT: a delay level, or a time of its own; OP_RECALL has the message in target */
+    /* of OP_WAIT: a delay level, or a time of its own; OP_RECALL has the message in target; OP_BACK has both */
     uint32_t level;
     uint64_t delay_ms;
     int64_t due_ms;    /* by the clock of the leader that took it */
@@ -75,6 +80,7 @@ struct op {
     bool dropped;         /* its topic was gone when its time came */
     uint64_t recalled_by; /* the one operation that may */
     uint64_t target;
+    bool dead; /* of OP_BACK: it is to become a dead letter */
     /* of OP_PREPARE: how it may end, how often its producer was asked; OP_END: how the one in target is to end */
     uint32_t end_wish, times; /* of enum half_wish */
     bool discarded, commit;
@@ -127,6 +133,8 @@ const char *history_topic_name(uint32_t topic);
 bool history_waits(int64_t *due_ms);
 /* Any that waits for a time of its own, and that nobody has recalled; NULL. @from: where to begin to look. */
 struct op *history_recallable(uint64_t from);
+/* A message that was acknowledged; NULL. */
+struct op *history_sent(uint64_t from);
 /* A transaction whose producer knows of it, mostly an open one; messages that somebody popped. NULL. */
 struct op *history_prepared(uint64_t from, bool open);
 struct op *history_popped(uint64_t from);
@@ -146,6 +154,9 @@ void history_commit(const struct rlog_header *header, const uint8_t *payload, ui
 void history_acked(struct op *op);
 /* At the end: every acknowledged one is there, no refused one is. */
 void history_check_end(void);
+
+/* The store address of a copy that operation @id asks for. */
+struct proto_host waits_host_of(uint64_t id);
 
 /* The offset that an operation commits, which goes up and down with its number. */
 static inline int64_t history_offset_of_id(uint64_t id)

@@ -5,6 +5,7 @@
 
 #include "broker/state/command.h"
 #include "broker/state/command.pb-c.h"
+#include "remoting/protocol/record.h"
 #include "tests/sim/history.h"
 
 #define BODY_HEAD_BYTES 16u
@@ -30,6 +31,11 @@ void history_each_popped(uint32_t topic, void (*each)(struct op *op));
 uint32_t waits_record(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos);
 /* waits.c: the record of @op, which has waited, goes to its own topic. */
 void waits_delivery(const struct rlog_header *header, struct op *op);
+/* waits.c: whether a record in @topic with the body of @origin is a copy of it that was sent back; the operation that
+ * asked for it (NULL: nobody); and it comes again, or is a dead letter. Returns the queue. */
+bool waits_is_copy(const struct op *origin, uint32_t topic);
+struct op *waits_owner(const struct rlog_header *header, const struct proto_record *record, const struct op *origin);
+uint32_t waits_copy(const struct rlog_header *header, struct op *op, uint32_t topic);
 /* waits.c: what comes now does not belong to the record in front. */
 void waits_rest(void);
 

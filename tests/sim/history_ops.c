@@ -106,7 +106,7 @@ void history_body(const struct op *op, uint32_t part, uint8_t *to)
 
 bool history_waits(int64_t *due_ms)
 {
-    static const enum op_kind kinds[] = {OP_WAIT, OP_PREPARE, OP_POP, OP_CHANGE};
+    static const enum op_kind kinds[] = {OP_WAIT, OP_PREPARE, OP_BACK, OP_POP, OP_CHANGE};
     int64_t latest_ms = 0;
     bool waits = false;
 
@@ -116,7 +116,7 @@ bool history_waits(int64_t *due_ms)
         for (uint64_t i = 0; i < list->n; i++) {
             const struct op *op = list->at[i];
 
-            if (op->open || (k < 2 && op->parts_committed != 0 && !op->ended)) {
+            if (op->open || (k < 3 && op->parts_committed != 0 && !op->ended)) {
                 latest_ms = op->due_ms > latest_ms ? op->due_ms : latest_ms;
                 waits = true;
             }
@@ -171,9 +171,14 @@ struct op *history_recallable(uint64_t from)
     return next_of_kind(OP_WAIT, from, is_recallable);
 }
 
-static bool is_prepared(const struct op *op)
+static bool is_acked(const struct op *op)
 {
     return op->outcome == OP_ACKED;
+}
+
+struct op *history_sent(uint64_t from)
+{
+    return next_of_kind(OP_SEND, from, is_acked);
 }
 
 static bool is_open(const struct op *op)
@@ -183,7 +188,7 @@ static bool is_open(const struct op *op)
 
 struct op *history_prepared(uint64_t from, bool open)
 {
-    return next_of_kind(OP_PREPARE, from, open ? is_open : is_prepared);
+    return next_of_kind(OP_PREPARE, from, open ? is_open : is_acked);
 }
 
 static bool is_popped(const struct op *op)

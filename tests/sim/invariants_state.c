@@ -267,6 +267,10 @@ void invariants_equal(void)
         }
         check_offsets(node->run);
         check_queue_ends(node->run);
+        if (!history_waits(NULL) && node->run->state.pending.count != 0) {
+            world_fail("waiting: %u messages wait on member %u in the end, none is to",
+                       node->run->state.pending.count, node->id);
+        }
         if (first == NULL) {
             first = node;
             continue;

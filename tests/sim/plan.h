@@ -40,6 +40,7 @@ struct plan {
     uint32_t batch_max;
     uint32_t waiting_percent; /* of single messages: delayed, or for a time */
     uint32_t half_percent;    /* of the others: halves of transactions, or ends of them */
+    uint32_t back_percent;    /* of the others: a message that was sent comes back instead */
     uint32_t pop_percent;     /* of the rest: pops instead, and what becomes of them */
     /* faults */
     bool faults[64]; /* by enum fault_kind: those that this seed uses */

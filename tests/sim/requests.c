@@ -199,7 +199,7 @@ static int submit_records(struct member_run *run, struct op *op)
 }
 
 static const int64_t level_ms[QUEUES] = {200, 1000, 5000, 60000};
-static const struct delayed_rules delayed_rules = {
+const struct delayed_rules request_delayed_rules = {
     .level_ms = level_ms, .levels = QUEUES, .timers = true, .timer_max_ms = INT64_MAX};
 
 /* As broker/processor/send.c. */
@@ -223,10 +223,10 @@ static int submit_waiting(struct member_run *run, struct op *op)
     int rc;
 
     if (op->level != 0) {
-        delayed_plan_level(&delayed_rules, (int32_t)op->level, mq_clock_wall_ms(), &plan);
+        delayed_plan_level(&request_delayed_rules, (int32_t)op->level, mq_clock_wall_ms(), &plan);
     }
     snprintf(key, sizeof(key), "k%" PRIu64, op->id);
-    delayed_store_make(&store, &delayed_rules, &plan, topic, (int32_t)op->queue, mq_str_of(key));
+    delayed_store_make(&store, &request_delayed_rules, &plan, topic, (int32_t)op->queue, mq_str_of(key));
     source.topic = store.topic;
     source.queue_id = store.queue_id;
     source.prepared_pos = store.due_ms;
@@ -325,6 +325,9 @@ static void on_request(void *data)
             break;
         case OP_CHANGE:
             rc = submit_change(run, op);
+            break;
+        case OP_BACK:
+            rc = submit_back(run, op);
             break;
         }
     }

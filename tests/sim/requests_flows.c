@@ -2,6 +2,7 @@
  * pop_ack.c propose them. A number of an operation takes the place of the pop time. */
 #include "tests/sim/requests_inside.h"
 
+#include "broker/flow/retry.h"
 #include "broker/state/bundle.h"
 #include "broker/state/command.pb-c.h"
 #include "broker/state/ensure.h"
@@ -303,4 +304,36 @@ int submit_change(struct member_run *run, struct op *op)
     item.new_pop_ms = (int64_t)op->id;
     item.until_ms = mq_clock_wall_ms() + (int64_t)op->delay_ms;
     return bundle_add(run->sequencer, &run->store, &part, 1, &pending, 0);
+}
+
+/* ---- messages that are sent back: as broker/processor/send_back.c ---- */
+
+int submit_back(struct member_run *run, struct op *op)
+{
+    const struct sequencer_pending pending = {.done = request_done, .data = op, .records = 1};
+    const struct proto_host host = waits_host_of(op->id);
+    struct retry_order order = {.delay_level = op->dead ? -1 : (int32_t)op->level,
+                                .max_times = 16,
+                                .queues = BACK_QUEUES,
+                                .turn = op->queue,
+                                .store_host = &host,
+                                .now_ms = mq_clock_wall_ms()};
+    struct delayed_plan plan;
+    struct reader_view view;
+    char group[16];
+    int rc = MQ_ENOTLEADER;
+
+    if (run->role.kind == RLOG_WRITABLE) {
+        rc = store_fetch(&run->store, history_op(op->target)->pos, &view);
+    }
+    if (rc != 0) {
+        return rc; /* its topic is gone, or retention has dropped it, or it is not applied here yet */
+    }
+    delayed_plan_level(&request_delayed_rules, order.delay_level, order.now_ms, &plan);
+    op->due_ms = plan.due_ms;
+    snprintf(group, sizeof(group), "g%u", op->group);
+    order.group = mq_str_of(group);
+    rc = retry_add(&run->flows.env, &request_delayed_rules, &order, view.at, view.bytes, &pending);
+    net_ref_release(view.ref);
+    return rc;
 }

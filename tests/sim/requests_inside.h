@@ -2,6 +2,7 @@
 #ifndef SIM_REQUESTS_INSIDE_H
 #define SIM_REQUESTS_INSIDE_H
 
+#include "broker/flow/delayed.h"
 #include "tests/sim/cluster.h"
 
 /* requests.c: the answer; and that of what is in the log, or not. */
@@ -14,5 +15,9 @@ int submit_end(struct member_run *run, struct op *op);
 int submit_pop(struct member_run *run, struct op *op);
 int submit_ack(struct member_run *run, struct op *op);
 int submit_change(struct member_run *run, struct op *op);
+int submit_back(struct member_run *run, struct op *op);
+
+/* The delay levels of the simulated brokers. */
+extern const struct delayed_rules request_delayed_rules;
 
 #endif

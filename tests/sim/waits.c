@@ -1,4 +1,7 @@
-/* Messages that wait: each that was committed is delivered once, when it is due, or recalled. */
+/* Messages that wait: each that was committed is delivered once, when it is due, or recalled. Copies of messages that
+ * were sent back wait likewise, and are delivered whatever becomes of their origin's topic; or they are dead letters.
+ */
+#include "remoting/protocol/record.h"
 #include "tests/sim/history_inside.h"
 #include "tests/sim/marks.h"
 
@@ -18,7 +21,7 @@ uint32_t waits_record(const struct rlog_header *header, struct op *op, uint32_t 
 {
     uint32_t want = op->level != 0 ? TOPIC_LEVELS : TOPIC_TIMERS;
 
-    if (op->kind != OP_WAIT || topic != want) {
+    if ((op->kind != OP_WAIT && op->kind != OP_BACK) || op->dead || topic != want) {
         world_fail("waiting: entry %" PRIu64 " has operation %" PRIu64 " in topic %s", header->index, op->id,
                    history_topic_name(topic));
         return 0;
@@ -27,6 +30,9 @@ uint32_t waits_record(const struct rlog_header *header, struct op *op, uint32_t 
         (void)history_commit_op(op->id, header->index);
         history_row_is(op, pos);
         op->taken_in = header->term;
+        if (op->kind == OP_BACK) {
+            mark(MARK_SENT_BACK);
+        }
     } else if (op->ended) {
         world_fail("waiting: entry %" PRIu64 " appends operation %" PRIu64 " again, which waits no longer",
                    header->index, op->id);
@@ -54,6 +60,60 @@ void waits_delivery(const struct rlog_header *header, struct op *op)
     mark(header->term == op->taken_in ? MARK_WAITED : MARK_WAITED_LONGER);
 }
 
+/* ---- copies ---- */
+
+/* A copy has the number of its operation in the place of its store address. */
+struct proto_host waits_host_of(uint64_t id)
+{
+    return (struct proto_host){
+        .ip = {(uint8_t)(id >> 40), (uint8_t)(id >> 32), (uint8_t)(id >> 24), (uint8_t)(id >> 16)},
+        .ip_bytes = 4,
+        .port = (uint16_t)id};
+}
+
+static uint64_t id_of(const struct proto_host *host)
+{
+    return (uint64_t)host->ip[0] << 40 | (uint64_t)host->ip[1] << 32 | (uint64_t)host->ip[2] << 24 |
+           (uint64_t)host->ip[3] << 16 | host->port;
+}
+
+bool waits_is_copy(const struct op *origin, uint32_t topic)
+{
+    return topic >= TOPIC_BACK || (topic == TOPIC_LEVELS && origin->kind != OP_WAIT);
+}
+
+struct op *waits_owner(const struct rlog_header *header, const struct proto_record *record, const struct op *origin)
+{
+    struct op *op = history_op(id_of(&record->store_host));
+
+    if (op == NULL || op->kind != OP_BACK || op->target != origin->id || record->reconsume_times != 1) {
+        world_fail("sent back: entry %" PRIu64 " has a copy of operation %" PRIu64 " that nobody asked for",
+                   header->index, origin->id);
+        return NULL;
+    }
+    return op;
+}
+
+uint32_t waits_copy(const struct rlog_header *header, struct op *op, uint32_t topic)
+{
+    if (topic != (op->dead ? TOPIC_DEAD : TOPIC_BACK) + op->group) {
+        world_fail("sent back: entry %" PRIu64 " has the copy for operation %" PRIu64 " in topic %s", header->index,
+                   op->id, history_topic_name(topic));
+        return 0;
+    }
+    if (op->dead) {
+        (void)history_commit_op(op->id, header->index);
+        op->ended = true;
+        mark(MARK_DEAD_LETTER);
+        return 0;
+    }
+    waits_delivery(header, op);
+    mark(MARK_CAME_BACK);
+    return op->queue % BACK_QUEUES;
+}
+
+/* ---- items ---- */
+
 static void commit_put(const struct rlog_header *header, const Raftmq__PendingPut *item)
 {
     if (last == NULL || item->due_ms != last->due_ms) {
@@ -71,7 +131,7 @@ static void commit_move(const struct rlog_header *header, uint64_t pos)
         return;
     }
     history_row_is(op, last_pos);
-    mark(MARK_WAITING_MOVED);
+    mark(op->kind == OP_BACK ? MARK_BACK_MOVED : MARK_WAITING_MOVED);
 }
 
 /* Its topic is gone, or was when the leader looked. Whether the message was recalled instead nobody can tell. */
@@ -89,6 +149,7 @@ static void commit_end(const struct rlog_header *header, uint64_t pos)
 {
     struct op *op = history_at_row(OP_WAIT, pos);
 
+    op = op != NULL ? op : history_at_row(OP_BACK, pos);
     if (op == NULL || op->ended) {
         world_fail("waiting: entry %" PRIu64 " ends the waiting of what lies at %" PRIu64 ", which does not wait",
                    header->index, pos);
@@ -98,7 +159,7 @@ static void commit_end(const struct rlog_header *header, uint64_t pos)
     if (op->delivered) {
         return;
     }
-    if (history_is_gone(op->topic, header->index)) {
+    if (op->kind == OP_WAIT && history_is_gone(op->topic, header->index)) {
         drop(op);
         return;
     }

@@ -29,6 +29,7 @@ static const struct plan *plan;
 static struct rng rng;
 static struct rng waiting_rng; /* of its own, so that older seeds stay what they were */
 static struct rng flows_rng;   /* the same, of transactions and pops */
+static struct rng back_rng;    /* the same, of messages that are sent back */
 static bool stopped;
 static uint64_t acked;
 static uint32_t n_clients; /* 0: not open */
@@ -185,6 +186,21 @@ static void draw_waiting(struct op *op)
     op->delay_ms = rng_between(&waiting_rng, 1, longest_ms[rng_below(&waiting_rng, 5)]);
 }
 
+/* A message that was acknowledged comes back. Returns false where there is none. */
+static bool draw_back(struct op *op)
+{
+    const struct op *target = history_sent(rng_below(&back_rng, history_ops()));
+
+    if (target == NULL) {
+        return false;
+    }
+    history_op_is(op, OP_BACK);
+    op->target = target->id;
+    op->dead = rng_below(&back_rng, 8) == 0;
+    op->level = op->dead ? 0 : (uint32_t)rng_between(&back_rng, 1, QUEUES);
+    return true;
+}
+
 static void draw_end(struct op *op, struct op *target, bool commit)
 {
     history_op_is(op, OP_END);
@@ -272,6 +288,8 @@ static void draw(struct op *op)
     op->body_bytes = (uint32_t)rng_between(&rng, 16, rng_below(&rng, 10) == 0 ? plan->body_max : 256);
     if (kind == OP_SEND && rng_below(&waiting_rng, 100) < plan->waiting_percent) {
         draw_waiting(op);
+    } else if (kind == OP_SEND && rng_below(&back_rng, 100) < plan->back_percent && draw_back(op)) {
+        return;
     } else if (kind == OP_SEND && rng_below(&flows_rng, 100) < plan->half_percent) {
         draw_half(op);
     } else if (kind == OP_SEND && rng_below(&flows_rng, 100) < plan->pop_percent) {
@@ -356,6 +374,7 @@ void workload_open(const struct plan *of)
     rng_seed(&rng, plan->seed, 4);
     rng_seed(&waiting_rng, plan->seed, 10);
     rng_seed(&flows_rng, plan->seed, 12);
+    rng_seed(&back_rng, plan->seed, 15);
     for (uint32_t c = 0; c < n_clients; c++) {
         clients[c].target = &nodes[rng_below(&rng, cluster_size())];
         world_at(&clients[c].next, world_now() + rng_below(&rng, 200 * NS_PER_MS), on_next);
