@@ -247,7 +247,7 @@ static void make_pending(struct topic_list *list)
 
 static void propose_list(struct topic_list *list)
 {
-    struct sequencer_pending pending = pending_for(list->to, topics_done, list->ctx);
+    struct sequencer_pending pending = pending_for_topics(list->to, list->ctx);
     struct sequencer *seq = list->ctx->sequencer;
     uint8_t *at;
     int rc =

@@ -12,21 +12,23 @@
 
 #include <stdio.h>
 
-/* An item that names a topic or a group has ended. One that did not reach the log must not be believed to be on its
- * way: records of a topic that no member knows could not be read. The next use proposes anew what is dropped too much
- * here. */
+/* An item that names topics or groups has ended. One that did not reach the log must not be believed to be on its
+ * way: records of a topic that no member knows could not be read. Of groups all are forgotten: the next use proposes
+ * anew what is dropped too much. */
 void names_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct context *ctx = p->data;
 
-    if (outcome->status != 0) {
-        topic_table_drop_pending(&ctx->state->topics);
+    if (outcome->status != 0 && p->queue_id != 0) {
+        topic_table_forget(&ctx->state->topics, (uint32_t)p->queue_id);
+    } else if (outcome->status != 0) {
         group_table_drop_proposed(&ctx->state->groups);
     }
     answer_done(p, outcome);
 }
 
-void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+/* The same for topics: name servers know of the change before the client does. */
+static void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct context *ctx = p->data;
     struct reply_to to = reply_to_of_pending(p);
@@ -38,11 +40,19 @@ void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *ou
     }
 }
 
+struct sequencer_pending pending_for_topics(const struct reply_to *to, struct context *ctx)
+{
+    struct sequencer_pending pending = pending_for(to, topics_done, ctx);
+
+    pending.queue_id = (int32_t)topic_table_ticket(&ctx->state->topics);
+    return pending;
+}
+
 static const struct reply_to nobody = {0};
 
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to)
 {
-    struct sequencer_pending pending = pending_for(to, topics_done, ctx);
+    struct sequencer_pending pending = pending_for_topics(to, ctx);
     Raftmq__TopicPut put = RAFTMQ__TOPIC_PUT__INIT;
     int rc;
 

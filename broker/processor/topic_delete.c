@@ -78,14 +78,15 @@ static int add_deletion(struct context *ctx, const char *name, const struct sequ
  * deletion may be asked for again. */
 static void propose(struct deletion *deletion, const struct reply_to *to)
 {
-    static const struct sequencer_pending nobody = {0};
-    struct sequencer_pending pending = pending_for(to, topics_done, deletion->ctx);
+    static const struct reply_to nobody = {0};
     const char *at = (const char *)deletion->names.base, *end = at + deletion->names.len;
 
     for (int rc = 0; rc == 0 && at < end; at += strlen(at) + 1) {
         bool is_last = at + strlen(at) + 1 == end;
 
-        rc = add_deletion(deletion->ctx, at, is_last ? &pending : &nobody);
+        struct sequencer_pending pending = pending_for_topics(is_last ? to : &nobody, deletion->ctx);
+
+        rc = add_deletion(deletion->ctx, at, &pending);
         if (rc != 0) {
             reply_failed(to, rc);
         }

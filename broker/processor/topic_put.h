@@ -12,11 +12,11 @@
  * proposed or answered. */
 int topic_put(struct context *ctx, Raftmq__TopicConfigItem *config, const struct reply_to *to);
 
-/* A done callback (@data: the context) of items that name topics or groups: answers, and where the entry is lost, so
- * is the belief in what was proposed. */
+/* For items that name topics, put or deleted: answers when name servers know of it, and where the entry is lost, so
+ * is the belief in what was made pending or noted as leaving from this call to the next one. */
+struct sequencer_pending pending_for_topics(const struct reply_to *to, struct context *ctx);
+/* A done callback (@data: the context) of items that name groups: the same. */
 void names_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
-/* The same for topics: name servers know of the change before the client does. */
-void topics_done(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
 
 /* A topic of the broker's own: nobody changes or deletes it. */
 bool topic_is_system(const struct context *ctx, struct mq_str topic);

@@ -1,5 +1,5 @@
 /* A proposed topic is pending until its entry is applied. When the entry is lost, so is the belief in it: records of
- * a topic that no member knows could not be read. */
+ * a topic that no member knows could not be read. Other topics that are on their way stay believed in. */
 #include "broker/state/ensure.h"
 
 #include "broker/state/bundle.h"
@@ -14,13 +14,14 @@
 static void on_put(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     if (outcome->status != 0) {
-        topic_table_drop_pending(&((struct state *)p->data)->topics);
+        topic_table_forget(&((struct state *)p->data)->topics, (uint32_t)p->queue_id);
     }
 }
 
 static int propose(struct state *state, struct sequencer *seq, Raftmq__TopicConfigItem *config)
 {
-    const struct sequencer_pending pending = {.done = on_put, .data = state};
+    const struct sequencer_pending pending = {
+        .done = on_put, .data = state, .queue_id = (int32_t)topic_table_ticket(&state->topics)};
     Raftmq__TopicPut put = RAFTMQ__TOPIC_PUT__INIT;
     const struct bundle_part part = {.kind = BUNDLE_ITEM, .type = COMMAND_TOPIC_PUT, .item = &put.base};
     int rc;

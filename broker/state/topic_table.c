@@ -286,6 +286,7 @@ static int put_heir(struct topic_table *table, struct topic *topic, const Raftmq
             topic_free(heir);
             return rc;
         }
+        heir->ticket = table->tickets;
         topic->heir = heir;
     }
     return rc;
@@ -294,9 +295,14 @@ static int put_heir(struct topic_table *table, struct topic *topic, const Raftmq
 int topic_table_put_pending(struct topic_table *table, const Raftmq__TopicConfigItem *config)
 {
     struct topic *topic = find_any(table, mq_str_of(config->name));
+    int rc;
 
     if (topic == NULL) {
-        return put_config(table, config, &topic);
+        rc = put_config(table, config, &topic);
+        if (rc == 0) {
+            topic->ticket = table->tickets;
+        }
+        return rc;
     }
     return topic->leaving && topic->heir == NULL ? put_heir(table, topic, config) : 0;
 }
@@ -339,7 +345,31 @@ void topic_table_note_deletion(struct topic_table *table, struct mq_str name)
 
     if (topic != NULL) {
         topic->leaving = true;
+        topic->leaves_by = table->tickets;
         drop_heir(topic);
+    }
+}
+
+uint32_t topic_table_ticket(struct topic_table *table)
+{
+    table->tickets = table->tickets < INT32_MAX ? table->tickets + 1 : 1;
+    return table->tickets;
+}
+
+void topic_table_forget(struct topic_table *table, uint32_t ticket)
+{
+    struct topic *topic, *next;
+
+    HASH_ITER (hh, table->by_name, topic, next) {
+        if (topic->leaving && topic->leaves_by == ticket) {
+            topic->leaving = false;
+            drop_heir(topic);
+        } else if (topic->heir != NULL && topic->heir->ticket == ticket) {
+            drop_heir(topic);
+        }
+        if (topic->pending && topic->ticket == ticket) {
+            remove_topic(table, topic);
+        }
     }
 }
 

@@ -38,6 +38,7 @@ struct topic {
     uint32_t n_attributes;
     bool pending;                /* proposed by this leader, not applied: only sends see it */
     bool leaving;                /* this leader has proposed its deletion: sends no longer see it */
+    uint32_t ticket, leaves_by;  /* of the proposals that made it pending, and leaving */
     struct topic *heir;          /* owned; a pending topic of this name behind the deletion; NULL: none */
     struct topic_queues *queues; /* borrowed from the store's queue_table */
     uint64_t fingerprint;        /* of an applied one, as it counts in the table's sum */
@@ -50,6 +51,7 @@ struct topic_table {
     uint32_t count;                  /* applied ones */
     uint64_t counter;                /* applied changes: DataVersion.counter */
     int64_t changed_ms;              /* store_ms of the last change: DataVersion.timestamp */
+    uint32_t tickets;                /* of proposals, given so far */
     struct queue_table *queue_table; /* borrowed */
     uint64_t sum;                    /* of the fingerprints of applied ones */
     struct table_copy copy;
@@ -72,6 +74,12 @@ int topic_table_put(struct topic_table *table, const struct Raftmq__TopicConfigI
 
 /* Apply: the topic goes; one that was proposed behind the deletion becomes pending. Returns whether there was one. */
 bool topic_table_delete(struct topic_table *table, struct mq_str name, int64_t store_ms);
+/* Leader: a number for what is proposed next: topics that are made pending, or noted as leaving, until the next
+ * number is taken. Never 0. */
+uint32_t topic_table_ticket(struct topic_table *table);
+/* Leader: the proposal with this number did not reach the log. What it had made pending is forgotten, and what it was
+ * to delete stays. */
+void topic_table_forget(struct topic_table *table, uint32_t ticket);
 /* Leader: the deletion of the topic was just proposed. */
 void topic_table_note_deletion(struct topic_table *table, struct mq_str name);
 

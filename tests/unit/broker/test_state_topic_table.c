@@ -119,6 +119,39 @@ static void dropping_pending_topics_leaves_the_applied_ones(void **state)
     close_table(&table);
 }
 
+static void a_lost_proposal_is_forgotten_and_no_other_one(void **state)
+{
+    Raftmq__TopicConfigItem kept = config_of("Kept", 1), a = config_of("A", 1), b = config_of("B", 1);
+    struct topic_table table;
+    uint32_t first, second, deletion;
+
+    (void)state;
+    open_table(&table);
+    assert_int_equal(topic_table_put(&table, &kept, 1), 0);
+    first = topic_table_ticket(&table);
+    assert_int_equal(topic_table_put_pending(&table, &a), 0);
+    second = topic_table_ticket(&table);
+    assert_int_equal(topic_table_put_pending(&table, &b), 0);
+    assert_int_equal(topic_table_put_pending(&table, &a), 0); /* is on its way already */
+    deletion = topic_table_ticket(&table);
+    topic_table_note_deletion(&table, MQ_STR("Kept"));
+    topic_table_forget(&table, second);
+    assert_non_null(topic_table_find_for_send(&table, MQ_STR("A")));
+    assert_null(topic_table_find_for_send(&table, MQ_STR("B")));
+    assert_null(topic_table_find_for_send(&table, MQ_STR("Kept"))); /* its deletion is on its way */
+    second = topic_table_ticket(&table);
+    assert_int_equal(topic_table_put_pending(&table, &kept), 0);
+    assert_non_null(topic_table_find_for_send(&table, MQ_STR("Kept")));
+    topic_table_forget(&table, second);
+    assert_null(topic_table_find_for_send(&table, MQ_STR("Kept")));
+    assert_int_equal(topic_table_put(&table, &a, 2), 0);
+    topic_table_forget(&table, first); /* is there by now */
+    assert_non_null(topic_table_find(&table, MQ_STR("A")));
+    topic_table_forget(&table, deletion);
+    assert_ptr_equal(topic_table_find_for_send(&table, MQ_STR("Kept")), topic_table_find(&table, MQ_STR("Kept")));
+    close_table(&table);
+}
+
 static void the_hash_sees_content_but_neither_order_nor_pending_topics(void **state)
 {
     Raftmq__TopicConfigItem a = config_of("a", 1), b = config_of("b", 2), c = config_of("c", 3);
@@ -179,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(put_creates_and_then_replaces_everything_in_place),
         cmocka_unit_test(a_pending_topic_is_for_sends_only),
+        cmocka_unit_test(a_lost_proposal_is_forgotten_and_no_other_one),
         cmocka_unit_test(dropping_pending_topics_leaves_the_applied_ones),
         cmocka_unit_test(the_hash_sees_content_but_neither_order_nor_pending_topics),
         cmocka_unit_test(every_failing_allocation_leaves_what_was_there),
