@@ -33,6 +33,7 @@ static void stop_writing(struct context *ctx)
         pop_hold_wake_all(ctx->pop_hold);
     }
     sequencer_set_writable(ctx->sequencer, false);
+    recalls_rest(ctx);
     forget_proposed(ctx);
 }
 

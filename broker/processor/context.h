@@ -46,7 +46,8 @@ struct context {
     uint32_t pops; /* counted, to take turns */
     struct cold_reads cold_reads;
     struct delayed_rules delayed;
-    uint32_t recalls;        /* under way */
+    struct recall *recalls_first; /* those under way: recall.c */
+    uint32_t recalls;
     struct flows *flows;     /* NULL until they are open */
     struct indexer *indexer; /* NULL: messageIndexEnable is false */
     uint32_t key_queries;    /* under way: query_message.c */

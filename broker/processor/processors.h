@@ -9,6 +9,8 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
 
 /* recall.c: 370 */
 void recall_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);
+/* Leadership has ended: what recalls under way had taken is given back. */
+void recalls_rest(struct context *ctx);
 
 /* pull.c: 11, 361 */
 void pull_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd);

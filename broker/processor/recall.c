@@ -12,6 +12,7 @@
 #include "broker/store/fetch.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/headers.h"
@@ -30,6 +31,9 @@ struct recall {
     struct proto_recall_handle handle;   /* slices of bytes */
     uint64_t rows[ROWS_MAX];             /* positions; taken */
     uint32_t n_rows, looked_at, n_found; /* the first n_found of those looked at are the message */
+    bool stale;                          /* this node has stopped leading since: no row is ours any more */
+    struct recall *next, **prev;         /* in the context's list */
+    bool unread;                         /* one of the records could not be read */
     struct store_fetch fetch;
 };
 
@@ -61,11 +65,28 @@ static void answer(struct context *ctx, const struct reply_to *to, int32_t code,
 
 /* --- the life of one --- */
 
+static void give_back(struct recall *recall, uint32_t first)
+{
+    for (uint32_t i = first; i < recall->n_rows && !recall->stale; i++) {
+        pending_table_give_back(&recall->ctx->state->pending, recall->rows[i], PENDING_WHEN_DUE);
+    }
+}
+
+void recalls_rest(struct context *ctx)
+{
+    for (struct recall *recall = ctx->recalls_first; recall != NULL; recall = recall->next) {
+        give_back(recall, 0);
+        recall->stale = true;
+    }
+}
+
 /* Those from @first on wait again; then the recall is gone. */
 static void end_recall(struct recall *recall, uint32_t first)
 {
-    for (uint32_t i = first; i < recall->n_rows; i++) {
-        pending_table_give_back(&recall->ctx->state->pending, recall->rows[i], PENDING_WHEN_DUE);
+    give_back(recall, first);
+    *recall->prev = recall->next;
+    if (recall->next != NULL) {
+        recall->next->prev = recall->prev;
     }
     if (recall->to.ch != NULL) {
         net_channel_release(recall->to.ch);
@@ -95,6 +116,19 @@ static void finish(struct recall *recall)
     struct bundle_part parts[ROWS_MAX];
     int rc;
 
+    if (recall->stale) {
+        reply_failed(&recall->to, MQ_ENOTLEADER);
+        end_recall(recall, 0);
+        return;
+    }
+    if (recall->n_found == 0 && recall->unread) {
+        REFUSE(
+            ctx, &recall->to, RESP_SYSTEM_ERROR,
+            "recall failed for now: a waiting message with this handle's key cannot be read on this member's disk; "
+            "nothing was recalled, try again");
+        end_recall(recall, 0);
+        return;
+    }
     if (recall->n_found == 0) {
         REFUSE(ctx, &recall->to, RESP_ILLEGAL_OPERATION,
                "recall failed, no message with this handle waits: it was recalled before, or is being delivered");
@@ -113,6 +147,14 @@ static void finish(struct recall *recall)
     }
 }
 
+/* Whether the record is as it was written. A row that is gone was ended in another leadership. */
+static bool is_whole(const struct recall *recall, const struct reader_view *view)
+{
+    const struct pending_row *row = pending_table_find(&recall->ctx->state->pending, recall->rows[recall->looked_at]);
+
+    return row == NULL || (view->bytes == row->bytes && mq_crc32c(0, view->at, view->bytes) == row->crc);
+}
+
 /* Whether the record is the message that the handle speaks of. */
 static bool is_meant(const struct recall *recall, const struct reader_view *view)
 {
@@ -125,11 +167,16 @@ static bool is_meant(const struct recall *recall, const struct reader_view *view
            out_ms == recall->handle.out_ms - 1;
 }
 
+/* @view NULL: it cannot be read. It waits, so it is held somewhere: what is missing here is being fetched, what is
+ * bad is being repaired. */
 static void look(struct recall *recall, const struct reader_view *view)
 {
     uint64_t pos = recall->rows[recall->looked_at];
 
-    if (view != NULL && is_meant(recall, view)) {
+    if (view == NULL || !is_whole(recall, view)) {
+        recall->unread = true;
+        rlog_suspect(recall->ctx->store->log, pos);
+    } else if (is_meant(recall, view)) {
         recall->rows[recall->looked_at] = recall->rows[recall->n_found];
         recall->rows[recall->n_found++] = pos;
     }
@@ -248,6 +295,12 @@ void recall_message(struct context *ctx, struct net_channel *ch, struct proto_co
     }
     ctx->recalls++;
     recall->ctx = ctx;
+    recall->next = ctx->recalls_first;
+    recall->prev = &ctx->recalls_first;
+    if (recall->next != NULL) {
+        recall->next->prev = &recall->next;
+    }
+    ctx->recalls_first = recall;
     recall->to = to;
     if (to.ch != NULL) {
         net_channel_acquire(to.ch);

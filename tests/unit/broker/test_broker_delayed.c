@@ -291,6 +291,27 @@ static void a_recalled_message_does_not_come(void **state)
     assert_int_equal(rig.ctx->recalls, 0);
 }
 
+/* It may be the one: nobody may be told that no such message waits. */
+static void a_recall_whose_record_is_bad_says_so_and_may_be_tried_again(void **state)
+{
+    struct pending_row *row;
+    char handle[PROTO_RECALL_HANDLE_MAX];
+
+    (void)state;
+    assert_int_equal(rig_send(&peer, "Orders", "0", "b", "TIMER_DELAY_SEC\0013600\002UNIQ_KEY\001U1\002", &answer),
+                     RESP_SUCCESS);
+    snprintf(handle, sizeof(handle), "%s", answer_field(&answer, "recallHandle"));
+    row = (struct pending_row *)(uintptr_t)pending_table_at(&rig.ctx->state->pending, 0);
+    row->crc ^= 1;
+    assert_int_equal(recall("Orders", handle), RESP_SYSTEM_ERROR);
+    assert_non_null(strstr(answer_remark(&answer), "cannot be read"));
+    assert_int_equal(rig.ctx->recalls, 0);
+    assert_int_equal(rig.ctx->state->pending.count, 1);
+    row->crc ^= 1;
+    assert_int_equal(recall("Orders", handle), RESP_SUCCESS);
+    assert_int_equal(rig.ctx->state->pending.count, 0);
+}
+
 static void make_handle(const char *topic, const char *broker, int64_t out_ms, char *text)
 {
     const struct proto_recall_handle handle = {mq_str_of(topic), mq_str_of(broker), MQ_STR("U1"), out_ms};
@@ -458,6 +479,7 @@ int main(void)
         CASE(those_of_one_time_come_in_the_order_they_were_sent),
         CASE(what_waits_survives_a_restart_and_comes_once),
         CASE(a_recalled_message_does_not_come),
+        CASE(a_recall_whose_record_is_bad_says_so_and_may_be_tried_again),
         CASE(a_recall_is_refused_with_the_code_of_the_original),
         CASE(a_message_that_has_nowhere_to_go_is_dropped_and_holds_up_nobody),
         CASE(a_queue_that_a_shrink_has_left_behind_still_gets_its_messages),
