@@ -190,8 +190,11 @@ static void on_topic_changed(void *data, struct topic *topic)
 static void on_topic_deleted(void *data, struct mq_str name)
 {
     struct broker *broker = data;
+    struct topic_queues *queues = queue_table_find(&broker->store.queues, name);
 
-    (void)name;
+    if (queues != NULL && broker->ctx.pop_hold != NULL) {
+        pop_hold_gone(broker->ctx.pop_hold, queues);
+    }
     on_topic_changed(broker, NULL);
 }
 

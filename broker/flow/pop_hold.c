@@ -200,6 +200,28 @@ void pop_hold_more(struct pop_hold *hold, struct topic_queues *topic, struct mq_
     }
 }
 
+/* The first pop of the topic itself, which others may wait at for their retries. */
+static struct pop_parked *find_own(const struct topic_queues *topic)
+{
+    for (struct pop_group *group = topic->pops; group != NULL; group = group->next) {
+        for (struct pop_link *link = group->first; link != NULL; link = link->next) {
+            if (link == &link->parked->links[0]) {
+                return link->parked;
+            }
+        }
+    }
+    return NULL;
+}
+
+void pop_hold_gone(struct pop_hold *hold, struct topic_queues *topic)
+{
+    struct pop_parked *parked;
+
+    while ((parked = find_own(topic)) != NULL) {
+        make_ready(hold, parked);
+    }
+}
+
 uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str name,
                         int32_t queue_id)
 {

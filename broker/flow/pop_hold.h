@@ -45,6 +45,8 @@ int pop_hold_park(struct pop_hold *hold, struct pop_parked *parked, struct mq_st
                   struct topic_queues *const topics[2]);
 /* Messages are left for the group at @topic: another one may have them. */
 void pop_hold_more(struct pop_hold *hold, struct topic_queues *topic, struct mq_str group);
+/* The topic is deleted: all pops of it are handed up, as if a message had come. */
+void pop_hold_gone(struct pop_hold *hold, struct topic_queues *topic);
 /* Pops of the group that wait for queue @queue_id of @topic; -1: for any. */
 uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str group,
                         int32_t queue_id);

@@ -188,7 +188,12 @@ static void park_or_answer(struct pop *pop)
     struct topic_queues *topics[2] = {NULL, NULL};
     int rc;
 
-    if (pop->deadline_ms <= mq_clock_mono_ms() || topic == NULL || ctx->pop_hold == NULL || pop->to.ch->dead) {
+    if (topic == NULL) { /* deleted while it waited */
+        reply_no_topic(&pop->to, mq_str_of(pop->topic));
+        pop_free(pop);
+        return;
+    }
+    if (pop->deadline_ms <= mq_clock_mono_ms() || ctx->pop_hold == NULL || pop->to.ch->dead) {
         answer_nothing(pop);
         return;
     }

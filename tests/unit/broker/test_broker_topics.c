@@ -175,6 +175,23 @@ static void a_parked_pull_hears_that_its_topic_is_gone(void **state)
     assert_int_equal(held.code, RESP_TOPIC_NOT_EXIST);
 }
 
+static void a_parked_pop_hears_that_its_topic_is_gone(void **state)
+{
+    (void)state;
+    assert_int_equal(change("ParkedPop", "1", "1"), RESP_SUCCESS);
+    make_group("Poppers");
+    peer_start(&peer, REQ_POP_MESSAGE,
+               FIELDS({"consumerGroup", "Poppers"}, {"topic", "ParkedPop"}, {"queueId", "-1"}, {"maxMsgNums", "8"},
+                      {"invisibleTime", "10000"}, {"pollTime", "20000"}, {"bornTime", "0"}, {"initMode", "0"}),
+               MQ_STR(""), &held);
+    peer_sync(&peer);
+    assert_false(held.done);
+    assert_int_equal(delete_topic("ParkedPop"), RESP_SUCCESS);
+    rig_wait_flag(&rig, &held.done);
+    assert_int_equal(held.code, RESP_TOPIC_NOT_EXIST);
+    assert_non_null(strstr(answer_remark(&held), "ParkedPop"));
+}
+
 static void topics_of_pop_retries_go_with_their_topic(void **state)
 {
     (void)state;
@@ -325,6 +342,7 @@ int main(void)
         cmocka_unit_test(the_new_life_of_a_name_outlives_a_restart),
         cmocka_unit_test(sends_go_on_while_a_deletion_is_on_its_way),
         cmocka_unit_test(a_parked_pull_hears_that_its_topic_is_gone),
+        cmocka_unit_test(a_parked_pop_hears_that_its_topic_is_gone),
         cmocka_unit_test(topics_of_pop_retries_go_with_their_topic),
         cmocka_unit_test(what_another_group_sent_back_stays),
         cmocka_unit_test(deletions_are_refused_by_name),
