@@ -335,7 +335,13 @@ static bool are_ascending(const uint32_t *offsets, size_t n)
     return n >= 1 && n <= POP_MESSAGES_MAX;
 }
 
-/* A topic that was deleted before the item came has nothing to be handed out, and an offset of it would be taken for
+/* No leader gives two check points one key, also not another leader or one whose clock goes back: its pop times only
+ * grow, and they begin behind those of all check points that there are once everything of former terms is applied
+ * (pop_table_forget_leading; a check point that is over is in nobody's way). So a key that is there already is what
+ * no leader writes: MQ_EBADMSG. Taking it for done would be worse than stopping: messages that were handed out under
+ * it would be in no check point, and be lost without a word when nobody acknowledges them.
+ *
+ * A topic that was deleted before the item came has nothing to be handed out, and an offset of it would be taken for
  * one of the next topic's under this name. The offset of a reset stands until it was told. */
 int pop_apply_take(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
@@ -417,7 +423,7 @@ int pop_apply_change(struct state *state, const ProtobufCMessage *message, const
         return 0;
     }
     if (pop_table_find(&state->pops, key.queue, key.start, key.pop_ms) != NULL) {
-        return MQ_EBADMSG; /* the leader gives every check point a time of its own */
+        return MQ_EBADMSG; /* as above */
     }
     rc = add(&state->pops, &key, item->until_ms, 0, &first, 1);
     if (rc == 0) {

@@ -249,12 +249,37 @@ static void the_way_goes_on_where_it_was_when_rows_go(void **state)
     close_world(&w);
 }
 
+/* What pop_apply_take relies on: a key that is there stops the member. */
+static void no_leader_gives_a_pop_time_twice(void **state)
+{
+    struct pop_table *pops;
+    struct world w;
+    int64_t first, second;
+
+    (void)state;
+    open_world(&w);
+    make_topic_and_group(&w);
+    pops = &w.f.state.pops;
+    take(&w, 0, 5000); /* of a leader whose clock was ahead */
+    pop_table_forget_leading(pops);
+    first = pop_table_next_ms(pops, 7);
+    assert_true(first > 5000);
+    take(&w, 0, first);
+    end(&w, 0, first);
+    second = pop_table_next_ms(pops, 7); /* the clock stands still, and that one is over */
+    assert_true(second > first);
+    pop_table_forget_leading(pops); /* leads again, and remembers */
+    assert_true(pop_table_next_ms(pops, 7) > second);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(halves_are_looked_at_a_part_in_each_turn),
         cmocka_unit_test(halves_are_moved_and_then_nothing_lies_below),
         cmocka_unit_test(check_points_are_looked_at_a_part_in_each_turn_and_end),
+        cmocka_unit_test(no_leader_gives_a_pop_time_twice),
         cmocka_unit_test(the_way_goes_on_where_it_was_when_rows_go),
     };
 
