@@ -77,6 +77,7 @@ static void apply_one(struct driver *driver, const struct commitlog_entry *read)
             .store_ms = header->store_ms,
             .payload = payload,
             .payload_bytes = header->payload_bytes,
+            .payload_crc = header->payload_crc,
             .records = header->records,
             .items = header->items,
         };

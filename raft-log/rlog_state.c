@@ -277,6 +277,7 @@ static void give_before(struct rlog *log, uint64_t index)
     if (entry.header.type == RLOG_COMMAND) {
         command.payload = entry.bytes + RLOG_HEADER_BYTES;
         command.payload_bytes = entry.header.payload_bytes;
+        command.payload_crc = entry.header.payload_crc;
         command.records = entry.header.records;
         command.items = entry.header.items;
     }

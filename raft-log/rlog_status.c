@@ -4,6 +4,9 @@
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 bool rlog_is_level(const struct rlog *log)
 {
     return log->driver.applied >= log->driver.commit;
@@ -129,4 +132,12 @@ void rlog_status_get(const struct rlog *log, struct rlog_status *out)
             peer_status(log, &log->peers->list[i], &out->peers[out->n_peers++]);
         }
     }
+}
+
+void rlog_segment_path(const struct rlog *log, uint64_t pos, char *out, size_t cap)
+{
+    struct rlog_space space;
+
+    commitlog_space(log->commitlog, &space);
+    (void)snprintf(out, cap, "%s/%020" PRIu64, space.path, pos - pos % log->options.segment_bytes);
 }

@@ -7,6 +7,7 @@
 #include "broker/state/items.h"
 #include "broker/state/pending_items.h"
 #include "remoting/base/clock.h"
+#include "remoting/base/crc.h"
 #include "remoting/base/defect.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
@@ -14,8 +15,11 @@
 #include "remoting/protocol/record.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#define PATH_TEXT_MAX 512
 
 int state_init(struct state *state, struct store *store)
 {
@@ -247,8 +251,35 @@ static void prefetch_next(const struct rlog_entry *entry, uint32_t offset)
     __builtin_prefetch(block + bytes + CACHE_LINE_BYTES);
 }
 
-_Noreturn static void stop(const struct rlog_entry *entry, uint32_t at, const char *what, int rc)
+/* The entry was good when it came in or when the log was opened. Bytes that changed since, on the disk or in memory,
+ * are this member's own: it ends as for a disk that fails, and its next start reads the log again and has what is bad
+ * brought by another member. */
+_Noreturn static void stop_damaged(const struct state *state, const struct rlog_entry *entry, uint32_t at,
+                                   const char *what)
 {
+    char path[PATH_TEXT_MAX] = "";
+
+    rlog_segment_path(state->store->log, entry->pos, path, sizeof(path));
+    mq_log_error("state",
+                 "%s: the bytes of entry %" PRIu64 " at position %" PRIu64
+                 " are not those that were written there, found at the %s at position %" PRIu64 "; the node stops",
+                 path, entry->index, entry->pos, what, entry->pos + at);
+    _exit(1);
+}
+
+static bool is_damaged(const struct state *state, const struct rlog_entry *entry)
+{
+    return state->store->log != NULL && entry->payload_crc != 0 &&
+           mq_crc32c(0, entry->payload, entry->payload_bytes) != entry->payload_crc;
+}
+
+/* Every member meets the same: there is nothing to go on with. */
+_Noreturn static void stop(const struct state *state, const struct rlog_entry *entry, uint32_t at, const char *what,
+                           int rc)
+{
+    if (is_damaged(state, entry)) {
+        stop_damaged(state, entry, at, what);
+    }
     mq_log_error("state",
                  "entry index=%" PRIu64 " term=%" PRIu64 " pos=%" PRIu64 " at=%" PRIu32 ": %s: %s; this member stops",
                  entry->index, entry->term, entry->pos, at, what, mq_strerror(rc));
@@ -265,6 +296,8 @@ static bool is_lack(int rc)
 _Noreturn static void stop_at(const struct state *state, const struct rlog_entry *entry,
                               const struct command_block *block, int rc)
 {
+    char what[32];
+
     if (is_lack(rc)) {
         mq_log_error("state",
                      "entry index=%" PRIu64
@@ -275,14 +308,15 @@ _Noreturn static void stop_at(const struct state *state, const struct rlog_entry
         _exit(1);
     }
     if (block->is_record) {
-        stop(entry, block->at, "record", rc);
+        stop(state, entry, block->at, "record", rc);
     }
-    if (rc == MQ_EUNSUPPORTED) {
+    snprintf(what, sizeof(what), "item of type %u", (unsigned)block->type);
+    if (rc == MQ_EUNSUPPORTED && !is_damaged(state, entry)) {
         mq_log_error(
             "state", "item type %u needs feature level %" PRIu32 ", this program has level %u: a newer one is needed",
             (unsigned)block->type, block->level > FEATURE_LEVEL ? block->level : FEATURE_LEVEL + 1, FEATURE_LEVEL);
     }
-    stop(entry, block->at, "item", rc);
+    stop(state, entry, block->at, what, rc);
 }
 
 void state_apply(struct state *state, const struct rlog_entry *entry)
@@ -294,7 +328,7 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
     int rc;
 
     if (entry->index <= state->applied_index) {
-        stop(entry, 0, "applied before", MQ_ECORRUPT);
+        stop(state, entry, 0, "applied before", MQ_ECORRUPT);
     }
     while ((rc = command_next(entry->payload, entry->payload_bytes, &offset, &block)) == 1) {
         prefetch_next(entry, offset);
@@ -312,10 +346,10 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
         }
     }
     if (rc != 0) {
-        stop(entry, offset, "block", rc);
+        stop(state, entry, offset, "block", rc);
     }
     if (records != entry->records || items != entry->items) {
-        stop(entry, offset, "counts of records and items", MQ_ECORRUPT);
+        stop(state, entry, offset, "counts of records and items", MQ_ECORRUPT);
     }
     state->records_applied += records;
     state->items_applied += items;
@@ -326,7 +360,7 @@ void state_apply(struct state *state, const struct rlog_entry *entry)
 }
 
 /* Places of the records in the payload; the caller frees. Returns how many. */
-static uint32_t find_records(const struct rlog_entry *entry, struct command_block **out)
+static uint32_t find_records(const struct state *state, const struct rlog_entry *entry, struct command_block **out)
 {
     struct command_block *blocks = mq_malloc((entry->records + 1) * sizeof(*blocks));
     uint32_t offset = 0, n = 0;
@@ -339,7 +373,7 @@ static uint32_t find_records(const struct rlog_entry *entry, struct command_bloc
         }
     }
     if (rc != 0 || n != entry->records) {
-        stop(entry, offset, "block", rc != 0 ? rc : MQ_ECORRUPT);
+        stop(state, entry, offset, "block", rc != 0 ? rc : MQ_ECORRUPT);
     }
     *out = blocks;
     return n;
@@ -358,10 +392,10 @@ static bool is_left_out(const struct state *state, const struct command_block *b
 void state_apply_before(struct state *state, const struct rlog_entry *entry)
 {
     struct command_block *blocks;
-    uint32_t n = find_records(entry, &blocks);
+    uint32_t n = find_records(state, entry, &blocks);
 
     if (entry->index + 1 != state->store->held_index) {
-        stop(entry, 0, "not the entry in front", MQ_ECORRUPT);
+        stop(state, entry, 0, "not the entry in front", MQ_ECORRUPT);
     }
     while (n-- != 0) {
         struct topic_queues *queues;

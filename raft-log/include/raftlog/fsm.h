@@ -17,6 +17,8 @@ struct rlog_entry {
     int64_t store_ms; /* max(clock_ms, store_ms of the entry before): never falls */
     const uint8_t *payload;
     uint32_t payload_bytes; /* without padding */
+    uint32_t payload_crc;   /* CRC-32C of the payload as it was proposed, for an owner who finds that it cannot be; 0:
+                               not   known */
     uint32_t records;       /* the proposer's two counts */
     uint32_t items;
 };

@@ -279,6 +279,9 @@ bool rlog_is_level(const struct rlog *log);
 /* Bytes that the payload of an entry may have at most: with its header it lies in one segment. */
 uint32_t rlog_payload_max(const struct rlog *log);
 
+/* The file that holds position @pos, for people. Cut at @cap bytes. */
+void rlog_segment_path(const struct rlog *log, uint64_t pos, char *out, size_t cap);
+
 /* The owner found that what lies at @pos is not what was applied: the entry around it is read from the disk again,
  * and got from another member if it is bad. Nothing happens where nothing is held. */
 void rlog_suspect(struct rlog *log, uint64_t pos);

@@ -2,6 +2,7 @@
 
 #include "broker/state/command.pb-c.h"
 #include "remoting/base/assert.h"
+#include "remoting/base/crc.h"
 #include "remoting/base/err.h"
 #include "remoting/base/file.h"
 #include "tests/unit/broker/fixture.h"
@@ -284,6 +285,49 @@ static void a_queue_that_cannot_grow_ends_the_process_with_its_path(void **state
     fixture_close(&f);
 }
 
+/* This member's copy went bad behind its back: it ends as it does for a disk that fails, and says where to look. */
+static void damaged_bytes_end_the_process_with_their_file_and_command(void **state)
+{
+    struct payload good = {0};
+    struct mq_buf said = {0};
+    char log[256];
+    struct fixture f;
+    struct rlog_entry entry;
+    int status;
+    pid_t pid;
+
+    (void)state;
+    fixture_open(&f, 1 << 20);
+    put_group(&good, "G");
+    snprintf(log, sizeof(log), "%s/stderr", f.dir);
+    entry = (struct rlog_entry){.index = 1,
+                                .term = 1,
+                                .pos = 5000,
+                                .payload = good.bytes,
+                                .payload_bytes = good.n,
+                                .payload_crc = mq_crc32c(0, good.bytes, good.n),
+                                .items = 1};
+    good.bytes[COMMAND_HEAD_BYTES] = 0xFF; /* no field begins so */
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (freopen(log, "w", stderr) != NULL) {
+            state_apply(&f.state, &entry);
+        }
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(mq_file_read(log, 4096, &said), 0);
+    assert_int_equal(mq_buf_put_u8(&said, 0), 0);
+    assert_non_null(strstr((const char *)said.base, "/fake/00000000000000004096"));
+    assert_non_null(strstr((const char *)said.base, "item of type 2"));
+    assert_non_null(strstr((const char *)said.base, "5000"));
+    mq_buf_free(&said);
+    fixture_close(&f);
+}
+
 static void what_cannot_be_stops_the_member(void **state)
 {
     struct fixture f;
@@ -386,6 +430,7 @@ int main(void)
         cmocka_unit_test(names_longer_than_any_client_may_use_change_nothing),
         cmocka_unit_test(the_state_hash_is_equal_where_the_state_is),
         cmocka_unit_test(a_queue_that_cannot_grow_ends_the_process_with_its_path),
+        cmocka_unit_test(damaged_bytes_end_the_process_with_their_file_and_command),
         cmocka_unit_test(what_cannot_be_stops_the_member),
         cmocka_unit_test(a_field_of_a_later_version_stops_the_member),
     };
