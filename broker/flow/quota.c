@@ -241,3 +241,13 @@ bool quota_take(struct quota *quota, struct net_channel *ch, struct mq_str group
     charge(of_connection, messages, bytes);
     return true;
 }
+
+void quota_charge(struct quota *quota, struct net_channel *ch, struct mq_str group, uint32_t bytes, uint64_t now_ms)
+{
+    if (quota != NULL && is_limited(&quota->rules.group)) {
+        charge(group_account(quota, group, now_ms), 0, bytes);
+    }
+    if (quota != NULL && is_limited(&quota->rules.connection) && ch != NULL) {
+        charge(connection_account(quota, ch, now_ms), 0, bytes);
+    }
+}

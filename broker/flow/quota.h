@@ -40,6 +40,8 @@ void quota_free(struct quota *quota); /* takes NULL */
  * is limited. @now_ms: monotonic. */
 bool quota_take(struct quota *quota, struct net_channel *ch, struct mq_str group, uint32_t messages, uint32_t bytes,
                 uint64_t now_ms, struct quota_refusal *why);
+/* Bytes of a request that has passed already, whose size was not known then. @ch NULL: of nobody's connection. */
+void quota_charge(struct quota *quota, struct net_channel *ch, struct mq_str group, uint32_t bytes, uint64_t now_ms);
 /* The channel closed. @quota may be NULL. */
 void quota_channel_closed(struct quota *quota, struct net_channel *ch);
 

@@ -281,5 +281,7 @@ void send_reply(struct context *ctx, struct net_channel *ch, struct proto_comman
         reply_failed(&to, MQ_ENOTLEADER);
         return;
     }
-    pass_on(ctx, ch, &header, cmd, NULL);
+    if (send_check_quota(ctx, &to, ch, header.producer_group, 1, cmd->body_bytes)) {
+        pass_on(ctx, ch, &header, cmd, NULL);
+    }
 }

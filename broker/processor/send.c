@@ -330,22 +330,19 @@ static uint32_t count_messages(const struct proto_send_header *header, const str
     return count != 0 ? count : 1;
 }
 
-/* Whether group and connection may send that much now. Returns false after an answer. */
-static bool check_quota(struct context *ctx, const struct reply_to *to, struct net_channel *ch,
-                        const struct proto_send_header *header, const struct proto_command *cmd)
+bool send_check_quota(struct context *ctx, const struct reply_to *to, struct net_channel *ch, struct mq_str group,
+                      uint32_t messages, uint32_t bytes)
 {
     struct quota_refusal why;
 
-    if (ctx->quota == NULL || quota_take(ctx->quota, ch, header->producer_group, count_messages(header, cmd),
-                                         cmd->body_bytes, mq_clock_mono_ms(), &why)) {
+    if (ctx->quota == NULL || quota_take(ctx->quota, ch, group, messages, bytes, mq_clock_mono_ms(), &why)) {
         return true;
     }
     refuse(ctx, to, RESP_SYSTEM_BUSY,
            "[QUOTA] producerGroup \"" MQ_STR_FMT
            "\": the %s has sent what it may, %lld %s a second; in %llu ms more is "
            "taken; nothing was stored",
-           REMARK_ARG(header->producer_group), why.whose, (long long)why.per_second, why.unit,
-           (unsigned long long)why.wait_ms);
+           REMARK_ARG(group), why.whose, (long long)why.per_second, why.unit, (unsigned long long)why.wait_ms);
     return false;
 }
 
@@ -657,7 +654,8 @@ bool send_prepare(struct context *ctx, const struct reply_to *to, const struct p
                   struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan)
 {
     if (!check_topic(ctx, to, header->topic) || !check_message(ctx, to, header, cmd, &plan->delayed) ||
-        !check_quota(ctx, to, ch, header, cmd)) {
+        !send_check_quota(ctx, to, ch, header->producer_group, ctx->quota != NULL ? count_messages(header, cmd) : 1,
+                          cmd->body_bytes)) {
         return false;
     }
     plan->queue = find_queue(ctx, to, header);

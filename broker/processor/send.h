@@ -19,6 +19,10 @@ struct send_plan {
 bool send_prepare(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
                   struct net_channel *ch, const struct proto_command *cmd, struct send_plan *plan);
 
+/* Whether group and connection may send that much now; it counts then. Returns false after an answer. */
+bool send_check_quota(struct context *ctx, const struct reply_to *to, struct net_channel *ch, struct mq_str group,
+                      uint32_t messages, uint32_t bytes);
+
 /* The fields that every answer to a send has. */
 void send_put_region(struct context *ctx, struct proto_writer *w);
 

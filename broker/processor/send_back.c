@@ -7,10 +7,12 @@
  *
  * Source of order and codes: RocketMQ's AbstractSendMessageProcessor.consumerSendMsgBack. */
 #include "broker/flow/flows.h"
+#include "broker/flow/quota.h"
 #include "broker/flow/retry.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/processor/retry.h"
+#include "broker/processor/send.h"
 #include "broker/store/fetch.h"
 #include "remoting/base/clock.h"
 #include "remoting/base/err.h"
@@ -82,12 +84,16 @@ static void store_again(struct back *back, const struct reader_view *view)
     if (rc == 0) {
         rc = retry_add(&ctx->flows->env, &ctx->delayed, &back->order, view->at, view->bytes, &pending);
     }
-    if (rc == MQ_ETOOBIG) {
+    if (rc == 0) {
+        bool is_there = back->to.ch != NULL && !back->to.ch->dead; /* a closed one has no account any more */
+
+        quota_charge(ctx->quota, is_there ? back->to.ch : NULL, back->order.group, view->bytes, mq_clock_mono_ms());
+    } else if (rc == MQ_ETOOBIG) {
         reply_error(&back->to, RESP_SYSTEM_ERROR,
                     "offset %llu: the message's properties pass %d bytes with those of a retry, or it no longer fits "
                     "into an entry; nothing was stored",
                     (unsigned long long)back->pos, PROTO_PROPERTIES_MAX);
-    } else if (rc != 0) {
+    } else {
         refuse_record(back, rc);
     }
 }
@@ -194,7 +200,8 @@ void send_back(struct context *ctx, struct net_channel *ch, struct proto_command
                                       .store_host = &ctx->store_host};
     back.unit_mode = header.unit_mode;
     back.pos = (uint64_t)header.pos; /* nothing lies at one below 0 */
-    if (check_retry_topic(&back)) {
+    /* The message counts now, and its bytes when it was read. */
+    if (check_retry_topic(&back) && send_check_quota(ctx, &back.to, ch, header.group, 1, 0)) {
         find_record(&back);
     }
 }

@@ -537,6 +537,31 @@ static void a_message_on_the_disk_is_read_before_it_is_copied(void **state)
     close_all();
 }
 
+static void what_is_sent_back_counts_for_the_quota(void **state)
+{
+    static const char *const limits[] = {"raftmqGroupMessagesPerSecond=2", NULL};
+    struct answer got = {0};
+    struct rig other;
+    struct peer from;
+    int32_t code = RESP_SYSTEM_ERROR;
+
+    (void)state;
+    rig_open(&other, limits);
+    peer_dial(&other, &from, PROTO_JSON);
+    for (int i = 0; i < 100 && code != RESP_SYSTEM_BUSY; i++) {
+        code = peer_ask(&from, REQ_CONSUMER_SEND_MSG_BACK,
+                        FIELDS({"offset", "77"}, {"group", "CG"}, {"delayLevel", "0"}, {"originMsgId", ""},
+                               {"originTopic", "T"}, {"unitMode", "false"}),
+                        MQ_STR(""), &got);
+    }
+    assert_int_equal(code, RESP_SYSTEM_BUSY);
+    assert_non_null(strstr(answer_remark(&got), "[QUOTA]"));
+    assert_non_null(strstr(answer_remark(&got), "2 messages a second"));
+    answer_free(&got);
+    peer_hang_up(&from);
+    rig_close(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +579,7 @@ int main(void)
         cmocka_unit_test(the_broker_may_refuse_all_groups_and_all_sends),
         cmocka_unit_test(a_retry_comes_when_its_time_has_come),
         cmocka_unit_test(a_message_that_retention_dropped_is_none),
+        cmocka_unit_test(what_is_sent_back_counts_for_the_quota),
         cmocka_unit_test(a_message_on_the_disk_is_read_before_it_is_copied),
     };
     int failed = cmocka_run_group_tests(tests, setup, teardown);
