@@ -74,6 +74,7 @@ struct broker_config {
     int64_t group_messages_per_s;      /* raftmqGroupMessagesPerSecond (ours), 0: any number */
     int64_t group_bytes_per_s;         /* raftmqGroupBytesPerSecond (ours) */
     int64_t connection_messages_per_s; /* raftmqConnectionMessagesPerSecond (ours) */
+    int64_t pop_checks_max;            /* raftmqPopCheckPointsMax (ours), 1,000,000 */
     int64_t connection_bytes_per_s;    /* raftmqConnectionBytesPerSecond (ours) */
     bool message_index;                /* messageIndexEnable, true */
     bool trace_topic;                  /* traceTopicEnable, false */

@@ -96,6 +96,7 @@ const struct mq_conf_key broker_config_keys[] = {
     FLAG("recallMessageEnable", recall, "true"),
     NUMBER("raftmqGroupMessagesPerSecond", group_messages_per_s, 0, 1000000000, "0"),
     NUMBER("raftmqGroupBytesPerSecond", group_bytes_per_s, 0, (int64_t)100 << 30, "0"),
+    NUMBER("raftmqPopCheckPointsMax", pop_checks_max, 1, 100000000, "1000000"),
     NUMBER("raftmqConnectionMessagesPerSecond", connection_messages_per_s, 0, 1000000000, "0"),
     NUMBER("raftmqConnectionBytesPerSecond", connection_bytes_per_s, 0, (int64_t)100 << 30, "0"),
     FLAG("messageIndexEnable", message_index, "true"),

@@ -189,7 +189,7 @@ static void park_or_answer(struct pop *pop)
     int rc;
 
     if (topic == NULL) { /* deleted while it waited */
-        reply_no_topic(&pop->to, mq_str_of(pop->topic));
+        reply_no_topic(&pop->to, mq_str_of(pop->look.topic));
         pop_free(pop);
         return;
     }
@@ -256,6 +256,19 @@ static void answer_peeked(struct pop *pop)
     pop_free(pop);
 }
 
+/* Consumers come again a while after this code, as after one that says that too many wait. */
+static void answer_over(struct pop *pop)
+{
+    char remark[160];
+
+    snprintf(remark, sizeof(remark),
+             "raftmqPopCheckPointsMax: %" PRIu32 " check points are open, at most %" PRId64
+             " may be; acknowledge, or wait until they are over",
+             pop->ctx->state->pops.count, pop->ctx->config->pop_checks_max);
+    answer_code(pop, RESP_POLLING_FULL, remark);
+    pop_free(pop);
+}
+
 static void pop_run(struct pop *pop)
 {
     struct pop_look *look = &pop->look;
@@ -264,6 +277,10 @@ static void pop_run(struct pop *pop)
     if (pop->to.ch->dead) { /* nobody would get what it takes: the message that woke it is another one's */
         wake_another(pop);
         pop_free(pop);
+        return;
+    }
+    if (!look->peeks && pop->ctx->state->pops.count >= pop->ctx->config->pop_checks_max) {
+        answer_over(pop);
         return;
     }
     rc = context_writable(pop->ctx) ? pop_look_run(look) : MQ_ENOTLEADER;

@@ -663,6 +663,25 @@ static void times_that_no_clock_shows_are_bounded(void **state)
     end();
 }
 
+static void pops_over_the_bound_of_check_points_are_told_of_it(void **state)
+{
+    static const char *const few[] = {"raftmqPopCheckPointsMax=1", NULL};
+    struct answer answer = {0};
+
+    (void)state;
+    begin();
+    put("0", "a", "");
+    put("1", "b", "");
+    peer_hang_up(&peer);
+    rig_reopen(&rig, few);
+    peer_dial(&rig, &peer, PROTO_JSON);
+    assert_int_equal(pop("0", "1", LONG, &answer), RESP_SUCCESS);
+    assert_int_equal(pop("1", "1", LONG, &answer), RESP_POLLING_FULL);
+    assert_non_null(strstr(answer_remark(&answer), "raftmqPopCheckPointsMax: 1 check points are open, at most 1"));
+    answer_free(&answer);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +702,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_lacks_older_messages_passes_over_none),
         cmocka_unit_test(what_cannot_be_read_here_is_not_given_up),
         cmocka_unit_test(a_pop_behind_a_deletion_takes_nothing_of_the_next_life),
+        cmocka_unit_test(pops_over_the_bound_of_check_points_are_told_of_it),
         cmocka_unit_test(times_that_no_clock_shows_are_bounded),
         cmocka_unit_test(names_that_a_retry_topic_has_no_room_for_are_refused),
     };
