@@ -210,6 +210,17 @@ static void on_offset_reset(void *data, struct mq_str topic, int32_t queue_id)
     }
 }
 
+/* A queue that is popped in order has something for whoever waits. */
+static void on_order_freed(void *data, struct mq_str group, struct mq_str topic, int32_t queue_id)
+{
+    struct broker *broker = data;
+    struct topic_queues *queues = queue_table_find(&broker->store.queues, topic);
+
+    if (queues != NULL && broker->ctx.pop_hold != NULL) {
+        pop_hold_freed(broker->ctx.pop_hold, queues, group, queue_id);
+    }
+}
+
 static void on_log_start_moved(void *data, uint64_t pos)
 {
     flows_log_start_moved(&((struct broker *)data)->flows, pos);
@@ -422,6 +433,8 @@ static int init_flows(struct broker *broker)
     broker->ctx.flows = rc == 0 ? &broker->flows : NULL;
     broker->flows.half.ask = transaction_ask;
     broker->flows.half.ask_data = &broker->ctx;
+    broker->flows.order_wake.freed = on_order_freed;
+    broker->flows.order_wake.freed_data = broker;
     return rc;
 }
 
@@ -564,6 +577,7 @@ static int open_all(struct broker *broker, const char *conf_path, const char *co
             .log_start_moved = on_log_start_moved,
             .topic_deleted = on_topic_deleted,
             .offset_reset = on_offset_reset,
+            .order_freed = on_order_freed,
         };
         rc = rlog_start(ctx->log, problem);
     }

@@ -85,6 +85,7 @@ int flows_init(struct flows *flows, struct net_loop *loop, struct state *state, 
     half_flow_init(&flows->half, &flows->env, &rules->half);
     pending_init(&flows->pending, &flows->env);
     pop_revive_init(&flows->pop_revive, &flows->env);
+    order_wake_init(&flows->order_wake, &flows->env);
     return 0;
 }
 
@@ -94,6 +95,7 @@ void flows_lead(struct flows *flows)
     half_flow_lead(&flows->half);
     pending_lead(&flows->pending);
     pop_revive_lead(&flows->pop_revive);
+    order_wake_lead(&flows->order_wake);
 }
 
 void flows_rest(struct flows *flows)
@@ -103,6 +105,7 @@ void flows_rest(struct flows *flows)
     half_flow_rest(&flows->half);
     pending_rest(&flows->pending);
     pop_revive_rest(&flows->pop_revive);
+    order_wake_rest(&flows->order_wake);
 }
 
 void flows_turn(struct flows *flows)
@@ -112,6 +115,7 @@ void flows_turn(struct flows *flows)
     half_flow_turn(&flows->half);
     pending_turn(&flows->pending);
     pop_revive_turn(&flows->pop_revive);
+    order_wake_turn(&flows->order_wake);
 }
 
 void flows_log_start_moved(struct flows *flows, uint64_t pos)

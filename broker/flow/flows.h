@@ -10,6 +10,7 @@
 
 #include "broker/flow/flow_env.h"
 #include "broker/flow/half.h"
+#include "broker/flow/order_wake.h"
 #include "broker/flow/pending.h"
 #include "broker/flow/pop_revive.h"
 #include "broker/flow/retention.h"
@@ -27,6 +28,7 @@ struct flows {
     struct half_flow half;
     struct pending pending;
     struct pop_revive pop_revive;
+    struct order_wake order_wake;
     bool leading;
     uint64_t release_pos, release_at_ms; /* retention waits for this position; 0: for none; monotonic */
     void (*closed)(void *data);

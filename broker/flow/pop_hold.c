@@ -222,6 +222,21 @@ void pop_hold_gone(struct pop_hold *hold, struct topic_queues *topic)
     }
 }
 
+void pop_hold_freed(struct pop_hold *hold, struct topic_queues *topic, struct mq_str name, int32_t queue_id)
+{
+    for (int notices = 0; notices < 2; notices++) {
+        struct pop_group *group = find_group(topic, name, notices != 0);
+        struct pop_link *link = group != NULL ? group->first : NULL;
+
+        while (link != NULL && link->parked->queue_id >= 0 && link->parked->queue_id != queue_id) {
+            link = link->next;
+        }
+        if (link != NULL) {
+            make_ready(hold, link->parked);
+        }
+    }
+}
+
 uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str name,
                         int32_t queue_id)
 {

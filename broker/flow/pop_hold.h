@@ -47,6 +47,8 @@ int pop_hold_park(struct pop_hold *hold, struct pop_parked *parked, struct mq_st
 void pop_hold_more(struct pop_hold *hold, struct topic_queues *topic, struct mq_str group);
 /* The topic is deleted: all pops of it are handed up, as if a message had come. */
 void pop_hold_gone(struct pop_hold *hold, struct topic_queues *topic);
+/* Queue @queue_id of @topic, popped in order, is free again: who has waited longest may have it. */
+void pop_hold_freed(struct pop_hold *hold, struct topic_queues *topic, struct mq_str group, int32_t queue_id);
 /* Pops of the group that wait for queue @queue_id of @topic; -1: for any. */
 uint32_t pop_hold_count(const struct pop_hold *hold, const struct topic_queues *topic, struct mq_str group,
                         int32_t queue_id);

@@ -6,7 +6,7 @@
 #include "broker/flow/flows.h"
 #include "broker/flow/pop_hold.h"
 #include "broker/processor/pop_check.h"
-#include "broker/processor/pop_look.h"
+#include "broker/processor/pop_order.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/state/bundle.h"
@@ -17,6 +17,8 @@
 #include "remoting/protocol/headers.h"
 
 #include <inttypes.h>
+
+#define ATTEMPT_ID_MAX 1024u
 
 /* A request from its first look to its answer. */
 struct pop {
@@ -68,14 +70,15 @@ static void answer_found(struct pop *pop)
                                                .invisible_ms = look->invisible_ms,
                                                .revive_queue = (int32_t)look->revive_queue,
                                                .rest = (int64_t)look->rest};
-    struct mq_buf starts = {0}, offsets = {0};
+    struct mq_buf starts = {0}, offsets = {0}, counts = {0};
     struct proto_writer w;
 
-    if (pop_look_infos(look, &starts, &offsets) != 0) {
+    if (pop_look_infos(look, &starts, &offsets) != 0 || (look->order && pop_order_counts(look, &counts) != 0)) {
         reply_failed(&pop->to, MQ_ENOMEM);
     } else if (reply_begin(&pop->to, &w, RESP_SUCCESS, MQ_STR("FOUND"))) {
         header.starts = mq_buf_str(&starts);
         header.offsets = mq_buf_str(&offsets);
+        header.counts = mq_buf_str(&counts);
         proto_pop_response_header_encode(&w, &header);
         reply_end(&pop->to, &w, look->body.base, look->body.len);
         pop->ctx->stats.gets += look->found;
@@ -83,6 +86,7 @@ static void answer_found(struct pop *pop)
     }
     mq_buf_free(&starts);
     mq_buf_free(&offsets);
+    mq_buf_free(&counts);
 }
 
 /* Others of the group may have what this pop left. */
@@ -103,6 +107,9 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
         answer_failed(pop, outcome->status);
         return;
     }
+    if (pop->look.order) {
+        pop_order_settle(&pop->look);
+    }
     if (pop->look.found != 0) {
         answer_found(pop);
         if (pop->look.rest != 0) {
@@ -113,7 +120,7 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
         return;
     }
     pop_look_end(&pop->look, false);
-    pop_run(pop); /* the group's offset has moved over what the filter left out */
+    pop_run(pop); /* the group's offset has moved over what the filter left out, or by somebody else */
 }
 
 /* --- what comes of a look --- */
@@ -141,6 +148,15 @@ static void fill_commit(const struct pop_part *part, Raftmq__OffsetCommit *item)
     item->offset = (int64_t)part->next;
 }
 
+static int propose_in_order(struct pop *pop, const struct sequencer_pending *pending)
+{
+    struct bundle_part parts[POP_PARTS_MAX];
+    Raftmq__OrderTake items[POP_PARTS_MAX];
+
+    pop_order_fill(&pop->look, parts, items);
+    return bundle_add(pop->ctx->sequencer, pop->ctx->store, parts, pop->look.n_parts, pending, 0);
+}
+
 static int propose(struct pop *pop)
 {
     const struct sequencer_pending pending = {.done = on_taken, .data = pop};
@@ -149,6 +165,9 @@ static int propose(struct pop *pop)
     Raftmq__PopTake takes[POP_PARTS_MAX];
     Raftmq__OffsetCommit commits[POP_PARTS_MAX];
 
+    if (look->order) {
+        return propose_in_order(pop, &pending);
+    }
     for (uint32_t i = 0; i < look->n_parts; i++) {
         parts[i].kind = BUNDLE_ITEM;
         if (look->parts[i].n != 0) {
@@ -328,11 +347,12 @@ static bool check_pop(struct context *ctx, const struct reply_to *to, const stru
     if (!pop_check_count(to, header->max_msgs) || !pop_check_invisible(to, header->invisible_ms)) {
         return false;
     }
-    if (header->order) {
-        reply_error(to, RESP_SYSTEM_ERROR, "order true: ordered pop is not supported yet");
+    if (header->attempt_id.len > ATTEMPT_ID_MAX) {
+        reply_error(to, RESP_INVALID_PARAMETER, "attemptId of %u bytes: at most %u", header->attempt_id.len,
+                    ATTEMPT_ID_MAX);
         return false;
     }
-    return pop_check_names(to, target) && pop_check_target(ctx, to, target);
+    return (header->order || pop_check_names(to, target)) && pop_check_target(ctx, to, target);
 }
 
 void pop_message(struct context *ctx, struct net_channel *ch, struct proto_command *cmd)
@@ -374,6 +394,11 @@ void pop_message(struct context *ctx, struct net_channel *ch, struct proto_comma
     pop->look.count_max = (uint32_t)header.max_msgs;
     pop->look.invisible_ms = header.invisible_ms;
     pop->look.from_last = header.init_mode == 1;
+    pop->look.order = header.order;
+    if (header.order) {
+        pop->look.attempt = order_attempt(header.attempt_id);
+        pop->look.retry_bytes = 0; /* what comes again comes in its place */
+    }
     pop->deadline_ms = pop_deadline(&wait, now_ms);
     pop_run(pop);
 }

@@ -3,6 +3,7 @@
  * acknowledgement. Source: RocketMQ's AckMessageProcessor, ChangeInvisibleTimeProcessor, ExtraInfoUtil, BatchAck. */
 #include "broker/flow/pop_revive.h"
 #include "broker/processor/pop_check.h"
+#include "broker/processor/pop_order.h"
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "remoting/base/clock.h"
@@ -13,42 +14,7 @@
 
 #include <inttypes.h>
 
-#define ORDERED_QUEUE 999 /* revive queue in the handles of ordered pop */
-#define HANDLE_FIELDS_MIN 6
 #define BATCH_MAX 4096u /* acknowledgements in one request */
-
-/* startOffset popTime invisibleTime reviveQid flag brokerName queueId queueOffset; more may follow. */
-struct handle {
-    int64_t start, pop_ms, invisible_ms;
-    int32_t revive_queue;
-};
-
-static bool next_field(struct mq_str *rest, struct mq_str *out)
-{
-    const char *space;
-
-    if (rest->len == 0) {
-        return false;
-    }
-    space = memchr(rest->at, ' ', rest->len);
-    *out = (struct mq_str){rest->at, space != NULL ? (uint32_t)(space - rest->at) : rest->len};
-    rest->at += out->len + (space != NULL);
-    rest->len -= out->len + (space != NULL);
-    return true;
-}
-
-static bool parse_handle(struct mq_str text, struct handle *out)
-{
-    struct mq_str fields[HANDLE_FIELDS_MIN];
-
-    for (int i = 0; i < HANDLE_FIELDS_MIN; i++) {
-        if (!next_field(&text, &fields[i])) {
-            return false;
-        }
-    }
-    return mq_str_to_i64(fields[0], &out->start) == 0 && mq_str_to_i64(fields[1], &out->pop_ms) == 0 &&
-           mq_str_to_i64(fields[2], &out->invisible_ms) == 0 && mq_str_to_i32(fields[3], &out->revive_queue) == 0;
-}
 
 /* The queue, when the request may be carried out on message @header->qoff of it. NULL after an answer. @past_end:
  * whether the queue's end itself counts as inside. */
@@ -82,7 +48,7 @@ static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
 
 /* Decodes what 200051 and 200053 share. False after an answer. */
 static bool decode(struct context *ctx, const struct reply_to *to, struct proto_command *cmd,
-                   struct proto_pop_ack_header *header, struct handle *handle, bool past_end)
+                   struct proto_pop_ack_header *header, struct pop_handle *handle, bool past_end)
 {
     struct proto_problem why;
 
@@ -93,14 +59,10 @@ static bool decode(struct context *ctx, const struct reply_to *to, struct proto_
     if (find_queue(ctx, to, header, past_end) == NULL) {
         return false;
     }
-    if (!parse_handle(header->handle, handle)) {
+    if (!pop_handle_parse(header->handle, handle)) {
         reply_error(to, RESP_SYSTEM_ERROR,
                     "extraInfo \"" MQ_STR_FMT "\": a handle has at least %d fields, the first four numbers",
-                    REMARK_ARG(header->handle), HANDLE_FIELDS_MIN);
-        return false;
-    }
-    if (handle->revive_queue == ORDERED_QUEUE) {
-        reply_error(to, RESP_SYSTEM_ERROR, "extraInfo names ordered pop, which is not supported yet");
+                    REMARK_ARG(header->handle), POP_HANDLE_FIELDS_MIN);
         return false;
     }
     return true;
@@ -124,12 +86,16 @@ void pop_ack(struct context *ctx, struct net_channel *ch, struct proto_command *
     struct sequencer_pending pending = pending_for(&to, answer_done, ctx);
     struct proto_pop_ack_header header;
     Raftmq__PopAck item = RAFTMQ__POP_ACK__INIT;
-    struct handle handle;
+    struct pop_handle handle;
     struct pop_check *check;
     uint32_t offset;
     int rc;
 
     if (!decode(ctx, &to, cmd, &header, &handle, true)) {
+        return;
+    }
+    if (handle.revive_queue == POP_REVIVE_ORDERED) {
+        pop_order_ack(ctx, &to, &header, &handle);
         return;
     }
     check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);
@@ -228,7 +194,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
 {
     struct reply_to to = reply_to_of(ch, cmd);
     struct proto_pop_ack_header header;
-    struct handle handle;
+    struct pop_handle handle;
     struct pop_check *check;
     struct change_job *job;
     int64_t now_ms = mq_clock_wall_ms();
@@ -237,6 +203,10 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
         return;
     }
     if (!pop_check_invisible(&to, header.invisible_ms)) {
+        return;
+    }
+    if (handle.revive_queue == POP_REVIVE_ORDERED) {
+        pop_order_change(ctx, &to, &header, &handle);
         return;
     }
     check = check_of(ctx, header.consumer_group, header.topic, header.queue_id, handle.start, handle.pop_ms);
@@ -268,7 +238,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
 struct batch_ack {
     struct mq_str group, topic, retry, bits;
     int64_t start, pop_ms;
-    int32_t queue_id;
+    int32_t queue_id, revive_queue;
 };
 
 static int digit_of(char c)
@@ -343,9 +313,25 @@ static int read_ack(struct mq_json *json, struct batch_ack *out)
             (void)mq_str_to_i64(value, &out->pop_ms);
         } else if (mq_str_eq(key, MQ_STR("q")) || mq_str_eq(key, MQ_STR("queueId"))) {
             (void)mq_str_to_i32(value, &out->queue_id);
+        } else if (mq_str_eq(key, MQ_STR("rq")) || mq_str_eq(key, MQ_STR("reviveQueueId"))) {
+            (void)mq_str_to_i32(value, &out->revive_queue);
         }
     }
     return json->kind == MQ_JSON_OBJECT_END ? 0 : MQ_EBADMSG;
+}
+
+static bool is_named(void *data, uint32_t bit)
+{
+    return has_bit(*(const struct mq_str *)data, bit);
+}
+
+static int carry_out_in_order(struct context *ctx, const struct batch_ack *ack)
+{
+    struct mq_str bits = ack->bits;
+    const struct pop_order_acks acks = {ack->group, ack->topic, ack->queue_id, ack->pop_ms,
+                                        ack->start, is_named,   &bits};
+
+    return is_base64(bits) ? pop_order_ack_many(ctx, &acks) : 0;
 }
 
 /* Proposes what is there to acknowledge; @last waits for it. Returns 1 when something was proposed, 0, or an error.
@@ -361,6 +347,9 @@ static int carry_out(struct context *ctx, const struct batch_ack *ack, const str
 
     if (mq_str_eq(ack->retry, MQ_STR("1"))) {
         topic = (struct mq_str){retry, pop_retry_topic(ack->group, ack->topic, retry)};
+    }
+    if (ack->revive_queue == POP_REVIVE_ORDERED) {
+        return carry_out_in_order(ctx, ack);
     }
     check = check_of(ctx, ack->group, topic, ack->queue_id, ack->start, ack->pop_ms);
     item.n_offsets = check != NULL && is_base64(ack->bits) ? named_by(check, ack->bits, offsets) : 0;

@@ -1,5 +1,6 @@
 #include "broker/processor/pop_look.h"
 
+#include "broker/processor/pop_handle.h"
 #include "broker/processor/processors.h"
 #include "remoting/base/assert.h"
 #include "remoting/base/clock.h"
@@ -89,6 +90,22 @@ int pop_look_infos(const struct pop_look *look, struct mq_buf *starts, struct mq
         }
     }
     return rc;
+}
+
+void pop_look_drop(struct pop_look *look, struct pop_part *part)
+{
+    size_t behind = part->body_at + part->body_bytes;
+
+    if (part->body_bytes != 0) {
+        memmove(look->body.base + part->body_at, look->body.base + behind, look->body.len - behind);
+        look->body.len -= part->body_bytes;
+    }
+    for (uint32_t i = 0; i < look->n_parts; i++) {
+        look->parts[i].body_at -= look->parts[i].body_at >= behind ? part->body_bytes : 0;
+    }
+    look->found -= part->n;
+    part->n = 0;
+    part->body_bytes = 0;
 }
 
 /* --- where it begins --- */
@@ -213,12 +230,14 @@ static int put_records(struct pop_look *look, struct pop_part *part, const struc
 
 static int take_records(struct pop_look *look, struct pop_part *part, const struct reader_result *found)
 {
+    uint32_t before = part->n;
     int rc = put_records(look, part, found);
 
     for (uint32_t i = 0; i < found->n_views; i++) {
         net_ref_release(found->views[i].ref);
     }
-    look->found += part->n;
+    look->found += part->n - before;
+    part->body_bytes = look->body.len - part->body_at;
     return rc;
 }
 
@@ -265,37 +284,126 @@ static void mark_taken(struct pop_look *look, struct pop_part *part)
     look->n_parts++;
 }
 
+static bool is_full(const struct pop_look *look)
+{
+    return look->found >= look->count_max || look->body.len >= (size_t)look->ctx->config->pull_bytes_max;
+}
+
+/* From where the group is. Returns 1 with a part, 0 for nothing, or an error. */
+static int look_at_next(struct pop_look *look, struct queue *queue, struct pop_part *part)
+{
+    struct reader_result found;
+    int rc = read_queue(look, queue, part, &found);
+
+    if (rc != 0 || (found.status != READER_FOUND && found.status != READER_NO_MATCH)) {
+        return rc;
+    }
+    part->next = found.next;
+    look->rest += found.max - found.next;
+    rc = found.status == READER_FOUND ? take_records(look, part, &found) : 0;
+    return rc != 0 ? rc : 1;
+}
+
+/* Message @qoff of the queue and no other. Returns 0, MQ_ENOTFOUND (the log does not hold it here), MQ_EAGAIN. */
+static int take_one(struct pop_look *look, struct queue *queue, struct pop_part *part, uint64_t qoff)
+{
+    const struct reader_request request = {.queue = queue, .qoff = qoff, .count_max = 1};
+    struct reader_result found;
+    int rc = store_read(look->ctx->store, &request, &found);
+
+    if (rc == MQ_EAGAIN) {
+        look->cold = request;
+    }
+    if (rc != 0 || found.status != READER_FOUND) {
+        return rc != 0 ? rc : MQ_ENOTFOUND;
+    }
+    if (mq_be64_load(found.views[0].at + PROTO_RECORD_QOFF_AT) != qoff) { /* it was passed over */
+        net_ref_release(found.views[0].ref);
+        return MQ_ENOTFOUND;
+    }
+    part->start = part->n == 0 ? qoff : part->start;
+    return take_records(look, part, &found);
+}
+
+/* What is open of the batch that was handed out before, in its order, whatever the filter. Returns as look_at_next.
+ */
+static int look_at_batch(struct pop_look *look, struct queue *queue, struct pop_part *part,
+                         const struct order_batch *batch)
+{
+    uint32_t open = order_open(batch, part->seen_offset);
+    int rc = 0;
+
+    while (open != 0 && !is_full(look)) {
+        rc = take_one(look, queue, part, order_qoff(batch, (uint32_t)__builtin_ctz(open)));
+        if (rc != 0 && (rc != MQ_ENOTFOUND || !rlog_is_whole(look->ctx->log))) {
+            break; /* nothing behind it may be given here */
+        }
+        open &= open - 1;
+    }
+    if (part->n == 0) {
+        return rc == MQ_ENOTFOUND ? 0 : rc;
+    }
+    if (rc != 0 && rc != MQ_ENOTFOUND && rc != MQ_EAGAIN) {
+        return rc;
+    }
+    part->next = batch->next;
+    look->rest += queue->cq.max - batch->next + (uint32_t)__builtin_popcount(open);
+    return 1;
+}
+
+/* Nothing while somebody holds a message of the queue, or has it on the way. Returns as look_at_next. */
+static int look_in_order(struct pop_look *look, struct queue *queue, struct pop_part *part)
+{
+    const struct state *state = look->ctx->state;
+    const struct pop_queue *pq = part->queue;
+    const struct order_batch *batch = order_table_find(&state->orders, pq->group, pq->topic, pq->queue_id);
+    uint32_t open;
+    int rc;
+
+    part->seen_offset = offset_table_get(&state->offsets, pq->group, pq->topic, pq->queue_id);
+    if (pq->taking != 0) {
+        return 0;
+    }
+    if (batch == NULL) {
+        return look_at_next(look, queue, part);
+    }
+    part->seen_pop_ms = batch->pop_ms;
+    part->seen_steps = batch->steps;
+    open = order_open(batch, part->seen_offset);
+    if (order_is_held(batch, open, look->attempt, mq_clock_wall_ms())) {
+        return 0;
+    }
+    if (open == 0 || part->seen_offset < (int64_t)batch->start) { /* the offset was moved from outside */
+        return look_at_next(look, queue, part);
+    }
+    part->again = true;
+    rc = look_at_batch(look, queue, part, batch);
+    if (rc != 0 || !rlog_is_whole(look->ctx->log)) {
+        return rc;
+    }
+    part->again = false; /* the log holds none of it any more */
+    return look_at_next(look, queue, part);
+}
+
 /* One queue of @topic. Returns 0, also when it has nothing; MQ_EAGAIN: it has to be read from the disk. */
 static int look_at(struct pop_look *look, struct mq_str topic, struct queue *queue, bool retry)
 {
     struct pop_table *pops = &look->ctx->state->pops;
     struct pop_part *part = &look->parts[look->n_parts];
-    struct reader_result found;
     int rc;
 
-    *part = (struct pop_part){.retry = retry};
+    *part = (struct pop_part){.retry = retry, .body_at = look->body.len};
     part->queue = pop_table_hold(pops, mq_str_of(look->group), topic, queue->id);
     if (part->queue == NULL) {
         return MQ_ENOMEM;
     }
-    rc = read_queue(look, queue, part, &found);
-    if (rc != 0 || (found.status != READER_FOUND && found.status != READER_NO_MATCH)) {
+    rc = look->order ? look_in_order(look, queue, part) : look_at_next(look, queue, part);
+    if (rc != 1 || look->peeks) {
         pop_table_release(pops, part->queue);
-        return rc;
+        return rc < 0 ? rc : 0;
     }
-    part->next = found.next;
-    if (look->peeks) {
-        pop_table_release(pops, part->queue);
-    } else {
-        mark_taken(look, part);
-    }
-    look->rest += found.max - found.next;
-    return found.status == READER_FOUND ? take_records(look, part, &found) : 0;
-}
-
-static bool is_full(const struct pop_look *look)
-{
-    return look->found >= look->count_max || look->body.len >= (size_t)look->ctx->config->pull_bytes_max;
+    mark_taken(look, part);
+    return 0;
 }
 
 static int look_at_topic(struct pop_look *look, struct mq_str name, int32_t only, bool retry)
@@ -339,7 +447,7 @@ int pop_look_run(struct pop_look *look)
     look->leads = look->ctx->state->pops.leads;
     look->pop_ms = pop_table_next_ms(&look->ctx->state->pops, now_ms);
     look->until_ms = now_ms + look->invisible_ms;
-    look->revive_queue = look->ctx->pops % REVIVE_QUEUES;
+    look->revive_queue = look->order ? POP_REVIVE_ORDERED : look->ctx->pops % REVIVE_QUEUES;
     if (retry_first && look->retry_bytes != 0) {
         rc = look_at_topic(look, retry, 0, true);
     }

@@ -18,6 +18,11 @@ struct pop_part {
     uint64_t start, next, taken_before;
     uint32_t offsets[POP_MESSAGES_MAX];
     uint32_t n;
+    size_t body_at, body_bytes; /* its records */
+    /* In order: messages of a batch that was handed out before; and what the leader saw (command.proto). */
+    bool again;
+    int64_t seen_offset, seen_pop_ms;
+    uint32_t seen_steps;
 };
 
 struct pop_look {
@@ -28,8 +33,10 @@ struct pop_look {
     int32_t queue_id;     /* -1: any */
     uint32_t count_max;
     int64_t invisible_ms;
-    bool from_last; /* a group without an offset begins behind what is there */
-    bool peeks;     /* nothing is taken: there are no parts, and records of the retry topic are as they lie there */
+    bool from_last;   /* a group without an offset begins behind what is there */
+    bool order;       /* of each queue what is next, and only while nobody holds anything of it; no retry topic */
+    uint64_t attempt; /* order_table's: who asks; 0: nobody said */
+    bool peeks;       /* nothing is taken: there are no parts, and records of the retry topic are as they lie there */
     struct message_filter *filter; /* counted */
 
     /* Of the running look. */
@@ -52,6 +59,8 @@ void pop_look_fini(struct pop_look *look);
 int pop_look_run(struct pop_look *look);
 /* Ends the running look: its queues are free for others. @give_back: what was read is not this pop's after all. */
 void pop_look_end(struct pop_look *look, bool give_back);
+/* What @part has read is not given after all. It stays a part. */
+void pop_look_drop(struct pop_look *look, struct pop_part *part);
 /* Gives up memory that is of no use before the next look. None is running. */
 void pop_look_shrink(struct pop_look *look);
 

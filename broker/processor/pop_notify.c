@@ -18,6 +18,8 @@ struct notice {
     struct reply_to to;  /* with a reference to its channel */
     char *group, *topic; /* owned */
     int32_t queue_id;
+    bool order; /* for a pop in order: not where somebody holds messages */
+    uint64_t attempt;
     uint64_t deadline_ms; /* monotonic; 0: does not wait */
 };
 
@@ -44,14 +46,25 @@ static void answer(struct notice *notice, bool has_message, bool full)
     notice_free(notice);
 }
 
+static bool is_held(const struct notice *notice, struct mq_str topic, int32_t queue_id)
+{
+    const struct state *state = notice->ctx->state;
+    struct mq_str group = mq_str_of(notice->group);
+    const struct order_batch *batch = order_table_find(&state->orders, group, topic, queue_id);
+
+    return batch != NULL &&
+           order_is_held(batch, order_open(batch, offset_table_get(&state->offsets, group, topic, queue_id)),
+                         notice->attempt, mq_clock_wall_ms());
+}
+
 static bool has_in_topic(const struct notice *notice, struct mq_str name, int32_t only)
 {
     struct topic *topic = topic_table_find(&notice->ctx->state->topics, name);
-    uint32_t queues = topic != NULL ? topic->read_queues : 0;
+    int32_t queues = topic != NULL ? (int32_t)topic->read_queues : 0;
 
-    for (uint32_t i = 0; i < queues; i++) {
-        if ((only < 0 || (uint32_t)only == i) && pop_left_in(notice->ctx, mq_str_of(notice->group), name,
-                                                             topic_queues_find(topic->queues, (int32_t)i)) != 0) {
+    for (int32_t i = 0; i < queues; i++) {
+        if ((only < 0 || only == i) && !(notice->order && is_held(notice, name, i)) &&
+            pop_left_in(notice->ctx, mq_str_of(notice->group), name, topic_queues_find(topic->queues, i)) != 0) {
             return true;
         }
     }
@@ -61,7 +74,7 @@ static bool has_in_topic(const struct notice *notice, struct mq_str name, int32_
 static bool has_message(const struct notice *notice, struct mq_str retry)
 {
     return has_in_topic(notice, mq_str_of(notice->topic), notice->queue_id) ||
-           (retry.len != 0 && has_in_topic(notice, retry, -1));
+           (retry.len != 0 && !notice->order && has_in_topic(notice, retry, -1));
 }
 
 static void on_wake(struct pop_parked *parked, bool timely)
@@ -145,6 +158,8 @@ void notify_message(struct context *ctx, struct net_channel *ch, struct proto_co
     notice->group = mq_strndup(header.consumer_group.at, header.consumer_group.len);
     notice->topic = mq_strndup(header.topic.at, header.topic.len);
     notice->queue_id = header.queue_id;
+    notice->order = header.order;
+    notice->attempt = order_attempt(header.attempt_id);
     notice->deadline_ms = pop_deadline(&wait, mq_clock_wall_ms());
     if (notice->group == NULL || notice->topic == NULL) {
         reply_failed(&to, MQ_ENOMEM);

@@ -42,7 +42,10 @@ enum command_type {
     COMMAND_POP_TAKE = 32,
     COMMAND_POP_ACK = 33,
     COMMAND_POP_CHANGE = 34,
-    COMMAND_POP_REVIVE = 35
+    COMMAND_POP_REVIVE = 35,
+    COMMAND_ORDER_TAKE = 36,
+    COMMAND_ORDER_ACK = 37,
+    COMMAND_ORDER_CHANGE = 38
 };
 
 /* Bytes of the item and its writing; @at has command_bytes(message) of room. */

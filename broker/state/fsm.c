@@ -31,6 +31,7 @@ int state_init(struct state *state, struct store *store)
     half_table_init(&state->halves);
     pending_table_init(&state->pending);
     pop_table_init(&state->pops);
+    order_table_init(&state->orders);
     deleted_table_init(&state->deleted);
     reset_table_init(&state->resets);
     mode_table_init(&state->modes);
@@ -50,6 +51,7 @@ void state_fini(struct state *state)
     half_table_fini(&state->halves);
     pending_table_fini(&state->pending);
     pop_table_fini(&state->pops);
+    order_table_fini(&state->orders);
     row_table_clear(&state->deleted.rows);
     row_table_clear(&state->resets.rows);
     row_table_clear(&state->modes.rows);
@@ -115,6 +117,9 @@ static const struct item_kind {
     [COMMAND_POP_ACK] = {&raftmq__pop_ack__descriptor, pop_apply_ack},
     [COMMAND_POP_CHANGE] = {&raftmq__pop_change__descriptor, pop_apply_change},
     [COMMAND_POP_REVIVE] = {&raftmq__pop_revive__descriptor, pop_apply_revive},
+    [COMMAND_ORDER_TAKE] = {&raftmq__order_take__descriptor, order_apply_take},
+    [COMMAND_ORDER_ACK] = {&raftmq__order_ack__descriptor, order_apply_ack},
+    [COMMAND_ORDER_CHANGE] = {&raftmq__order_change__descriptor, order_apply_change},
 };
 
 static void *heap_alloc(void *data, size_t bytes)

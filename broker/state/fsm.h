@@ -12,6 +12,7 @@
 #include "broker/state/lock_table.h"
 #include "broker/state/mode_table.h"
 #include "broker/state/offset_table.h"
+#include "broker/state/order_table.h"
 #include "broker/state/pending_table.h"
 #include "broker/state/pop_table.h"
 #include "broker/state/reset_table.h"
@@ -27,6 +28,8 @@ struct state_news {
     void (*log_start_moved)(void *data, uint64_t pos);
     void (*topic_deleted)(void *data, struct mq_str name);
     void (*offset_reset)(void *data, struct mq_str topic, int32_t queue_id);
+    /* Of a batch that was popped in order all is acknowledged: more of the queue may be handed out. */
+    void (*order_freed)(void *data, struct mq_str group, struct mq_str topic, int32_t queue_id);
 };
 
 struct state {
@@ -38,6 +41,7 @@ struct state {
     struct half_table halves;
     struct pending_table pending;
     struct pop_table pops;
+    struct order_table orders;
     struct deleted_table deleted;
     struct reset_table resets;
     struct mode_table modes;

@@ -26,6 +26,7 @@ int apply_group_delete(struct state *state, const ProtobufCMessage *message, con
         offset_table_drop_group(&state->offsets, mq_str_of(item->name));
         reset_table_drop_group(&state->resets, item->name);
         mode_table_drop_group(&state->modes, item->name);
+        order_table_drop_group(&state->orders, item->name);
     }
     return 0;
 }

@@ -63,6 +63,7 @@ int apply_offsets_reset(struct state *state, const ProtobufCMessage *message, co
         if (rc == 0) {
             rc = offset_table_put(&state->offsets, group, topic, item->queue_ids[i], item->offsets[i]);
         }
+        order_table_drop_queue(&state->orders, group, topic, item->queue_ids[i]);
         if (rc == 0 && state->news.offset_reset != NULL) {
             state->news.offset_reset(state->news.data, topic, item->queue_ids[i]);
         }

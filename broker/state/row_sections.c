@@ -56,3 +56,4 @@ ROW_SECTION(7, deleted, Raftmq__DeletedTopicRows, raftmq__deleted_topic_rows, de
 ROW_SECTION(8, resets, Raftmq__ResetRows, raftmq__reset_rows, reset_table_restore);
 ROW_SECTION(9, modes, Raftmq__RequestModeRows, raftmq__request_mode_rows, mode_table_restore);
 ROW_SECTION(10, forbidden, Raftmq__ForbiddenRows, raftmq__forbidden_rows, forbidden_table_restore);
+ROW_SECTION(14, orders, Raftmq__OrderRows, raftmq__order_rows, order_table_restore);

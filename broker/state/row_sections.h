@@ -4,6 +4,6 @@
 
 #include "broker/state/section.h"
 
-extern const struct state_section deleted_section, resets_section, modes_section, forbidden_section;
+extern const struct state_section deleted_section, resets_section, modes_section, forbidden_section, orders_section;
 
 #endif

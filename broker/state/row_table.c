@@ -9,8 +9,11 @@ void row_table_init(struct row_table *table, const struct row_kind *kind)
     *table = (struct row_table){.kind = kind};
 }
 
-static void row_free(struct table_row *row)
+static void row_free(struct row_table *table, struct table_row *row)
 {
+    if (table->kind->leave != NULL) {
+        table->kind->leave(table, row);
+    }
     mq_free(row->key);
     mq_free(row);
 }
@@ -23,7 +26,7 @@ void row_table_clear(struct row_table *table)
     table->sum = 0;
     HASH_ITER (hh, table->rows, row, next) {
         HASH_DEL(table->rows, row);
-        row_free(row);
+        row_free(table, row);
     }
 }
 
@@ -53,7 +56,7 @@ int row_table_get(struct row_table *table, const struct joined_key *key, struct 
         HASH_ADD_KEYPTR(hh, table->rows, row->key, row->key_bytes, row);
     }
     if (row->hh.tbl == NULL) {
-        row_free(row);
+        row_free(table, row);
         return MQ_ENOMEM;
     }
     row->generation = table->copy.generation; /* younger than the snapshot that is being taken */
@@ -89,7 +92,7 @@ void row_table_remove(struct row_table *table, struct table_row *row)
     }
     table->sum -= row->fingerprint;
     HASH_DEL(table->rows, row);
-    row_free(row);
+    row_free(table, row);
 }
 
 void row_table_remove_if(struct row_table *table, bool (*gone)(const struct table_row *row, const void *data),

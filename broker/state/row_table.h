@@ -19,11 +19,15 @@ struct table_row {
     UT_hash_handle hh;
 };
 
+struct row_table;
+
 struct row_kind {
     size_t bytes; /* of a row */
     uint64_t (*hash)(const struct table_row *row);
     /* The row of a snapshot: with table_copy_put. */
     void (*put)(struct table_copy *copy, const struct table_row *row);
+    /* The row is about to be freed: it leaves what else it is in. NULL: nothing. */
+    void (*leave)(struct row_table *table, struct table_row *row);
 };
 
 struct row_table {

@@ -454,9 +454,9 @@ static const struct state_section log_section = {
 
 /* In the order in which they are put and counted: ascending by id. */
 static const struct state_section *const sections[] = {
-    &topics_section,  &groups_section,  &offsets_section, &locks_section, &queues_section,
-    &log_section,     &deleted_section, &resets_section,  &modes_section, &forbidden_section,
-    &pending_section, &half_section,    &pop_section,
+    &topics_section,  &groups_section,  &offsets_section, &locks_section,  &queues_section,
+    &log_section,     &deleted_section, &resets_section,  &modes_section,  &forbidden_section,
+    &pending_section, &half_section,    &pop_section,     &orders_section,
 };
 
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))

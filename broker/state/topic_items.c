@@ -54,6 +54,7 @@ int apply_topic_delete(struct state *state, const ProtobufCMessage *message, con
     reset_table_drop_topic(&state->resets, name.at);
     mode_table_drop_topic(&state->modes, name.at);
     pop_table_drop_topic(&state->pops, name);
+    order_table_drop_topic(&state->orders, name.at);
     if (topic_table_delete(&state->topics, name, scope->entry->store_ms) && state->news.topic_deleted != NULL) {
         state->news.topic_deleted(state->news.data, name);
     }

@@ -80,6 +80,7 @@ void history_reset(void)
     memset(h.offsets, 0xFF, sizeof(h.offsets));
     ops_reset();
     pops_reset();
+    orders_reset();
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {
         begin_life(t, 0);
     }
@@ -377,6 +378,7 @@ static void commit_deletion(const struct rlog_header *header, const struct comma
         }
     }
     pops_deletion(op->topic);
+    orders_deletion(op->topic);
     begin_life(op->topic, header->pos + RLOG_HEADER_BYTES + block->at);
     for (uint32_t g = 0; g < GROUPS; g++) {
         memset(h.offsets[g][op->topic], 0xFF, sizeof(h.offsets[g][op->topic]));
@@ -419,6 +421,9 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         [COMMAND_POP_ACK] = &raftmq__pop_ack__descriptor,
         [COMMAND_POP_CHANGE] = &raftmq__pop_change__descriptor,
         [COMMAND_POP_REVIVE] = &raftmq__pop_revive__descriptor,
+        [COMMAND_ORDER_TAKE] = &raftmq__order_take__descriptor,
+        [COMMAND_ORDER_ACK] = &raftmq__order_ack__descriptor,
+        [COMMAND_ORDER_CHANGE] = &raftmq__order_change__descriptor,
     };
     ProtobufCMessage *message = NULL;
     struct op *op = NULL;
@@ -431,7 +436,8 @@ static void commit_item(const struct rlog_header *header, const struct command_b
         return;
     }
     if (block->type == COMMAND_GROUP_PUT || waits_item(header, block->type, message) ||
-        halves_item(header, block->type, message) || pops_item(header, block->type, message)) {
+        halves_item(header, block->type, message) || pops_item(header, block->type, message) ||
+        orders_item(header, block->type, message)) {
         protobuf_c_message_free_unpacked(message, NULL);
         return;
     }
@@ -532,6 +538,9 @@ void history_acked(struct op *op)
             world_fail("lost: operation %" PRIu64 " was told that it has acknowledged a message of %" PRIu64, op->id,
                        target->id);
         }
+        return;
+    }
+    if (orders_acked(op)) {
         return;
     }
     if (op->parts_committed != op->parts) {

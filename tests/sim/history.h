@@ -41,10 +41,13 @@ enum op_kind {
     OP_POP,
     OP_ACK,
     OP_CHANGE,
-    OP_BACK
+    OP_BACK,
+    OP_ORDER,
+    OP_ORDER_ACK,
+    OP_ORDER_CHANGE
 };
 
-#define OP_KINDS (OP_BACK + 1)
+#define OP_KINDS (OP_ORDER_CHANGE + 1)
 
 #define HALF_TIMES_MAX 15u /* that a producer is asked */
 
@@ -88,7 +91,8 @@ struct op {
     uint64_t first; /* queue offset */
     uint32_t n, acked, ack_wish, bit;
     bool open;
-    uint32_t leads; /* of the member, when it took the request */
+    bool took, told; /* of OP_ORDER: it has messages, by the log, and as it was answered; first and n are of those */
+    uint32_t leads;  /* of the member, when it took the request */
     /* as committed */
     uint32_t parts_committed;
     uint64_t index, committed_qoff, committed_pos;
@@ -138,12 +142,14 @@ struct op *history_sent(uint64_t from);
 /* A transaction whose producer knows of it, mostly an open one; messages that somebody popped. NULL. */
 struct op *history_prepared(uint64_t from, bool open);
 struct op *history_popped(uint64_t from);
+struct op *history_ordered(uint64_t from);
 /* A topic is deleted and used again, and its queues begin at 0 then. These are of the queue as it is where the log
  * has been applied up to @applied: where the record with offset @qoff lies, and how many records lie below @pos. */
 uint64_t history_record_pos(uint32_t topic, uint32_t queue, uint64_t qoff, uint64_t applied);
 uint64_t history_records_below(uint32_t topic, uint32_t queue, uint64_t pos, uint64_t applied);
 /* How many records the queue has in the end. */
 uint64_t history_queue_end(uint32_t topic, uint32_t queue);
+int64_t history_ordered_offset(uint32_t topic, uint32_t queue); /* of the group that pops in order; -1: none */
 int64_t history_offset(uint32_t group, uint32_t topic, uint32_t queue); /* -1: none */
 
 /* Entry history_last() + 1 is committed: checks its records and items against the operations. @payload is that of

@@ -1,5 +1,5 @@
 /* Between the files that hold the committed log against what clients asked for: history.c, history_ops.c, waits.c,
- * halves.c, pops.c. They run outside of any process. */
+ * halves.c, pops.c, orders.c. They run outside of any process. */
 #ifndef SIM_HISTORY_INSIDE_H
 #define SIM_HISTORY_INSIDE_H
 
@@ -42,10 +42,16 @@ void waits_rest(void);
 /* halves.c: the record of @op, a prepared message, lies at @pos in topic @topic: where halves lie, where discarded
  * ones are listed, or its own. */
 void halves_record(const struct rlog_header *header, struct op *op, uint32_t topic, uint64_t pos);
-/* waits.c, halves.c, pops.c: whether the item is one of theirs. */
+/* waits.c, halves.c, pops.c, orders.c: whether the item is one of theirs. */
 bool waits_item(const struct rlog_header *header, uint32_t type, const ProtobufCMessage *message);
 bool halves_item(const struct rlog_header *header, uint32_t type, const ProtobufCMessage *message);
 bool pops_item(const struct rlog_header *header, uint32_t type, const ProtobufCMessage *message);
+bool orders_item(const struct rlog_header *header, uint32_t type, const ProtobufCMessage *message);
+
+void orders_reset(void);
+void orders_deletion(uint32_t topic);
+/* The operation was acknowledged. Returns whether that is all there is to hold against it. */
+bool orders_acked(const struct op *op);
 
 void pops_reset(void);
 /* An entry begins; a message comes again in its retry topic; a topic was made or deleted. */

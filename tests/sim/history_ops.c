@@ -212,6 +212,16 @@ struct op *history_popped(uint64_t from)
     return distance(from, popped) < distance(from, kept) ? popped : kept;
 }
 
+static bool is_ordered(const struct op *op)
+{
+    return op->outcome == OP_ACKED && op->told;
+}
+
+struct op *history_ordered(uint64_t from)
+{
+    return next_of_kind(OP_ORDER, from, is_ordered);
+}
+
 void history_each_popped(uint32_t topic, void (*each)(struct op *op))
 {
     static const enum op_kind kinds[] = {OP_POP, OP_CHANGE};

@@ -26,8 +26,26 @@ void invariants_state_reset(void)
     memset(&w, 0, sizeof(w));
 }
 
+static void check_ordered_offsets(const struct member_run *run)
+{
+    for (uint32_t t = 0; t < TOPICS; t++) {
+        for (uint32_t q = 0; q < QUEUES; q++) {
+            int64_t is =
+                offset_table_get(&run->state.offsets, MQ_STR("o"), mq_str_of(history_topic_name(t)), (int32_t)q);
+
+            if (is != history_ordered_offset(t, q)) {
+                world_fail("order: member %u has offset %" PRId64 " of the group that pops in order in t%u %u, the "
+                           "first message that is not acknowledged has %" PRId64,
+                           run->node->id, is, t, q, history_ordered_offset(t, q));
+                return;
+            }
+        }
+    }
+}
+
 static void check_offsets(const struct member_run *run)
 {
+    check_ordered_offsets(run);
     for (uint32_t g = 0; g < GROUPS; g++) {
         char group[16];
 

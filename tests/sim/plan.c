@@ -107,6 +107,10 @@ static void draw_waiting(struct plan *plan)
     if (rng_below(&rng, 3) != 0) {
         plan->back_percent = (uint32_t)rng_between(&rng, 2, 20);
     }
+    rng_seed(&rng, plan->seed, 13);
+    if (rng_below(&rng, 3) != 0) {
+        plan->order_percent = (uint32_t)rng_between(&rng, 2, 50);
+    }
 }
 
 /* A queue seldom has more than some hundred messages. */

@@ -42,6 +42,7 @@ struct plan {
     uint32_t half_percent;    /* of the others: halves of transactions, or ends of them */
     uint32_t back_percent;    /* of the others: a message that was sent comes back instead */
     uint32_t pop_percent;     /* of the rest: pops instead, and what becomes of them */
+    uint32_t order_percent;   /* of what is left: pops in order */
     /* faults */
     bool faults[64]; /* by enum fault_kind: those that this seed uses */
     uint32_t fault_gap_ms;

@@ -329,6 +329,15 @@ static void on_request(void *data)
         case OP_BACK:
             rc = submit_back(run, op);
             break;
+        case OP_ORDER:
+            rc = submit_order(run, op);
+            break;
+        case OP_ORDER_ACK:
+            rc = submit_order_ack(run, op);
+            break;
+        case OP_ORDER_CHANGE:
+            rc = submit_order_change(run, op);
+            break;
         }
     }
     if (rc != 0) {

@@ -19,5 +19,9 @@ int submit_back(struct member_run *run, struct op *op);
 
 /* The delay levels of the simulated brokers. */
 extern const struct delayed_rules request_delayed_rules;
+/* requests_order.c: likewise */
+int submit_order(struct member_run *run, struct op *op);
+int submit_order_ack(struct member_run *run, struct op *op);
+int submit_order_change(struct member_run *run, struct op *op);
 
 #endif

@@ -30,6 +30,7 @@ static struct rng rng;
 static struct rng waiting_rng; /* of its own, so that older seeds stay what they were */
 static struct rng flows_rng;   /* the same, of transactions and pops */
 static struct rng back_rng;    /* the same, of messages that are sent back */
+static struct rng order_rng;   /* the same, of pops in order */
 static bool stopped;
 static uint64_t acked;
 static uint32_t n_clients; /* 0: not open */
@@ -262,6 +263,28 @@ static void draw_pop(struct op *op)
     target->ack_wish |= 1u << op->bit;
 }
 
+/* Queues are few, so that batches are met again while they are open. */
+static void draw_order(struct op *op)
+{
+    static const uint64_t longest_ms[] = {10, 50, 300, 5000};
+    struct op *target = NULL;
+
+    if (rng_below(&order_rng, 3) != 0) {
+        target = history_ordered(history_ops() - rng_below(&order_rng, history_ops() < 400 ? history_ops() : 400));
+    }
+    op->delay_ms = rng_between(&order_rng, 1, longest_ms[rng_below(&order_rng, 4)]);
+    op->topic = 0;
+    op->queue = (uint32_t)rng_below(&order_rng, 2);
+    if (target == NULL) {
+        history_op_is(op, OP_ORDER);
+        return;
+    }
+    history_op_is(op, rng_below(&order_rng, 6) == 0 ? OP_ORDER_CHANGE : OP_ORDER_ACK);
+    op->target = target->id;
+    op->bit = (uint32_t)rng_below(&order_rng, target->n);
+    target->ack_wish |= 1u << op->bit;
+}
+
 static void draw(struct op *op)
 {
     static const struct {
@@ -294,6 +317,8 @@ static void draw(struct op *op)
         draw_half(op);
     } else if (kind == OP_SEND && rng_below(&flows_rng, 100) < plan->pop_percent) {
         draw_pop(op);
+    } else if (kind == OP_SEND && rng_below(&order_rng, 100) < plan->order_percent) {
+        draw_order(op);
     } else {
         history_op_is(op, kind);
     }
@@ -318,6 +343,21 @@ static void on_look(struct world_event *event)
     }
 }
 
+/* Another consumer pops while the acknowledgement is on its way. */
+static void pop_beside(const struct op *ack)
+{
+    struct op *op = ack->kind == OP_ORDER_ACK && rng_below(&order_rng, 3) == 0 ? history_op_new() : NULL;
+
+    if (op != NULL) {
+        history_op_is(op, OP_ORDER);
+        op->parts = 1;
+        op->topic = ack->topic;
+        op->queue = history_op(ack->target)->queue;
+        op->delay_ms = rng_between(&order_rng, 1, 100);
+        ask(op, ack->node);
+    }
+}
+
 static void on_next(struct world_event *event)
 {
     struct client *client = container_of(event, struct client, next);
@@ -339,6 +379,7 @@ static void on_next(struct world_event *event)
     client->ops[i] = op;
     client->n++;
     ask(op, client->target);
+    pop_beside(op);
     if (client->n < plan->depth) {
         go_on(client, think_ns());
     }
@@ -375,6 +416,7 @@ void workload_open(const struct plan *of)
     rng_seed(&waiting_rng, plan->seed, 10);
     rng_seed(&flows_rng, plan->seed, 12);
     rng_seed(&back_rng, plan->seed, 15);
+    rng_seed(&order_rng, plan->seed, 17);
     for (uint32_t c = 0; c < n_clients; c++) {
         clients[c].target = &nodes[rng_below(&rng, cluster_size())];
         world_at(&clients[c].next, world_now() + rng_below(&rng, 200 * NS_PER_MS), on_next);

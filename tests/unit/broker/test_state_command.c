@@ -119,6 +119,41 @@ static void items_of_transactions_and_pops_are_these_bytes(void **state)
     check_item(COMMAND_POP_REVIVE, &revive.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x28\x03", 12);
 }
 
+static void items_of_ordered_pops_are_these_bytes(void **state)
+{
+    Raftmq__OrderTake take = RAFTMQ__ORDER_TAKE__INIT;
+    Raftmq__OrderAck ack = RAFTMQ__ORDER_ACK__INIT;
+    Raftmq__OrderChange change = RAFTMQ__ORDER_CHANGE__INIT;
+    uint32_t offsets[] = {0, 300};
+    uint64_t qoffs[] = {2, 302};
+
+    (void)state;
+    take.group = ack.group = change.group = (char *)"g";
+    take.topic = ack.topic = change.topic = (char *)"t";
+    take.queue_id = ack.queue_id = change.queue_id = 1;
+    take.pop_ms = ack.pop_ms = change.pop_ms = 3;
+    take.start = 2;
+    take.offsets = offsets;
+    take.n_offsets = 2;
+    take.next = 303;
+    take.until_ms = change.until_ms = 4;
+    take.attempt = 5;
+    take.again = true;
+    take.seen_offset = -1;
+    take.seen_pop_ms = 6;
+    take.seen_steps = 7;
+    ack.offsets = qoffs;
+    ack.n_offsets = 2;
+    change.offset = 302;
+    check_item(
+        COMMAND_ORDER_TAKE, &take.base,
+        "\x0A\x01g\x12\x01t\x18\x01\x20\x02\x2A\x03\x00\xAC\x02\x30\xAF\x02\x38\x03\x40\x04\x49\x05\x00\x00\x00"
+        "\x00\x00\x00\x00\x50\x01\x58\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01\x60\x06\x68\x07",
+        48);
+    check_item(COMMAND_ORDER_ACK, &ack.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x03\x2A\x03\x02\xAE\x02", 15);
+    check_item(COMMAND_ORDER_CHANGE, &change.base, "\x0A\x01g\x12\x01t\x18\x01\x20\x03\x28\xAE\x02\x30\x04", 15);
+}
+
 static void the_walk_meets_records_and_items_in_order(void **state)
 {
     Raftmq__GroupPut group = RAFTMQ__GROUP_PUT__INIT;
@@ -191,6 +226,7 @@ int main(void)
         cmocka_unit_test(an_item_has_a_head_of_twelve_bytes),
         cmocka_unit_test(items_of_administration_are_these_bytes),
         cmocka_unit_test(items_of_transactions_and_pops_are_these_bytes),
+        cmocka_unit_test(items_of_ordered_pops_are_these_bytes),
         cmocka_unit_test(the_walk_meets_records_and_items_in_order),
         cmocka_unit_test(the_feature_level_that_an_item_needs_is_told),
         cmocka_unit_test(the_walk_refuses_what_is_no_block),

@@ -200,6 +200,59 @@ static void change_pop(struct fixture *f, uint32_t r, uint32_t n)
     }
 }
 
+/* A batch of a queue is handed out in order, the first time or again, or acknowledged, or kept longer. */
+static void change_order(struct fixture *f, uint32_t r, uint32_t n)
+{
+    Raftmq__OrderTake take = RAFTMQ__ORDER_TAKE__INIT;
+    Raftmq__OrderAck ack = RAFTMQ__ORDER_ACK__INIT;
+    Raftmq__OrderChange change = RAFTMQ__ORDER_CHANGE__INIT;
+    const struct order_batch *batch;
+    uint32_t offsets[] = {0, 2, 70000};
+    char names[2][32];
+    uint64_t qoff;
+
+    snprintf(names[0], sizeof(names[0]), "group-%u", n % 3);
+    snprintf(names[1], sizeof(names[1]), "topic-%u", n % 2);
+    take.group = ack.group = change.group = names[0];
+    take.topic = ack.topic = change.topic = names[1];
+    take.queue_id = ack.queue_id = change.queue_id = (int32_t)(n % 4);
+    put_topic(f, n % 2, 4);
+    batch = order_table_find(&f->state.orders, mq_str_of(names[0]), mq_str_of(names[1]), take.queue_id);
+    take.pop_ms = (int64_t)f->log->index + 1; /* every entry has another */
+    take.until_ms = take.pop_ms + n % 100;
+    take.attempt = n % 4;
+    take.seen_offset = offset_table_get(&f->state.offsets, mq_str_of(names[0]), mq_str_of(names[1]), take.queue_id);
+    take.start = take.seen_offset > 0 ? take.seen_offset : 0;
+    take.offsets = offsets;
+    if (batch == NULL || r == 0) {
+        take.n_offsets = 1 + n % 3;
+        take.next = take.start + 70001;
+        take.seen_pop_ms = batch != NULL ? batch->pop_ms : 0;
+        take.seen_steps = batch != NULL ? batch->steps : 0;
+        apply_item(f, COMMAND_ORDER_TAKE, &take.base);
+        return;
+    }
+    qoff = order_qoff(batch, (uint32_t)__builtin_ctz(order_open(batch, -1)));
+    ack.pop_ms = change.pop_ms = batch->pop_ms;
+    change.offset = qoff;
+    change.until_ms = take.until_ms;
+    ack.offsets = &qoff;
+    ack.n_offsets = 1;
+    if (r == 1) {
+        take.again = true;
+        take.start = (int64_t)qoff;
+        take.n_offsets = 1;
+        take.next = (int64_t)batch->next;
+        take.seen_pop_ms = batch->pop_ms;
+        take.seen_steps = batch->steps;
+        apply_item(f, COMMAND_ORDER_TAKE, &take.base);
+    } else if (r == 2) {
+        apply_item(f, COMMAND_ORDER_CHANGE, &change.base);
+    } else {
+        apply_item(f, COMMAND_ORDER_ACK, &ack.base);
+    }
+}
+
 /* A message that waits; @n chooses one that waits already, to end or to move. */
 static void change_pending(struct fixture *f, uint32_t r, uint32_t n)
 {
@@ -338,6 +391,7 @@ static void change(struct fixture *f, uint64_t *random)
         change_pending(f, n % 7, next_random(random));
         change_half(f, n % 5, next_random(random));
         change_pop(f, n % 9, next_random(random));
+        change_order(f, n % 5, next_random(random));
         break;
     default:
         put_offset(f, n % 37, n % 11, (int32_t)(n % 9), n % 5 == 0 ? 0 : (int64_t)n);
@@ -461,6 +515,7 @@ static void small_snapshot(struct fixture *f, struct rlog_sink *sink, struct rlo
     for (uint32_t what = 0; what < 5; what++) {
         put_rest(f, what, 1);
     }
+    change_order(f, 0, 7);
     fixture_put(f, &(struct fixture_message){.queue_id = 1, .store_ms = 5}, 1);
     delete_topic(f, 0);
     uv_run(&f->loop.uv, UV_RUN_DEFAULT);
@@ -533,6 +588,19 @@ static void rows_that_cannot_be_are_refused(void **state)
          false, MQ_EBADMSG},
         {"a check point of a queue id too large", 13, "\x0A\x0D\x0A\x01g\x12\x01t\x18\xFF\xFF\x07\x2A\x01\x02", 15,
          false, MQ_EBADMSG},
+        {"a batch twice", 14, NULL, 0, true, MQ_EBADMSG},
+        {"a batch without messages", 14, "\x0A\x08\x0A\x01g\x12\x01t\x28\x09", 10, false, MQ_EBADMSG},
+        {"a batch with a message that nobody ever held", 14,
+         "\x0A\x0E\x0A\x01g\x12\x01t\x28\x09\x32\x01\x02\x4A\x01\x00", 16, false, MQ_EBADMSG},
+        {"a batch that was not counted", 14, "\x0A\x0E\x0A\x01g\x12\x01t\x28\x09\x32\x01\x02\x42\x01\x00", 16, false,
+         MQ_EBADMSG},
+        {"a batch that is over", 14, "\x0A\x13\x0A\x01g\x12\x01t\x28\x09\x32\x01\x02\x38\x01\x42\x01\x00\x4A\x01\x00",
+         21, false, MQ_EBADMSG},
+        {"a batch that ends before its last message", 14,
+         "\x0A\x11\x0A\x01g\x12\x01t\x28\x02\x32\x01\x02\x42\x01\x00\x4A\x01\x00", 19, false, MQ_EBADMSG},
+        {"a batch of a queue id too large", 14,
+         "\x0A\x15\x0A\x01g\x12\x01t\x18\xFF\xFF\x07\x28\x09\x32\x01\x02\x42\x01\x00\x4A\x01\x00", 23, false,
+         MQ_EBADMSG},
         {"a field of a later version in a transaction", 12, "\x0A\x02\x78\x01", 4, false, MQ_EVERSION},
         {"a topic twice", 1, NULL, 0, true, MQ_EBADMSG},
         {"a group twice", 2, NULL, 0, true, MQ_EBADMSG},

@@ -33,7 +33,7 @@ final class Pop {
         cases.add("a push consumer pops", Pop::pops).needs("pop").selected();
         cases.add("what fails is popped again", Pop::fails).needs("pop").selected();
         cases.add("what a dead consumer held is popped again", Pop::held).needs("pop");
-        cases.add("consumers pop in order", Pop::ordered).needs("pop-order");
+        cases.add("consumers pop in order", Pop::ordered).needs("pop");
         cases.add("brokers assign the queues of pulling consumers", Pop::assigned).needs("assignment");
     }
 
