@@ -2,7 +2,7 @@
  *
  * Happy path: decode -> checks in RocketMQ's order -> records are built straight into the next entry ->
  * sequencer_add. A message that is to wait goes under another topic, with an item that says for what
- * (flow/delayed.h). When the entry is applied, on_stored writes the answer. Every failure before sequencer_add is
+ * (flow/delayed.h). When the entry is applied, send_stored writes the answer. Every failure before sequencer_add is
  * answered at once and nothing is stored; afterwards the outcome says what is known. Source of order and codes:
  * RocketMQ's SendMessageProcessor, HookUtils. */
 #include "broker/processor/send.h"
@@ -12,6 +12,7 @@
 #include "broker/processor/processors.h"
 #include "broker/processor/propose.h"
 #include "broker/processor/retry.h"
+#include "broker/processor/send_half.h"
 #include "broker/state/bundle.h"
 #include "broker/state/ensure.h"
 #include "broker/store/record_build.h"
@@ -26,8 +27,6 @@
 #include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
-
-enum { KIND_SINGLE, KIND_BATCH, KIND_TIMER };
 
 #define BATCH_MESSAGES_MAX 65535
 #define BATCH_RECORDS_BYTES_MAX (RLOG_ENTRY_BYTES_MAX / 2)
@@ -59,7 +58,7 @@ static void put_msg_ids(struct context *ctx, struct proto_writer *w, const struc
     struct mq_buf ids = {0};
     uint32_t at = p->at;
 
-    if (p->kind != KIND_BATCH) {
+    if (p->kind != SEND_BATCH) {
         size_t n = proto_offset_msg_id(&ctx->store_host, (int64_t)(outcome->payload_pos + at), one);
 
         proto_put_str(w, MQ_STR("msgId"), (struct mq_str){one, (uint32_t)n});
@@ -84,8 +83,7 @@ void send_put_region(struct context *ctx, struct proto_writer *w)
     proto_put_str(w, MQ_STR("TRACE_ON"), ctx->config->trace_on ? MQ_STR("true") : MQ_STR("false"));
 }
 
-/* Answers a send that the log did not take, or that ended without it. */
-static void fail(struct context *ctx, const struct reply_to *to, int rc)
+void send_failed(struct context *ctx, const struct reply_to *to, int rc)
 {
     struct rlog_space space;
     struct rlog_bound bound;
@@ -122,7 +120,7 @@ static bool reserve(struct context *ctx, const struct reply_to *to, struct queue
         rc = sequencer_reserve(ctx->sequencer, bytes, at);
     }
     if (rc != 0) {
-        fail(ctx, to, rc);
+        send_failed(ctx, to, rc);
         return false;
     }
     rc = consume_queue_reserve(&queue->cq, queue->next + records);
@@ -154,14 +152,14 @@ static void put_recall_handle(struct context *ctx, struct proto_writer *w, struc
     }
 }
 
-static void on_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+void send_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct context *ctx = p->data;
     struct reply_to to = reply_to_of_pending(p);
     struct proto_writer w;
 
     if (outcome->status != 0) {
-        fail(ctx, &to, outcome->status);
+        send_failed(ctx, &to, outcome->status);
         return;
     }
     ctx->stats.puts += p->records;
@@ -172,11 +170,11 @@ static void on_stored(struct sequencer_pending *p, const struct sequencer_outcom
     put_msg_ids(ctx, &w, p, outcome);
     proto_put_i64(&w, MQ_STR("queueId"), p->queue_id);
     proto_put_i64(&w, MQ_STR("queueOffset"), (int64_t)p->qoff);
-    if (p->kind != KIND_BATCH) {
+    if (p->kind != SEND_BATCH) {
         struct mq_str properties = proto_record_properties(outcome->payload + p->at, p->bytes);
 
         proto_put_str(&w, MQ_STR("transactionId"), proto_properties_get(properties, PROTO_PROP_UNIQ_KEY));
-        if (p->kind == KIND_TIMER) {
+        if (p->kind == SEND_TIMER) {
             put_recall_handle(ctx, &w, properties);
         }
     }
@@ -184,11 +182,7 @@ static void on_stored(struct sequencer_pending *p, const struct sequencer_outcom
     reply_end(&to, &w, NULL, 0);
 }
 
-/* Answers a refused send; like every answer to a send it names the region. */
-static void refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
+void send_refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
 {
     struct proto_writer w;
     va_list args;
@@ -212,12 +206,12 @@ static bool check_delay(struct context *ctx, const struct reply_to *to, const st
     int rc = delayed_plan(&ctx->delayed, header->properties, mq_clock_wall_ms(), plan, &why);
 
     if (rc != 0) {
-        refuse(ctx, to, rc == MQ_EUNSUPPORTED ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL, "%s", why);
+        send_refuse(ctx, to, rc == MQ_EUNSUPPORTED ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL, "%s", why);
         return false;
     }
     if (header->batch && plan->due_ms != 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "a batch cannot wait: its properties ask for delay level %u or a time",
-               plan->level);
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
+                    "a batch cannot wait: its properties ask for delay level %u or a time", plan->level);
         return false;
     }
     return true;
@@ -228,52 +222,13 @@ static bool check_topic(struct context *ctx, const struct reply_to *to, struct m
     enum proto_name_problem problem = proto_topic_check(topic);
 
     if (problem != PROTO_NAME_OK) {
-        refuse(ctx, to, RESP_INVALID_PARAMETER, "topic \"" MQ_STR_FMT "\" is %s", REMARK_ARG(topic),
-               proto_name_problem_text(problem, false));
+        send_refuse(ctx, to, RESP_INVALID_PARAMETER, "topic \"" MQ_STR_FMT "\" is %s", REMARK_ARG(topic),
+                    proto_name_problem_text(problem, false));
         return false;
     }
     if (proto_topic_send_forbidden(topic)) {
-        refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" is a system topic that takes no sends",
-               REMARK_ARG(topic));
-        return false;
-    }
-    return true;
-}
-
-static bool asks_for_transaction(struct mq_str properties)
-{
-    return mq_str_to_bool(proto_properties_get(properties, PROTO_PROP_TRAN_MSG));
-}
-
-/* The message is the first half of a transaction: consumers get it when its producer commits. What comes to a retry
- * topic was committed before; clients below 4.6.1 leave the property in. */
-static bool is_half(const struct proto_send_header *header)
-{
-    return asks_for_transaction(header->properties) && !mq_str_starts(header->topic, PROTO_RETRY_PREFIX);
-}
-
-/* What a half message has to be. */
-static bool check_half(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header)
-{
-    char group[NAME_TEXT_MAX];
-
-    if (ctx->config->reject_transactions) {
-        refuse(ctx, to, RESP_NO_PERMISSION, "rejectTransactionMessage is true: this broker takes no transactions");
-        return false;
-    }
-    if (header->batch) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property TRAN_MSG: a batch is no transaction");
-        return false;
-    }
-    if (delayed_is_asked(header->properties)) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "property DELAY or TIMER_*: a transaction is not delayed as well");
-        return false;
-    }
-    if (!name_text(proto_properties_get(header->properties, PROTO_PROP_PRODUCER_GROUP), group)) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
-               "property PGROUP has to name the group whose producers can be asked how the transaction ends, in up "
-               "to %d bytes",
-               NAME_TEXT_MAX - 1);
+        send_refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" is a system topic that takes no sends",
+                    REMARK_ARG(topic));
         return false;
     }
     return true;
@@ -286,33 +241,35 @@ static bool check_message(struct context *ctx, const struct reply_to *to, const 
     const struct broker_config *config = ctx->config;
 
     if (cmd->body_bytes == 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the body is empty");
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the body is empty");
         return false;
     }
     if (cmd->body_bytes > config->body_bytes_max) {
         /* The original answers 1 for a batch and 13 for a message. */
-        refuse(ctx, to, header->batch ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL,
-               "the body has %u bytes, maxMessageSize is %lld", cmd->body_bytes, (long long)config->body_bytes_max);
+        send_refuse(ctx, to, header->batch ? RESP_SYSTEM_ERROR : RESP_MESSAGE_ILLEGAL,
+                    "the body has %u bytes, maxMessageSize is %lld", cmd->body_bytes,
+                    (long long)config->body_bytes_max);
         return false;
     }
     if (header->properties.len > PROTO_PROPERTIES_MAX) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties have %u bytes, the limit is %d", header->properties.len,
-               PROTO_PROPERTIES_MAX);
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties have %u bytes, the limit is %d",
+                    header->properties.len, PROTO_PROPERTIES_MAX);
         return false;
     }
-    if (is_half(header)) {
-        if (!check_half(ctx, to, header)) {
+    if (send_is_half(header)) {
+        if (!send_half_check(ctx, to, header)) {
             return false;
         }
     } else if ((header->sys_flag & PROTO_SYS_TRANSACTION_MASK) != 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d speaks of a transaction, property TRAN_MSG does not",
-               header->sys_flag);
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d speaks of a transaction, property TRAN_MSG does not",
+                    header->sys_flag);
         return false;
     }
     if ((header->sys_flag & PROTO_SYS_INNER_BATCH) != 0) {
         /* Only a queue that holds whole batches could take it; such topics cannot be made here. */
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "sysFlag %d has the bit of an inner batch (%d), which is not supported",
-               header->sys_flag, PROTO_SYS_INNER_BATCH);
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL,
+                    "sysFlag %d has the bit of an inner batch (%d), which is not supported", header->sys_flag,
+                    PROTO_SYS_INNER_BATCH);
         return false;
     }
     return check_delay(ctx, to, header, plan);
@@ -338,11 +295,11 @@ bool send_check_quota(struct context *ctx, const struct reply_to *to, struct net
     if (ctx->quota == NULL || quota_take(ctx->quota, ch, group, messages, bytes, mq_clock_mono_ms(), &why)) {
         return true;
     }
-    refuse(ctx, to, RESP_SYSTEM_BUSY,
-           "[QUOTA] producerGroup \"" MQ_STR_FMT
-           "\": the %s has sent what it may, %lld %s a second; in %llu ms more is "
-           "taken; nothing was stored",
-           REMARK_ARG(group), why.whose, (long long)why.per_second, why.unit, (unsigned long long)why.wait_ms);
+    send_refuse(ctx, to, RESP_SYSTEM_BUSY,
+                "[QUOTA] producerGroup \"" MQ_STR_FMT
+                "\": the %s has sent what it may, %lld %s a second; in %llu ms more is "
+                "taken; nothing was stored",
+                REMARK_ARG(group), why.whose, (long long)why.per_second, why.unit, (unsigned long long)why.wait_ms);
     return false;
 }
 
@@ -355,18 +312,19 @@ static struct topic *find_topic(struct context *ctx, const struct reply_to *to,
                             header->unit_mode, &topic);
 
     if (rc == MQ_ENOTFOUND) {
-        refuse(ctx, to, RESP_TOPIC_NOT_EXIST,
-               "topic \"" MQ_STR_FMT "\" does not exist and may not be created from \"" MQ_STR_FMT "\"",
-               REMARK_ARG(header->topic), REMARK_ARG(header->default_topic));
+        send_refuse(ctx, to, RESP_TOPIC_NOT_EXIST,
+                    "topic \"" MQ_STR_FMT "\" does not exist and may not be created from \"" MQ_STR_FMT "\"",
+                    REMARK_ARG(header->topic), REMARK_ARG(header->default_topic));
         return NULL;
     }
     if (rc != 0) {
-        fail(ctx, to, rc);
+        send_failed(ctx, to, rc);
         return NULL;
     }
     if ((ctx->config->permission & TOPIC_PERM_WRITE) == 0 && topic->order) {
-        refuse(ctx, to, RESP_NO_PERMISSION, "brokerPermission is %lld: this broker takes no sends to an order topic",
-               (long long)ctx->config->permission);
+        send_refuse(ctx, to, RESP_NO_PERMISSION,
+                    "brokerPermission is %lld: this broker takes no sends to an order topic",
+                    (long long)ctx->config->permission);
         return NULL;
     }
     return topic;
@@ -387,21 +345,22 @@ static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
     }
     queues = topic->write_queues > topic->read_queues ? topic->write_queues : topic->read_queues;
     if (id >= 0 && (uint32_t)id >= queues) {
-        refuse(ctx, to, RESP_INVALID_PARAMETER, "queueId %d: topic \"" MQ_STR_FMT "\" has %u queues, counted from 0",
-               id, REMARK_ARG(header->topic), queues);
+        send_refuse(ctx, to, RESP_INVALID_PARAMETER,
+                    "queueId %d: topic \"" MQ_STR_FMT "\" has %u queues, counted from 0", id,
+                    REMARK_ARG(header->topic), queues);
         return NULL;
     }
     if (id < 0) {
         if (topic->write_queues == 0) {
-            refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" has no write queue",
-                   REMARK_ARG(header->topic));
+            send_refuse(ctx, to, RESP_NO_PERMISSION, "topic \"" MQ_STR_FMT "\" has no write queue",
+                        REMARK_ARG(header->topic));
             return NULL;
         }
         id = (int32_t)(ctx->next_any_queue++ % topic->write_queues); /* any queue: spread them */
     }
     rc = topic_queues_get(&ctx->store->queues, topic->queues, id, &queue);
     if (rc != 0) {
-        fail(ctx, to, rc);
+        send_failed(ctx, to, rc);
         return NULL;
     }
     return queue;
@@ -411,7 +370,7 @@ static struct queue *find_queue(struct context *ctx, const struct reply_to *to,
 static void add_single(struct context *ctx, const struct reply_to *to, struct queue *queue, int32_t queue_id,
                        struct record_source *source)
 {
-    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    struct sequencer_pending pending = pending_for(to, send_stored, ctx);
     uint8_t *at;
     int32_t bytes;
 
@@ -421,11 +380,11 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
     source->store_ms = sequencer_store_ms(ctx->sequencer);
     bytes = record_build(source, true, at);
     if (bytes < 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
-               PROTO_PROPERTIES_MAX);
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
+                    PROTO_PROPERTIES_MAX);
         return;
     }
-    pending.kind = KIND_SINGLE;
+    pending.kind = SEND_SINGLE;
     pending.records = 1;
     pending.queue_id = queue_id;
     sequencer_add(ctx->sequencer, (uint32_t)bytes, queue, 1, 0, &pending);
@@ -435,15 +394,15 @@ static void add_single(struct context *ctx, const struct reply_to *to, struct qu
 static void fail_delayed(struct context *ctx, const struct reply_to *to, const struct queue *queue, int rc)
 {
     if (rc == MQ_ETOOBIG || rc == MQ_EBADMSG) {
-        refuse(
+        send_refuse(
             ctx, to, RESP_MESSAGE_ILLEGAL,
             "with the broker's own properties added the properties pass %d bytes, or the message an entry of the log",
             PROTO_PROPERTIES_MAX);
     } else if (rc >= MQ_ENOMEM && queue != NULL) {
-        refuse(ctx, to, RESP_SERVICE_NOT_AVAILABLE, "%s cannot grow: %s; nothing was stored", queue->cq.dir,
-               mq_strerror(rc));
+        send_refuse(ctx, to, RESP_SERVICE_NOT_AVAILABLE, "%s cannot grow: %s; nothing was stored", queue->cq.dir,
+                    mq_strerror(rc));
     } else {
-        fail(ctx, to, rc);
+        send_failed(ctx, to, rc);
     }
 }
 
@@ -458,7 +417,7 @@ static bool leaves_room(const struct context *ctx, const struct record_source *s
 static void add_delayed(struct context *ctx, const struct reply_to *to, const struct queue *queue,
                         struct record_source *source, const struct delayed_plan *plan)
 {
-    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    struct sequencer_pending pending = pending_for(to, send_stored, ctx);
     struct bundle_part parts[] = {
         {.kind = BUNDLE_NEW, .source = source, .own = true},
         {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_PUT},
@@ -477,7 +436,7 @@ static void add_delayed(struct context *ctx, const struct reply_to *to, const st
     source->drop = store.drop;
     source->n_drop = store.n_drop;
     parts[1].item = &store.item.base;
-    pending.kind = plan->level != 0 ? KIND_SINGLE : KIND_TIMER;
+    pending.kind = plan->level != 0 ? SEND_SINGLE : SEND_TIMER;
     pending.records = 1;
     pending.queue_id = queue->id;
     rc = !leaves_room(ctx, source) ? MQ_ETOOBIG
@@ -520,7 +479,8 @@ static const char *batch_item_fault(const struct proto_batch_item *item)
     if (delayed_is_asked(item->properties)) {
         return "it asks for a delay, which a message of a batch cannot have";
     }
-    return asks_for_transaction(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction" : NULL;
+    return send_asks_for_transaction(item->properties) ? "property TRAN_MSG: a part of a batch is no transaction"
+                                                       : NULL;
 }
 
 /* Counts the messages of a batch and bounds the bytes of their records. Returns the number, or -1 after an answer. */
@@ -545,13 +505,14 @@ static int measure_batch(struct context *ctx, const struct reply_to *to, struct 
         count++;
     }
     if (rc != 0 || count == 0) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "batch body of %u bytes, message %d: %s", body.len, count,
-               fault != NULL ? fault : "does not decode");
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "batch body of %u bytes, message %d: %s", body.len, count,
+                    fault != NULL ? fault : "does not decode");
         return -1;
     }
     if (total > BATCH_RECORDS_BYTES_MAX) {
-        refuse(ctx, to, RESP_SYSTEM_ERROR, "the %d messages of the batch take %llu bytes stored, the limit is %u",
-               count, (unsigned long long)total, BATCH_RECORDS_BYTES_MAX);
+        send_refuse(ctx, to, RESP_SYSTEM_ERROR,
+                    "the %d messages of the batch take %llu bytes stored, the limit is %u", count,
+                    (unsigned long long)total, BATCH_RECORDS_BYTES_MAX);
         return -1;
     }
     *bound = (uint32_t)total;
@@ -561,7 +522,7 @@ static int measure_batch(struct context *ctx, const struct reply_to *to, struct 
 static void add_batch(struct context *ctx, const struct reply_to *to, struct queue *queue,
                       struct record_source *source, struct mq_str body)
 {
-    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
+    struct sequencer_pending pending = pending_for(to, send_stored, ctx);
     struct proto_batch_item item;
     struct mq_str rest = body;
     uint32_t bound = 0, used = 0;
@@ -586,68 +547,10 @@ static void add_batch(struct context *ctx, const struct reply_to *to, struct que
         MQ_ASSERT(bytes > 0); /* measure_batch has checked the only limit */
         used += (uint32_t)bytes;
     }
-    pending.kind = KIND_BATCH;
+    pending.kind = SEND_BATCH;
     pending.records = (uint16_t)count;
     pending.queue_id = queue->id;
     sequencer_add(ctx->sequencer, used, queue, (uint32_t)count, 0, &pending);
-}
-
-static uint32_t immunity_of(struct mq_str properties)
-{
-    int32_t seconds;
-
-    if (mq_str_to_i32(proto_properties_get(properties, PROTO_PROP_CHECK_IMMUNITY), &seconds) != 0 || seconds < 0) {
-        return 0; /* as the original: what is no number counts as not there */
-    }
-    return (uint32_t)seconds;
-}
-
-/* A half message lies in a topic of its own until it is committed; where it is to go stands in its properties. */
-static void add_half(struct context *ctx, const struct reply_to *to, const struct queue *queue,
-                     struct record_source *source)
-{
-    struct sequencer_pending pending = pending_for(to, on_stored, ctx);
-    char uniq_key[32], group[NAME_TEXT_MAX], queue_id[16];
-    struct mq_str id = proto_properties_get(source->properties, PROTO_PROP_UNIQ_KEY);
-    struct record_property put[3];
-    int64_t now_ms = mq_clock_wall_ms();
-    Raftmq__HalfPut item = RAFTMQ__HALF_PUT__INIT;
-    struct bundle_part parts[2] = {{.kind = BUNDLE_NEW, .source = source, .own = true},
-                                   {.kind = BUNDLE_ITEM, .type = COMMAND_HALF_PUT, .item = &item.base}};
-    int rc;
-
-    if (id.len == 0) {
-        proto_uniq_key_next(&ctx->uniq_key, now_ms, uniq_key);
-        id = source->uniq_key = (struct mq_str){uniq_key, sizeof(uniq_key)};
-    }
-    snprintf(queue_id, sizeof(queue_id), "%d", source->queue_id);
-    put[0] = (struct record_property){PROTO_PROP_REAL_TOPIC, source->topic};
-    put[1] = (struct record_property){PROTO_PROP_REAL_QUEUE_ID, mq_str_of(queue_id)};
-    put[2] = (struct record_property){PROTO_PROP_TRANSACTION_ID, id};
-    source->put = put;
-    source->n_put = ARRAY_SIZE(put);
-    source->topic = HALF_TOPIC;
-    source->queue_id = 0;
-    source->sys_flag &= ~PROTO_SYS_TRANSACTION_MASK;
-    (void)name_text(proto_properties_get(source->properties, PROTO_PROP_PRODUCER_GROUP), group); /* check_half has */
-    item.producer_group = group;
-    item.born_ms = source->born_ms;
-    item.immunity_s = immunity_of(source->properties);
-    item.check_ms = half_first_check(&ctx->flows->half.rules, item.immunity_s, now_ms);
-    pending.kind = KIND_SINGLE;
-    pending.records = 1;
-    pending.queue_id = queue->id;
-    rc = ensure_queue(ctx->state, ctx->sequencer, HALF_TOPIC, 1, TOPIC_PERM_READ | TOPIC_PERM_WRITE, 0,
-                      &parts[0].queue);
-    if (rc == 0) {
-        rc = bundle_add(ctx->sequencer, ctx->store, parts, 2, &pending, 0);
-    }
-    if (rc == MQ_ETOOBIG) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "the properties pass %d bytes with the broker's own added",
-               PROTO_PROPERTIES_MAX);
-    } else if (rc != 0) {
-        fail(ctx, to, rc);
-    }
 }
 
 bool send_prepare(struct context *ctx, const struct reply_to *to, const struct proto_send_header *header,
@@ -690,13 +593,13 @@ static bool look_at_retry(struct context *ctx, const struct reply_to *to, const 
     int rc;
 
     if (header->batch) {
-        refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "topic \"" MQ_STR_FMT "\": a batch to a retry topic is not taken",
-               REMARK_ARG(header->topic));
+        send_refuse(ctx, to, RESP_MESSAGE_ILLEGAL, "topic \"" MQ_STR_FMT "\": a batch to a retry topic is not taken",
+                    REMARK_ARG(header->topic));
         return false;
     }
     if (retry_send_check(ctx, header, version, &dead) != 0) {
-        refuse(ctx, to, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "group \"" MQ_STR_FMT "\" does not exist",
-               REMARK_ARG(group));
+        send_refuse(ctx, to, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "group \"" MQ_STR_FMT "\" does not exist",
+                    REMARK_ARG(group));
         return false;
     }
     if (!dead) {
@@ -704,7 +607,7 @@ static bool look_at_retry(struct context *ctx, const struct reply_to *to, const 
     }
     rc = dead_letter_queue(ctx, group, &plan->queue);
     if (rc != 0) {
-        fail(ctx, to, rc);
+        send_failed(ctx, to, rc);
         return false;
     }
     plan->delayed.due_ms = 0;
@@ -740,8 +643,8 @@ void send_message(struct context *ctx, struct net_channel *ch, struct proto_comm
     /* The batch field decides, not the code: C++ clients send batches as 310. */
     if (header.batch) {
         add_batch(ctx, &to, plan.queue, &plan.source, plan.source.body);
-    } else if (is_half(&header)) {
-        add_half(ctx, &to, plan.queue, &plan.source);
+    } else if (send_is_half(&header)) {
+        send_half_add(ctx, &to, plan.queue, &plan.source);
     } else {
         add_message(ctx, &to, &plan);
     }

@@ -23,6 +23,17 @@ bool send_prepare(struct context *ctx, const struct reply_to *to, const struct p
 bool send_check_quota(struct context *ctx, const struct reply_to *to, struct net_channel *ch, struct mq_str group,
                       uint32_t messages, uint32_t bytes);
 
+/* What a pending of a send stands for (sequencer_pending.kind): the answer depends on it. */
+enum { SEND_SINGLE, SEND_BATCH, SEND_TIMER };
+
+/* A done callback (@data: the context): answers a send whose entry has ended. */
+void send_stored(struct sequencer_pending *p, const struct sequencer_outcome *outcome);
+/* Answers a send that the log did not take, or that ended without it. */
+void send_failed(struct context *ctx, const struct reply_to *to, int rc);
+/* Answers a refused send; like every answer to a send it names the region. */
+void send_refuse(struct context *ctx, const struct reply_to *to, int32_t code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* The fields that every answer to a send has. */
 void send_put_region(struct context *ctx, struct proto_writer *w);
 
