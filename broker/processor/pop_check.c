@@ -144,7 +144,7 @@ bool pop_is_late(const struct pop_wait *wait, int64_t now_ms)
 uint64_t pop_deadline(const struct pop_wait *wait, int64_t now_ms)
 {
     int64_t born_ms = wait->born_ms != 0 && wait->born_ms < now_ms ? wait->born_ms : now_ms;
-    int64_t left_ms = born_ms + bounded_poll_ms(wait) - ANSWER_MS - now_ms;
+    int64_t left_ms = pop_is_late(wait, now_ms) ? 0 : born_ms + bounded_poll_ms(wait) - ANSWER_MS - now_ms;
 
     if (left_ms <= 0) {
         return 0;
