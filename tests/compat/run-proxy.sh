@@ -1,6 +1,6 @@
 #!/bin/sh
 # The stock proxy in cluster mode before a RaftMQ group of three, and a client with gRPC (Python): send, receive, ack, change of invisible
-# time, delay and transactions, healthy and with the leader killed by kill -9.
+# time, delay, transactions and messages in order, healthy and with the leader killed by kill -9.
 #
 # Usage: tests/compat/run-proxy.sh [--stock] [--phases healthy,killed]
 # With --stock the same cases run with one stock broker behind the proxy. The suite needs what tests/compat/features calls pop, groups,
@@ -78,9 +78,9 @@ topics_and_groups() {
     for kind in normal:NORMAL delay:DELAY transaction:TRANSACTION fifo:FIFO; do
         admin updateTopic -c DefaultCluster -t "${kind%:*}_$RUN" -r 4 -w 4 -a "+message.type=${kind#*:}" || return 1
     done
-    for name in ack again change delay transaction; do
+    for name in ack:false again:false change:false delay:false transaction:false fifo:true; do
         for phase in healthy killed; do
-            admin updateSubGroup -c DefaultCluster -g "group_${RUN}_${name}_$phase" || return 1
+            admin updateSubGroup -c DefaultCluster -g "group_${RUN}_${name%:*}_$phase" -o "${name#*:}" || return 1
         done
     done
 }

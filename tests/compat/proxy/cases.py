@@ -336,12 +336,58 @@ def transaction(run):
     check(not foreign, f"rolled back and seen: {foreign}")
 
 
+def in_order(run):
+    """Of each message group one after the other; one that is not acknowledged comes again before those behind it."""
+    topic = run.topic("fifo")
+    producer, consumer = run.producer(topic), run.consumer(topic, "fifo", run.tag())
+    sent, seen, acked, refused = {"a": [], "b": []}, {"a": [], "b": []}, set(), set()
+
+    def send(i):
+        group = "ab"[i % 2]
+        text = f"{group}-{run.kind}-{i}"
+        run.send(producer, topic, text, lambda message: setattr(message, "message_group", group + run.kind))
+        sent[group].append(text)
+        time.sleep(0.05)
+
+    sender = threading.Thread(target=through, args=(run, 24, send))
+    sender.start()
+
+    def take(message):
+        text = text_of(message)
+        if text not in acked:
+            seen[text[0]].append(text)
+        if text.endswith("-6") and text not in refused:
+            refused.add(text)
+            return
+        run.ask("an ack", lambda: consumer.ack(message))
+        acked.add(text)
+
+    def holds():
+        return not sender.is_alive() and set(sent["a"] + sent["b"]) <= acked
+
+    until = time.monotonic() + PATIENCE_S * 2
+    while not holds():
+        check(time.monotonic() < until, f"not all came: {set(sent['a'] + sent['b']) - acked}")
+        try:
+            for message in consumer.receive(1, INVISIBLE_S) or []:
+                take(message)
+        except Failure:
+            raise
+        except Exception:  # noqa: B902
+            time.sleep(0.5)
+    check(refused, "none was left without an ack")
+    for group, texts in seen.items():
+        numbers = [int(text.rsplit("-", 1)[1]) for text in texts]
+        check(numbers == sorted(numbers), f"group {group} came as {numbers}")
+
+
 CASES = [
     ("send, receive and ack", send_receive_ack),
     ("what is not acknowledged comes again", comes_again),
     ("a changed invisible time", change_invisible),
     ("delayed messages", delay),
     ("transactions", transaction),
+    ("messages in order", in_order),
 ]
 
 

@@ -33,7 +33,8 @@ final class Pop {
         cases.add("a push consumer pops", Pop::pops).needs("pop").selected();
         cases.add("what fails is popped again", Pop::fails).needs("pop").selected();
         cases.add("what a dead consumer held is popped again", Pop::held).needs("pop");
-        cases.add("consumers pop in order", Pop::ordered).needs("pop");
+        cases.add("consumers pop in order", Pop::ordered).needs("pop").selected();
+        cases.add("what fails is popped in order again", Pop::failsInOrder).needs("pop");
         cases.add("brokers assign the queues of pulling consumers", Pop::assigned).needs("assignment");
     }
 
@@ -176,6 +177,37 @@ final class Pop {
         });
         watch.awaitAll(120);
         order.check();
+    }
+
+    /** Every fifth fails twice: nothing behind it comes before it was consumed. */
+    private static void failsInOrder(Run run) throws Exception {
+        DefaultMQProducer producer = run.producer("poporderfails");
+        String topic = run.newTopic(producer, "poporderfails", 1);
+        String group = run.group("poporderfails");
+        popMode(run, topic, group);
+        OrderWatch order = new OrderWatch();
+        Watch watch = new Watch();
+        ConcurrentHashMap<String, Integer> failures = new ConcurrentHashMap<>();
+        DefaultMQPushConsumer consumer = popConsumer(run, topic, group);
+        consumer.setPopInvisibleTime(10_000);
+        consumer.setSuspendCurrentQueueTimeMillis(200);
+        consumer.setConsumeMessageBatchMaxSize(1);
+        consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+            for (MessageExt message : messages) {
+                String text = body(message);
+                if (text.endsWith("5") && failures.merge(text, 1, Integer::sum) <= 2) {
+                    return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
+                }
+            }
+            order.seen(messages);
+            messages.forEach(watch::seen);
+            return ConsumeOrderlyStatus.SUCCESS;
+        });
+        consumer.start();
+        run.through(20, i -> run.send(producer, message(topic, "TagA", "k" + i, "failing-" + i), watch));
+        watch.awaitAll(120);
+        order.check();
+        check(failures.values().stream().anyMatch(times -> times > 2), "nothing came again: " + failures);
     }
 
     private static void assigned(Run run) throws Exception {
