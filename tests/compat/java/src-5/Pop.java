@@ -5,18 +5,31 @@ import static raftmq.compat.Clients.body;
 import static raftmq.compat.Clients.message;
 import static raftmq.compat.Report.check;
 
+import java.nio.ByteBuffer;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 
+import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.impl.ClientRemotingProcessor;
+import org.apache.rocketmq.client.impl.mqclient.MQClientAPIExt;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageRequestMode;
+import org.apache.rocketmq.remoting.netty.NettyClientConfig;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.header.NotificationRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.PeekMessageRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.PollingInfoRequestHeader;
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
@@ -35,6 +48,7 @@ final class Pop {
         cases.add("what a dead consumer held is popped again", Pop::held).needs("pop");
         cases.add("consumers pop in order", Pop::ordered).needs("pop").selected();
         cases.add("what fails is popped in order again", Pop::failsInOrder).needs("pop");
+        cases.add("what there is to pop is told and shown", Pop::watched).needs("pop");
         cases.add("brokers assign the queues of pulling consumers", Pop::assigned).needs("assignment");
     }
 
@@ -208,6 +222,55 @@ final class Pop {
         watch.awaitAll(120);
         order.check();
         check(failures.values().stream().anyMatch(times -> times > 2), "nothing came again: " + failures);
+    }
+
+    private static NotificationRequestHeader notification(String topic, String group, long pollMs) {
+        NotificationRequestHeader header = new NotificationRequestHeader();
+        header.setTopic(topic);
+        header.setConsumerGroup(group);
+        header.setQueueId(-1);
+        header.setPollTime(pollMs);
+        header.setBornTime(System.currentTimeMillis());
+        return header;
+    }
+
+    /** What proxies and tools ask: 200054, 200052, 200055. */
+    private static void watched(Run run) throws Exception {
+        DefaultMQAdminExt admin = run.clients.admin();
+        DefaultMQProducer producer = run.producer("popwatched");
+        String topic = run.newTopic(producer, "popwatched", 1);
+        String group = run.group("popwatched");
+        popMode(run, topic, group);
+        MQClientAPIExt api = new MQClientAPIExt(new ClientConfig(), new NettyClientConfig(), new ClientRemotingProcessor(null), null);
+        api.start();
+        try {
+            check(!run.ask("nothing yet", () -> api.notification(Clients.leader(admin, topic), notification(topic, group, 300), 5000).get()),
+                    "a message before the first one");
+            CompletableFuture<Boolean> waiting = api.notification(Clients.leader(admin, topic), notification(topic, group, 15_000), 20_000);
+            run.send(producer, message(topic, "TagA", "k", "watched"), new Watch());
+            check(run.kills || waiting.get(10, TimeUnit.SECONDS), "nobody was told of a message");
+            run.middle();
+            check(run.ask("there is something", () -> api.notification(Clients.leader(admin, topic), notification(topic, group, 1000), 5000).get()),
+                    "nothing is there any more");
+            PeekMessageRequestHeader peek = new PeekMessageRequestHeader();
+            peek.setTopic(topic);
+            peek.setConsumerGroup(group);
+            peek.setQueueId(-1);
+            peek.setMaxMsgNums(8);
+            RemotingCommand peeked = run.ask("a peek", () -> api.getRemotingClient().invokeSync(Clients.leader(admin, topic),
+                    RemotingCommand.createRequestCommand(RequestCode.PEEK_MESSAGE, peek), 3000));
+            check(peeked.getCode() == 0 && MessageDecoder.decodes(ByteBuffer.wrap(peeked.getBody())).stream()
+                    .anyMatch(shown -> body(shown).equals("watched")), "a peek shows " + peeked);
+            PollingInfoRequestHeader polling = new PollingInfoRequestHeader();
+            polling.setTopic(topic);
+            polling.setConsumerGroup(group);
+            polling.setQueueId(-1);
+            RemotingCommand held = run.ask("polling", () -> api.getRemotingClient().invokeSync(Clients.leader(admin, topic),
+                    RemotingCommand.createRequestCommand(RequestCode.POLLING_INFO, polling), 3000));
+            check(held.getCode() == 0 && "0".equals(held.getExtFields().get("pollingNum")), "held are " + held);
+        } finally {
+            api.shutdown();
+        }
     }
 
     private static void assigned(Run run) throws Exception {
