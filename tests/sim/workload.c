@@ -398,6 +398,20 @@ struct op *workload_send(struct node *node, uint32_t body_bytes)
     return op;
 }
 
+struct op *workload_wait(struct node *node, uint32_t body_bytes, uint64_t delay_ms)
+{
+    struct op *op = history_op_new();
+
+    if (op != NULL) {
+        history_op_is(op, OP_WAIT);
+        op->parts = 1;
+        op->body_bytes = body_bytes;
+        op->delay_ms = delay_ms;
+        ask(op, node);
+    }
+    return op;
+}
+
 struct op *workload_probe(struct node *node)
 {
     return workload_send(node, 32);

@@ -18,6 +18,9 @@ struct op *workload_probe(struct node *node);
 /* A send of @body_bytes to @node that a scenario asks for. */
 struct op *workload_send(struct node *node, uint32_t body_bytes);
 
+/* The same, that is to wait for @delay_ms. */
+struct op *workload_wait(struct node *node, uint32_t body_bytes, uint64_t delay_ms);
+
 /* A producer is asked by @node how its transaction ends, and answers, or not. Inside. */
 void workload_check_back(struct op *target, struct node *node);
 

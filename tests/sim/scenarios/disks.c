@@ -409,3 +409,35 @@ void scenario_rotten_leader(void)
     }
     script_end();
 }
+
+#define BODY_AT 88 /* in a record */
+
+static bool has_ended(void *data)
+{
+    return ((const struct op *)data)->ended;
+}
+
+/* A message waits, and its body goes bad in the leader's copy: it is not delivered until the leader has it from
+ * another member. That it is whole then is held against what was sent. */
+void scenario_rotten_waiting(void)
+{
+    struct three n;
+    struct op *op;
+
+    if (!run_until_leader(5 * NS_PER_S) || !script_three(&n)) {
+        return;
+    }
+    op = workload_wait(n.l, 256, 2000);
+    if (!run_for(NS_PER_S)) {
+        return;
+    }
+    if (op == NULL || op->outcome != OP_ACKED || op->ended || !flip(n.l, op->committed_pos + BODY_AT + 100)) {
+        world_fail("scenario: nothing to flip");
+        return;
+    }
+    repaired_want = 1;
+    if (run_until(has_repaired, n.l, 20 * NS_PER_S, "the leader has repaired its copy") &&
+        run_until(has_ended, op, 20 * NS_PER_S, "the message is delivered")) {
+        script_end();
+    }
+}

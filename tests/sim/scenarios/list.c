@@ -105,6 +105,8 @@ const struct scenario scenarios[] = {
     {"scrub", "bits that flip in full segments are put right from another member", scenario_scrub, 0, small_segments},
     {"rotten-leader", "a leader whose copy is bad repairs it before a follower gets it", scenario_rotten_leader, 0,
      NULL},
+    {"rotten-waiting", "a message that waits goes bad on the leader: it is delivered as it was sent",
+     scenario_rotten_waiting, 0, NULL},
     {NULL, NULL, NULL, 0, NULL},
 };
 

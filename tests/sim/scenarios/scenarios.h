@@ -32,6 +32,7 @@ void scenario_followers_full(void);
 void scenario_failed_transfer(void);
 void scenario_scrub(void);
 void scenario_rotten_leader(void);
+void scenario_rotten_waiting(void);
 void scenario_stop_in_snapshot(void);
 void scenario_state_parted(void);
 void scenario_two_wiped(void);
