@@ -34,6 +34,7 @@ struct member_run {
     bool stopping, handing_over; /* leadership, before the rest closes */
     struct rlog_transfer stop_transfer;
     uint64_t drain_until_ms;
+    uint8_t body[OP_BODY_MAX]; /* of the request at hand, which may wait for its disk while others run */
 };
 
 /* What the checks know of a member; invariants.c. Survives its processes. */

@@ -9,6 +9,11 @@
 static struct op *last; /* whose record lies in front in the log */
 static uint64_t last_pos;
 
+void halves_reset(void)
+{
+    last = NULL;
+}
+
 static void commit_half(const struct rlog_header *header, struct op *op, uint64_t pos)
 {
     if (op->parts_committed == 0) {

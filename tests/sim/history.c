@@ -79,6 +79,7 @@ void history_reset(void)
     memset(&h, 0, sizeof(h));
     memset(h.offsets, 0xFF, sizeof(h.offsets));
     ops_reset();
+    halves_reset();
     pops_reset();
     orders_reset();
     for (uint32_t t = 0; t < TOPICS_ALL; t++) {

@@ -53,6 +53,7 @@ void orders_deletion(uint32_t topic);
 /* The operation was acknowledged. Returns whether that is all there is to hold against it. */
 bool orders_acked(const struct op *op);
 
+void halves_reset(void);
 void pops_reset(void);
 /* An entry begins; a message comes again in its retry topic; a topic was made or deleted. */
 void pops_entry(const struct rlog_header *header);

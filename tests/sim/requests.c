@@ -161,7 +161,6 @@ static int submit_lock(struct member_run *run, struct op *op)
 
 static int submit_records(struct member_run *run, struct op *op)
 {
-    static uint8_t body[OP_BODY_MAX]; /* too large for a fiber's stack */
     struct sequencer_pending pending = {.done = request_done, .data = op, .records = (uint16_t)op->parts};
     char topic[16];
     struct record_source source = {
@@ -179,7 +178,7 @@ static int submit_records(struct member_run *run, struct op *op)
 
     snprintf(topic, sizeof(topic), "t%u", op->topic);
     source.topic = mq_str_of(topic);
-    source.body = (struct mq_str){(const char *)body, op->body_bytes};
+    source.body = (struct mq_str){(const char *)run->body, op->body_bytes};
     queues = queue_table_topic(&run->store.queues, source.topic);
     rc = queues != NULL ? topic_queues_get(&run->store.queues, queues, source.queue_id, &queue) : MQ_ENOMEM;
     if (rc == 0) {
@@ -190,7 +189,7 @@ static int submit_records(struct member_run *run, struct op *op)
     }
     source.store_ms = sequencer_store_ms(run->sequencer);
     for (uint32_t part = 0; part < op->parts; part++) {
-        history_body(op, part, body);
+        history_body(op, part, run->body);
         used += (uint32_t)record_build(&source, op->parts == 1, at + used);
     }
     pending.queue_id = queue->id;
@@ -205,13 +204,12 @@ const struct delayed_rules request_delayed_rules = {
 /* As broker/processor/send.c. */
 static int submit_waiting(struct member_run *run, struct op *op)
 {
-    static uint8_t body[OP_BODY_MAX];
     struct sequencer_pending pending = {.done = request_done, .data = op, .records = 1};
     struct record_source source = {
         .born_ms = mq_clock_wall_ms(),
         .born_host = {.ip = {10, 0, 1, 1}, .ip_bytes = 4, .port = 1},
         .store_host = {.ip = {10, 0, 0, (uint8_t)run->node->id}, .ip_bytes = 4, .port = 10911},
-        .body = {(const char *)body, op->body_bytes},
+        .body = {(const char *)run->body, op->body_bytes},
     };
     struct bundle_part parts[] = {{.kind = BUNDLE_NEW, .source = &source, .own = true},
                                   {.kind = BUNDLE_ITEM, .type = COMMAND_PENDING_PUT}};
@@ -234,7 +232,7 @@ static int submit_waiting(struct member_run *run, struct op *op)
     source.n_put = store.n_put;
     parts[1].item = &store.item.base;
     op->due_ms = plan.due_ms;
-    history_body(op, 0, body);
+    history_body(op, 0, run->body);
     rc = ensure_queue(&run->state, run->sequencer, topic, QUEUES, DELAYED_TOPIC_PERM, (int32_t)op->queue, &queue);
     if (rc == 0) {
         rc = ensure_queue(&run->state, run->sequencer, store.topic, QUEUES, DELAYED_TOPIC_PERM, store.queue_id,

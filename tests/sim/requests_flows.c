@@ -25,7 +25,6 @@
 
 int submit_prepare(struct member_run *run, struct op *op)
 {
-    static uint8_t body[OP_BODY_MAX];
     struct sequencer_pending pending = {.done = request_done, .data = op, .records = 1};
     struct mq_str topic = mq_str_of(history_topic_name(op->topic));
     char queue_id[16], group[] = "producers";
@@ -35,7 +34,7 @@ int submit_prepare(struct member_run *run, struct op *op)
         .born_ms = mq_clock_wall_ms(),
         .born_host = {.ip = {10, 0, 1, 1}, .ip_bytes = 4, .port = 1},
         .store_host = {.ip = {10, 0, 0, (uint8_t)run->node->id}, .ip_bytes = 4, .port = 10911},
-        .body = {(const char *)body, op->body_bytes},
+        .body = {(const char *)run->body, op->body_bytes},
         .put = put,
         .n_put = 2,
     };
@@ -49,7 +48,7 @@ int submit_prepare(struct member_run *run, struct op *op)
     item.producer_group = group;
     item.born_ms = source.born_ms;
     item.check_ms = half_first_check(&run->flows.half.rules, 0, source.born_ms);
-    history_body(op, 0, body);
+    history_body(op, 0, run->body);
     rc = ensure_queue(&run->state, run->sequencer, topic, QUEUES, PERM, (int32_t)op->queue, &queue);
     if (rc == 0) {
         rc = ensure_queue(&run->state, run->sequencer, HALF_TOPIC, 1, PERM, 0, &parts[0].queue);
