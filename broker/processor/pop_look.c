@@ -264,6 +264,7 @@ static int read_queue(struct pop_look *look, struct queue *queue, struct pop_par
     int rc;
 
     part->start = begin_of(look, part->queue, queue, part->retry);
+    part->start = part->start < part->least ? part->least : part->start;
     rc = read_at(look, queue, part, found);
     if (rc == 0 && found->status == READER_TOO_SMALL && !rlog_is_whole(look->ctx->log)) {
         found->status = READER_EMPTY; /* this node lacks them, others do not: it is no reason to pass them over */
@@ -381,7 +382,8 @@ static int look_in_order(struct pop_look *look, struct queue *queue, struct pop_
     if (rc != 0 || !rlog_is_whole(look->ctx->log)) {
         return rc;
     }
-    part->again = false; /* the log holds none of it any more */
+    part->again = false; /* the log holds none of it any more, but maybe some that was acknowledged behind that */
+    part->least = batch->next;
     return look_at_next(look, queue, part);
 }
 

@@ -21,6 +21,7 @@ struct pop_part {
     size_t body_at, body_bytes; /* its records */
     /* In order: messages of a batch that was handed out before; and what the leader saw (command.proto). */
     bool again;
+    uint64_t least; /* where what was never handed out begins */
     int64_t seen_offset, seen_pop_ms;
     uint32_t seen_steps;
 };

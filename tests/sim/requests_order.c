@@ -74,6 +74,7 @@ static int look(struct member_run *run, const struct op *op, struct queue *queue
         return MQ_ENOTFOUND;
     }
     start = start < queue->cq.min ? queue->cq.min : start;
+    start = batch != NULL && start < batch->next ? batch->next : start; /* what is there of it is acknowledged */
     item->start = (int64_t)start;
     while (item->n_offsets < TAKE_MAX && start + item->n_offsets < queue->cq.max) {
         item->offsets[item->n_offsets] = (uint32_t)item->n_offsets;

@@ -377,6 +377,24 @@ static void an_acknowledgement_on_its_way_counts(void **state)
     answer_free(&popped);
 }
 
+/* The first two go with the log's beginning before anybody acknowledges them. */
+static void what_is_acknowledged_does_not_come_again_when_what_is_before_it_is_gone(void **state)
+{
+    (void)state;
+    put("0", "a");
+    put("0", "b");
+    put("0", "c");
+    assert_int_equal(pop("0", "3", "100"), RESP_SUCCESS);
+    assert_string_equal(letters(&answer), "abc");
+    assert_int_equal(ack("0", "2"), RESP_SUCCESS);
+    put("0", "d");
+    topic_queues_find(queue_table_find(&rig.ctx->store->queues, MQ_STR("Orders")), 0)->cq.min = 2;
+    rig_wait(&rig, is_free, NULL);
+    assert_string_equal(letters(&answer), "d");
+    assert_int_equal(ack("0", "3"), RESP_SUCCESS);
+    assert_int_equal(offset(0), 4);
+}
+
 static void a_notification_in_order_looks_at_free_queues(void **state)
 {
     static const struct {
@@ -414,6 +432,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(batches_outlive_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(pops_at_the_same_time_share_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(an_acknowledgement_on_its_way_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_acknowledged_does_not_come_again_when_what_is_before_it_is_gone,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_notification_in_order_looks_at_free_queues, setup, teardown),
     };
 
