@@ -283,15 +283,13 @@ static int check_times(const struct broker_config *config, struct mq_buf *proble
     return 0;
 }
 
-static int check_sizes(const struct broker_config *config, struct mq_buf *problem)
+/* Whole units, as RocketMQ's MessageStoreConfig.getMappedFileSizeConsumeQueue makes them of any number. */
+static void round_sizes(struct broker_config *config)
 {
-    if (config->queue_file_bytes % CONSUME_QUEUE_UNIT_BYTES != 0) {
-        (void)mq_buf_printf(problem,
-                            "mappedFileSizeConsumeQueue %lld: must be a multiple of %u, the size of a unit\n",
-                            (long long)config->queue_file_bytes, CONSUME_QUEUE_UNIT_BYTES);
-        return MQ_EINVAL;
-    }
-    return 0;
+    int64_t units = (config->queue_file_bytes + CONSUME_QUEUE_UNIT_BYTES - 1) / CONSUME_QUEUE_UNIT_BYTES;
+
+    units = units < CONSUME_QUEUE_FILE_UNITS_MAX ? units : CONSUME_QUEUE_FILE_UNITS_MAX;
+    config->queue_file_bytes = units * CONSUME_QUEUE_UNIT_BYTES;
 }
 
 /* What follows from other keys, and what only holds for all of them together. */
@@ -299,6 +297,7 @@ static int finish(struct broker_config *config, struct mq_buf *problem)
 {
     int rc = settle_names(config, problem);
 
+    round_sizes(config);
     if (rc == 0) {
         rc = check_name("dLegerGroup", config->group, PROTO_TOPIC_MAX, problem);
     }
@@ -325,9 +324,6 @@ static int finish(struct broker_config *config, struct mq_buf *problem)
     }
     if (rc == 0) {
         rc = check_times(config, problem);
-    }
-    if (rc == 0) {
-        rc = check_sizes(config, problem);
     }
     if (rc != 0) {
         return rc;

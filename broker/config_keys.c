@@ -62,7 +62,7 @@ const struct mq_conf_key broker_config_keys[] = {
     NUMBER("registerNameServerPeriod", register_ms, 10000, 60000, "30000"),
     NUMBER("mappedFileSizeCommitLog", segment_bytes, 1 << 20, (int64_t)16 << 30, "1073741824"),
     NUMBER("mappedFileSizeConsumeQueue", queue_file_bytes, CONSUME_QUEUE_FILE_UNITS_MIN *CONSUME_QUEUE_UNIT_BYTES,
-           CONSUME_QUEUE_FILE_UNITS_MAX *CONSUME_QUEUE_UNIT_BYTES, "6000000"),
+           1 << 30, "6000000"),
     {.name = "flushDiskType",
      .type = MQ_CONF_ENUM,
      .offset = AT(flush),

@@ -10,7 +10,13 @@ void order_wake_init(struct order_wake *wake, const struct flow_env *env)
 /* Whoever led before told others. */
 void order_wake_lead(struct order_wake *wake)
 {
-    order_table_forget_told(&wake->env->state->orders);
+    struct state *state = wake->env->state;
+    int64_t pop_ms = order_table_last_pop_ms(&state->orders);
+
+    if (pop_ms > state->pops.last_pop_ms) {
+        state->pops.last_pop_ms = pop_ms; /* of a leader whose clock was ahead: a pop time is given once */
+    }
+    order_table_forget_told(&state->orders);
     wake->leading = true;
 }
 

@@ -294,8 +294,20 @@ void reset_offset(struct context *ctx, struct net_channel *ch, struct proto_comm
     run_reset(job);
 }
 
+/* An item that is lost while this node goes on leading must be proposed again: until then the group's offsets stand
+ * still. Which one it was does not matter, who is told twice starts anew twice. */
+static void on_reset_taken(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
+{
+    struct context *ctx = p->data;
+
+    if (outcome->status != 0) {
+        reset_table_forget_told(&ctx->state->resets);
+    }
+}
+
 void reset_taken(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id, int64_t offset)
 {
+    const struct sequencer_pending pending = {.done = on_reset_taken, .data = ctx};
     Raftmq__ResetTaken item = RAFTMQ__RESET_TAKEN__INIT;
     char group_text[NAME_TEXT_MAX], topic_text[NAME_TEXT_MAX];
 
@@ -307,7 +319,7 @@ void reset_taken(struct context *ctx, struct mq_str group, struct mq_str topic, 
     item.queue_id = queue_id;
     item.offset = offset;
     /* Where the log takes nothing now, the next pull is told once more. */
-    if (propose_item(ctx, COMMAND_RESET_TAKEN, &item.base, NULL) == 0) {
+    if (propose_item(ctx, COMMAND_RESET_TAKEN, &item.base, &pending) == 0) {
         reset_table_note_told(&ctx->state->resets, group, topic, queue_id);
     }
 }

@@ -18,6 +18,7 @@
 
 #include <inttypes.h>
 
+#define OVERTAKEN_MAX 8u /* then a pop in order waits as if there were nothing */
 #define ATTEMPT_ID_MAX 1024u
 
 /* A request from its first look to its answer. */
@@ -28,9 +29,11 @@ struct pop {
     struct reply_to to; /* with a reference to its channel */
     struct pop_look look;
     uint64_t deadline_ms; /* monotonic; 0: does not wait */
+    uint32_t overtaken;   /* looks in order that came to nothing, as the log had changed what they had seen */
 };
 
 static void pop_run(struct pop *pop);
+static void park_or_answer(struct pop *pop);
 
 /* --- a request --- */
 
@@ -107,8 +110,8 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
         answer_failed(pop, outcome->status);
         return;
     }
-    if (pop->look.order) {
-        pop_order_settle(&pop->look);
+    if (pop->look.order && pop_order_settle(&pop->look)) {
+        pop->overtaken++;
     }
     if (pop->look.found != 0) {
         answer_found(pop);
@@ -120,7 +123,11 @@ static void on_taken(struct sequencer_pending *p, const struct sequencer_outcome
         return;
     }
     pop_look_end(&pop->look, false);
-    pop_run(pop); /* the group's offset has moved over what the filter left out, or by somebody else */
+    if (pop->overtaken > OVERTAKEN_MAX) {
+        park_or_answer(pop);
+    } else {
+        pop_run(pop); /* the group's offset has moved over what the filter left out, or by somebody else */
+    }
 }
 
 /* --- what comes of a look --- */
@@ -275,15 +282,23 @@ static void answer_peeked(struct pop *pop)
     pop_free(pop);
 }
 
+/* What this kind of pop leaves behind in memory until it is acknowledged: so many there are. */
+static uint32_t open_of(const struct pop *pop)
+{
+    const struct state *state = pop->ctx->state;
+
+    return pop->look.order ? row_table_count(&state->orders.rows) : state->pops.count;
+}
+
 /* Consumers come again a while after this code, as after one that says that too many wait. */
 static void answer_over(struct pop *pop)
 {
     char remark[160];
 
     snprintf(remark, sizeof(remark),
-             "raftmqPopCheckPointsMax: %" PRIu32 " check points are open, at most %" PRId64
+             "raftmqPopCheckPointsMax: %" PRIu32 " %s are open, at most %" PRId64
              " may be; acknowledge, or wait until they are over",
-             pop->ctx->state->pops.count, pop->ctx->config->pop_checks_max);
+             open_of(pop), pop->look.order ? "batches in order" : "check points", pop->ctx->config->pop_checks_max);
     answer_code(pop, RESP_POLLING_FULL, remark);
     pop_free(pop);
 }
@@ -298,7 +313,7 @@ static void pop_run(struct pop *pop)
         pop_free(pop);
         return;
     }
-    if (!look->peeks && pop->ctx->state->pops.count >= pop->ctx->config->pop_checks_max) {
+    if (!look->peeks && open_of(pop) >= pop->ctx->config->pop_checks_max) {
         answer_over(pop);
         return;
     }

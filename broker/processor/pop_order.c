@@ -45,15 +45,19 @@ static const struct order_batch *batch_of(const struct pop_look *look, const str
     return batch != NULL && batch->pop_ms == look->pop_ms ? batch : NULL;
 }
 
-void pop_order_settle(struct pop_look *look)
+bool pop_order_settle(struct pop_look *look)
 {
+    bool any = false;
+
     for (uint32_t i = 0; i < look->n_parts; i++) {
         struct pop_part *part = &look->parts[i];
 
         if (part->n != 0 && batch_of(look, part) == NULL) {
             pop_look_drop(look, part);
+            any = true;
         }
     }
+    return any;
 }
 
 int pop_order_counts(const struct pop_look *look, struct mq_buf *counts)
@@ -67,7 +71,8 @@ int pop_order_counts(const struct pop_look *look, struct mq_buf *counts)
 
         for (uint32_t k = 0; batch != NULL && rc == 0 && k < part->n; k++) {
             uint64_t qoff = part->start + part->offsets[k];
-            uint32_t count = batch->counts[__builtin_ctz(order_bit(batch, qoff))];
+            uint32_t bit = order_bit(batch, qoff);
+            uint32_t count = bit != 0 ? batch->counts[__builtin_ctz(bit)] : 0;
 
             least = count < least ? count : least;
             if (count != 0) {

@@ -13,8 +13,9 @@
 /* One item for each part of the look, in @parts. */
 void pop_order_fill(const struct pop_look *look, struct bundle_part parts[POP_PARTS_MAX],
                     Raftmq__OrderTake items[POP_PARTS_MAX]);
-/* The items are applied: parts of which something had changed since the look give nothing. */
-void pop_order_settle(struct pop_look *look);
+/* The items are applied: parts of which something had changed since the look give nothing. Returns whether there were
+ * any. */
+bool pop_order_settle(struct pop_look *look);
 /* orderCountInfo: how often each message was handed out before. Returns 0 or MQ_ENOMEM. */
 int pop_order_counts(const struct pop_look *look, struct mq_buf *counts);
 

@@ -67,6 +67,9 @@ int apply_offsets_reset(struct state *state, const ProtobufCMessage *message, co
         if (rc == 0 && state->news.offset_reset != NULL) {
             state->news.offset_reset(state->news.data, topic, item->queue_ids[i]);
         }
+        if (rc == 0 && state->news.order_freed != NULL) {
+            state->news.order_freed(state->news.data, group, topic, item->queue_ids[i]);
+        }
     }
     return unless_too_long(rc);
 }

@@ -177,6 +177,16 @@ void order_table_forget_told(struct order_table *table)
     }
 }
 
+int64_t order_table_last_pop_ms(const struct order_table *table)
+{
+    int64_t last = 0;
+
+    for (struct table_row *row = table->rows.rows; row != NULL; row = row->hh.next) {
+        last = batch_of(row)->pop_ms > last ? batch_of(row)->pop_ms : last;
+    }
+    return last;
+}
+
 /* --- changes --- */
 
 int order_table_change(struct order_table *table, struct mq_str group, struct mq_str topic, int32_t queue_id,

@@ -71,6 +71,8 @@ uint64_t order_attempt(struct mq_str id);
 struct order_batch *order_table_first_due(const struct order_table *table);
 void order_table_note_told(struct order_table *table, struct order_batch *batch);
 void order_table_forget_told(struct order_table *table);
+/* The latest pop time of any batch, 0 without one. */
+int64_t order_table_last_pop_ms(const struct order_table *table);
 
 /* Apply. */
 void order_table_drop_topic(struct order_table *table, const char *topic);

@@ -193,9 +193,11 @@ static void give_up(struct sequencer *seq, int why)
     draft_recycle(&seq->pool, refused);
 }
 
-/* Nothing is proposed now: leadership is gone, and the role will say so; or it is being handed over, and may stay
- * after all. What is in flight keeps its numbers. */
-static void refuse_waiting(struct sequencer *seq)
+/* Nothing is proposed now. Leadership is gone, and the role will say so; or it is being handed over, and may stay
+ * after all; or the disk is low, and the oldest draft has records. What lies behind that would be taken, but it was
+ * made in the belief that it comes after it: an offset that has passed what a refused pop was to get, a copy for a
+ * topic that was to be made. What is in flight keeps its numbers. */
+static void refuse_waiting(struct sequencer *seq, int why)
 {
     struct draft *drafts = take_waiting(seq);
 
@@ -203,7 +205,7 @@ static void refuse_waiting(struct sequencer *seq)
     for (struct draft *draft = drafts; draft != NULL; draft = draft->next) {
         draft_take_back(draft, &seq->store->queues);
     }
-    answer_all(seq, drafts, MQ_ENOTLEADER);
+    answer_all(seq, drafts, why);
 }
 
 static void on_turn(struct net_turn *turn)
@@ -219,7 +221,8 @@ static void on_turn(struct net_turn *turn)
         case MQ_ENOMEM: /* perhaps the next turn has some */
             return;
         case MQ_ENOTLEADER:
-            refuse_waiting(seq);
+        case MQ_EFULL:
+            refuse_waiting(seq, rc);
             return;
         default:
             give_up(seq, rc);

@@ -44,6 +44,26 @@ static void unload(struct loaded *l)
     mq_buf_free(&l->warnings);
 }
 
+static void sizes_of_queue_files_are_rounded_to_units(void **state)
+{
+    static const struct {
+        const char *line;
+        int64_t bytes;
+    } cases[] = {{"mappedFileSizeConsumeQueue=1048576", 1048580},
+                 {"mappedFileSizeConsumeQueue=30000", 30000},
+                 {"mappedFileSizeConsumeQueue=1073741824", 1073741820}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct loaded l;
+
+        load(&l, "brokerName=alone\nbrokerIP1=127.0.0.1\n", cases[i].line);
+        assert_int_equal(l.rc, 0);
+        assert_int_equal(l.config.queue_file_bytes, cases[i].bytes);
+        unload(&l);
+    }
+}
+
 static void a_dledger_configuration_starts(void **state)
 {
     static const char text[] = "# from the original's examples\n"
@@ -147,8 +167,7 @@ static void mistakes_are_named_in_one_line(void **state)
         {"brokerClusterName=a b\n", NULL, "brokerClusterName \"a b\""},
         {"brokerIP1=localhost\n", NULL, "brokerIP1 \"localhost\""},
         {"raftHeartbeatMs=200\n", NULL, "raftHeartbeatMs 200"},
-        {"mappedFileSizeConsumeQueue=30001\n", NULL, "mappedFileSizeConsumeQueue 30001: must be a multiple of 20"},
-        {"mappedFileSizeConsumeQueue=19980\n", NULL, "\"19980\" is outside 20000..1073741820"},
+        {"mappedFileSizeConsumeQueue=19980\n", NULL, "\"19980\" is outside 20000..1073741824"},
     };
 
     (void)state;
@@ -199,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dledger_configuration_starts),
+        cmocka_unit_test(sizes_of_queue_files_are_rounded_to_units),
         cmocka_unit_test(a_file_without_a_group_makes_a_member_by_itself),
         cmocka_unit_test(entries_are_flushed_late_where_that_is_asked_for),
         cmocka_unit_test(mistakes_are_named_in_one_line),

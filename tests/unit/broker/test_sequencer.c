@@ -377,6 +377,25 @@ static void what_was_gathered_for_a_disk_that_filled_up_is_answered_as_not_store
     close_sequencer(&f);
 }
 
+static void what_lies_behind_an_entry_that_a_full_disk_refuses_goes_with_it(void **state)
+{
+    struct sequencer_fixture f;
+
+    (void)state;
+    open_sequencer(&f);
+    f.base.log->can_propose = MQ_EBUSY;
+    for (uintptr_t i = 0; i < 5; i++) { /* three entries */
+        assert_int_equal(send_records(&f, 0, 1, RLOG_GATHER_BYTES / 2 - 12288, i), 0);
+    }
+    f.base.log->can_propose = 0;
+    f.base.log->refuse = MQ_EFULL;
+    fake_turn();
+    assert_int_equal(f.base.log->n_proposed, 0);
+    expect_done(0, 5, MQ_EFULL);
+    assert_int_equal(fixture_queue(&f.base, 0)->next, 0);
+    close_sequencer(&f);
+}
+
 static void a_reservation_without_an_addition_leaves_nothing_behind(void **state)
 {
     struct sequencer_fixture f;
@@ -564,6 +583,7 @@ int main(void)
         cmocka_unit_test(a_hand_over_that_fails_leaves_the_numbers_of_what_is_in_flight),
         cmocka_unit_test(an_entry_that_the_log_cannot_take_leaves_no_hole),
         cmocka_unit_test(what_was_gathered_for_a_disk_that_filled_up_is_answered_as_not_stored),
+        cmocka_unit_test(what_lies_behind_an_entry_that_a_full_disk_refuses_goes_with_it),
         cmocka_unit_test(a_reservation_without_an_addition_leaves_nothing_behind),
         cmocka_unit_test(a_records_store_time_is_its_entrys),
         cmocka_unit_test(an_item_travels_in_order_with_records),
