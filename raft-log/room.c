@@ -10,8 +10,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define TICK_MS 500u
-#define FRESH_MS 2500u /* what a member said counts so long: several ticks, some of which may be lost */
+#define TICK_MS 100u
+#define TICKS_OF_A_REPORT 5u /* half a second: so often without a change */
+#define FRESH_MS 2500u       /* what a member said counts so long: several ticks, some of which may be lost */
 
 static enum rlog_space_level own_level(const struct room *room)
 {
@@ -23,7 +24,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Bytes of the reserve that are given out in a tick. */
+/* Bytes of the reserve that are given out in half a second. */
 static uint64_t given_max(const struct room *room)
 {
     return commitlog_last_bytes(room->log->commitlog) / 12;
@@ -130,6 +131,7 @@ static void tell_leader(struct room *room)
 
     commitlog_space(log->commitlog, &own.space);
     own.space.level = own_level(room);
+    room->said = own.space.level;
     is_short = own.space.level != RLOG_SPACE_ENOUGH;
     if ((!is_short && !room->told) || leader == NULL || leads(room)) {
         return;
@@ -144,8 +146,14 @@ static void on_tick(uv_timer_t *tick)
     struct room *room = container_of(tick, struct room, tick);
     enum rlog_space_level before = room->others;
 
-    room->given -= min_u64(room->given, given_max(room));
-    tell_leader(room);
+    bool report = ++room->ticks % TICKS_OF_A_REPORT == 0;
+
+    if (report) {
+        room->given -= min_u64(room->given, given_max(room));
+    }
+    if (report || own_level(room) != room->said) {
+        tell_leader(room);
+    }
     judge(room);
     say_change(room, before);
 }

@@ -265,7 +265,7 @@ void handover_made(struct handover *h, struct segment *segment, int rc)
 void handover_asked(struct handover *h)
 {
     pthread_mutex_lock(&h->lock);
-    h->ask_at_ms = mq_clock_mono_ms() + h->space.period_ms;
+    h->ask_at_ms = mq_clock_mono_ms() + h->space.period_ms / SPACE_ASKS;
     pthread_mutex_unlock(&h->lock);
     h->wake(h->wake_data);
 }

@@ -6,8 +6,8 @@
  * If the next segment could not be made, only what is allocated counts: half a segment of it, so that retention can
  * empty one of which less than that is needed still.
  *
- * The spare asks the file system once a second and after each segment it makes, and tries a segment that it could not
- * make again as often; the loop judges. */
+ * The spare asks the file system five times a second and after each segment it makes, and tries a segment that it
+ * could not make again once a second; the loop judges. */
 #ifndef RLOG_LOG_SPACE_H
 #define RLOG_LOG_SPACE_H
 
@@ -17,6 +17,7 @@
 
 #define SPACE_RESERVE_BYTES (64u << 20)
 #define SPACE_PERIOD_MS 1000u
+#define SPACE_ASKS 5u /* in a period: who fills the disk has to be noticed before what is allocated is used up */
 #define SPACE_UNKNOWN UINT64_MAX
 
 struct rlog_disk;

@@ -65,12 +65,19 @@ refused_definitely() {
         grep -q "$DISKS\|$WORK" "$WORK/answer"
 }
 
-# full_some I...: those nodes' disks have 512 KiB left.
+# How often a leader has said that a majority has no room.
+refusals() { cat "$LOGS/full-"*.log | grep -c "disks of a majority: .*refused" || true; }
+
+has_refused_since() { [ "$(refusals)" -gt "$1" ]; }
+
+# full_some I...: those nodes' disks have 512 KiB left, from one moment to the next. What is on its way in that moment waits for room;
+# what comes once it is noticed is refused.
 full_some() {
+    full_before=$(refusals)
     for full_i in "$@"; do
         disk_fill "n$full_i" 512 || return 1
     done
-    refused_definitely && all_alive
+    ms_until 2 "it is noticed" has_refused_since "$full_before" && refused_definitely && all_alive
 }
 
 reads_go_on() {
