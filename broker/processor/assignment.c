@@ -32,9 +32,7 @@ struct assignment_job {
 
 static void job_end(struct assignment_job *job)
 {
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job->json);
     mq_free(job);
 }
@@ -230,9 +228,7 @@ void query_assignment(struct context *ctx, struct net_channel *ch, struct proto_
     }
     job->ctx = ctx;
     job->to = to;
-    if (to.ch != NULL) {
-        (void)net_channel_acquire(to.ch);
-    }
+    reply_to_keep(&to);
     job->json = mq_strndup((const char *)cmd->body, cmd->body_bytes);
     rc = job->json != NULL ? proto_assignment_query_decode(job->json, cmd->body_bytes, &job->query) : MQ_ENOMEM;
     if (rc != 0) {

@@ -47,17 +47,13 @@ static struct group_job *job_new(const struct reply_to *to)
         return NULL;
     }
     job->to = *to;
-    if (job->to.ch != NULL) {
-        (void)net_channel_acquire(job->to.ch);
-    }
+    reply_to_keep(&job->to);
     return job;
 }
 
 static void job_end(struct group_job *job)
 {
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job);
 }
 

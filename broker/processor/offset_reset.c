@@ -28,9 +28,7 @@ struct reset_job {
 
 static void reset_free(struct reset_job *job)
 {
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job->ids);
     mq_free(job->offsets);
     mq_free(job);
@@ -53,9 +51,7 @@ static struct reset_job *reset_new(struct context *ctx, const struct reply_to *t
         return NULL;
     }
     job->to = *to;
-    if (to->ch != NULL) {
-        (void)net_channel_acquire(to->ch);
-    }
+    reply_to_keep(to);
     return job;
 }
 

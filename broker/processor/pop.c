@@ -39,9 +39,7 @@ static void park_or_answer(struct pop *pop);
 
 static void pop_free(struct pop *pop)
 {
-    if (pop->to.ch != NULL) {
-        net_channel_release(pop->to.ch);
-    }
+    reply_to_release(&pop->to);
     pop_look_fini(&pop->look);
     mq_free(pop);
 }
@@ -346,7 +344,7 @@ static struct pop *pop_new(struct context *ctx, const struct reply_to *to, const
     }
     pop->ctx = ctx;
     pop->to = *to;
-    (void)net_channel_acquire(pop->to.ch);
+    reply_to_keep(&pop->to);
     if (pop_look_init(&pop->look, ctx, target->group, target->topic) != 0) {
         reply_failed(to, MQ_ENOMEM);
         pop_free(pop);

@@ -149,9 +149,7 @@ static void refuse_over(const struct reply_to *to, int64_t qoff)
 static void job_end(struct change_job *job)
 {
     pop_table_release(&job->ctx->state->pops, job->queue);
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job);
 }
 
@@ -221,9 +219,7 @@ void pop_change(struct context *ctx, struct net_channel *ch, struct proto_comman
     }
     job->ctx = ctx;
     job->to = to;
-    if (to.ch != NULL) {
-        (void)net_channel_acquire(to.ch);
-    }
+    reply_to_keep(&to);
     job->queue = pop_table_hold(&ctx->state->pops, check->key.queue->group, check->key.queue->topic, header.queue_id);
     job->qoff = (uint64_t)header.qoff;
     job->invisible_ms = header.invisible_ms;

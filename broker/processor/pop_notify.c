@@ -27,7 +27,7 @@ static void notice_run(struct notice *notice);
 
 static void notice_free(struct notice *notice)
 {
-    net_channel_release(notice->to.ch);
+    reply_to_release(&notice->to);
     mq_free(notice->group);
     mq_free(notice->topic);
     mq_free(notice);
@@ -154,7 +154,7 @@ void notify_message(struct context *ctx, struct net_channel *ch, struct proto_co
     }
     notice->ctx = ctx;
     notice->to = to;
-    (void)net_channel_acquire(to.ch);
+    reply_to_keep(&to);
     notice->group = mq_strndup(header.consumer_group.at, header.consumer_group.len);
     notice->topic = mq_strndup(header.topic.at, header.topic.len);
     notice->queue_id = header.queue_id;

@@ -178,9 +178,7 @@ struct order_change {
 
 static void change_end(struct order_change *job)
 {
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job->group);
     mq_free(job->topic);
     mq_free(job);
@@ -254,9 +252,7 @@ void pop_order_change(struct context *ctx, const struct reply_to *to, const stru
     }
     job->ctx = ctx;
     job->to = *to;
-    if (to->ch != NULL) {
-        (void)net_channel_acquire(to->ch);
-    }
+    reply_to_keep(to);
     job->group = mq_strndup(header->consumer_group.at, header->consumer_group.len);
     job->topic = mq_strndup(header->topic.at, header->topic.len);
     job->queue_id = header->queue_id;

@@ -30,7 +30,7 @@ static void on_found(struct time_search *search)
     struct search_job *job = container_of(search, struct search_job, search);
 
     reply_offset(&job->to, (int64_t)search->found);
-    net_channel_release(job->to.ch);
+    reply_to_release(&job->to);
     mq_free(job);
 }
 
@@ -54,7 +54,7 @@ void search_offset(struct context *ctx, struct net_channel *ch, struct proto_com
         return;
     }
     job->to = to;
-    (void)net_channel_acquire(to.ch);
+    reply_to_keep(&to);
     job->search = (struct time_search){.store = ctx->store,
                                        .queue = queue_of(ctx, header.topic, header.queue_id),
                                        .time_ms = header.timestamp_ms,
@@ -141,7 +141,7 @@ static void on_fetched(struct store_fetch *fetch, int status, const struct reade
         refuse_view(&cold->to, fetch->pos);
     }
     cold->ctx->views--;
-    net_channel_release(cold->to.ch);
+    reply_to_release(&cold->to);
     mq_free(cold);
 }
 
@@ -160,7 +160,7 @@ static void view_cold(struct context *ctx, const struct reply_to *to, uint64_t p
         mq_free(cold);
         return;
     }
-    net_channel_acquire(to->ch);
+    reply_to_keep(to);
     ctx->views++;
 }
 

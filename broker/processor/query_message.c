@@ -49,7 +49,7 @@ static void query_free(struct key_query *query)
         net_ref_release(query->views[i].ref);
     }
     query->ctx->key_queries--;
-    net_channel_release(query->to.ch);
+    reply_to_release(&query->to);
     mq_free(query);
 }
 
@@ -219,7 +219,7 @@ static struct key_query *query_new(struct context *ctx, const struct reply_to *t
     memcpy(key, header->key.at, header->key.len);
     query->ctx = ctx;
     query->to = *to;
-    query->to.ch = net_channel_acquire(to->ch);
+    reply_to_keep(to);
     query->topic = (struct mq_str){query->names, header->topic.len};
     query->key = (struct mq_str){key, header->key.len};
     query->max = (uint32_t)header->max;

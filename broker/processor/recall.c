@@ -88,9 +88,7 @@ static void end_recall(struct recall *recall, uint32_t first)
     if (recall->next != NULL) {
         recall->next->prev = recall->prev;
     }
-    if (recall->to.ch != NULL) {
-        net_channel_release(recall->to.ch);
-    }
+    reply_to_release(&recall->to);
     recall->ctx->recalls--;
     mq_free(recall);
 }
@@ -302,9 +300,7 @@ void recall_message(struct context *ctx, struct net_channel *ch, struct proto_co
     }
     ctx->recalls_first = recall;
     recall->to = to;
-    if (to.ch != NULL) {
-        net_channel_acquire(to.ch);
-    }
+    reply_to_keep(&to);
     (void)proto_recall_handle_decode(header.recall_handle, recall->bytes, &recall->handle);
     take_rows(recall);
     go_on(recall);

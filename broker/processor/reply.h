@@ -25,6 +25,21 @@ static inline struct reply_to reply_to_of(struct net_channel *ch, const struct p
     return (struct reply_to){(cmd->flag & PROTO_FLAG_ONEWAY) != 0 ? NULL : ch, cmd->opaque, cmd->encoding};
 }
 
+/* Whoever keeps one counts a reference to its channel, if there is one, until release. */
+static inline void reply_to_keep(const struct reply_to *to)
+{
+    if (to->ch != NULL) {
+        (void)net_channel_acquire(to->ch);
+    }
+}
+
+static inline void reply_to_release(const struct reply_to *to)
+{
+    if (to->ch != NULL) {
+        net_channel_release(to->ch);
+    }
+}
+
 /* Text of a client's in a remark: so much of it (MQ_STR_FMT goes with it). */
 #define REMARK_NAME_MAX 160
 #define REMARK_ARG(s) (int)((s).len < REMARK_NAME_MAX ? (s).len : REMARK_NAME_MAX), (s).at != NULL ? (s).at : ""

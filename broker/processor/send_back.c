@@ -110,9 +110,7 @@ static void on_fetched(struct store_fetch *fetch, int status, const struct reade
     } else if (check_retry_topic(back)) { /* it may have changed meanwhile */
         store_again(back, view);
     }
-    if (back->to.ch != NULL) {
-        net_channel_release(back->to.ch);
-    }
+    reply_to_release(&back->to);
     mq_free(back);
 }
 
@@ -146,9 +144,7 @@ static void fetch(const struct back *back)
         return;
     }
     ctx->backs_cold++;
-    if (kept->to.ch != NULL) {
-        net_channel_acquire(kept->to.ch);
-    }
+    reply_to_keep(&kept->to);
 }
 
 /* Reads the record and goes on with it. */

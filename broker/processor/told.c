@@ -47,7 +47,7 @@ static void answer_first(struct told *told)
     }
     told->count--;
     reply_code(&waiting->to, RESP_SUCCESS);
-    net_channel_release(waiting->to.ch);
+    reply_to_release(&waiting->to);
     mq_free(waiting);
 }
 
@@ -81,7 +81,7 @@ void told_answer(struct told *told, const struct reply_to *to, uint64_t now_ms)
         return;
     }
     waiting->to = *to;
-    waiting->to.ch = net_channel_acquire(to->ch);
+    reply_to_keep(to);
     waiting->change = told->last;
     waiting->deadline_ms = now_ms + TOLD_WAIT_MS;
     *told->end = waiting;

@@ -49,9 +49,7 @@ static struct end_job *job_new(struct context *ctx, const struct reply_to *to, u
     job->to = *to;
     job->pos = pos;
     job->leads = ctx->state->halves.leads;
-    if (job->to.ch != NULL) {
-        (void)net_channel_acquire(job->to.ch);
-    }
+    reply_to_keep(&job->to);
     return job;
 }
 
@@ -64,9 +62,7 @@ static void job_end(struct end_job *job)
     if (half != NULL && job->leads == halves->leads) {
         half_table_unmark(halves, half, HALF_MARK_ENDING);
     }
-    if (job->to.ch != NULL) {
-        net_channel_release(job->to.ch);
-    }
+    reply_to_release(&job->to);
     mq_free(job);
 }
 
