@@ -22,6 +22,12 @@ struct flow_env {
     struct flow_alarm *alarm;
 };
 
+/* Whether the disk takes new records: while it does not, a flow leaves its rows to retention, which makes room. */
+static inline bool flow_has_room(const struct flow_env *env)
+{
+    return rlog_space_level(env->store->log) == RLOG_SPACE_ENOUGH;
+}
+
 /* The loop turns at @at_ms (monotonic, mq_clock_mono_ms) at the latest. A flow that still waits then sets it anew. */
 void flow_wake_at(const struct flow_env *env, uint64_t at_ms);
 

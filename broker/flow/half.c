@@ -315,7 +315,7 @@ static bool work(struct half_flow *flow, int64_t now_ms)
     batch->leads = table->leads;
     while (begun++ < BATCH && flow->in_flight < JOBS_MAX && (half = half_table_first_due(table)) != NULL &&
            half->due.at_ms <= now_ms) {
-        if (half->times >= flow->rules.times_max && rlog_space_level(flow->env->store->log) != RLOG_SPACE_ENOUGH) {
+        if (half->times >= flow->rules.times_max && !flow_has_room(flow->env)) {
             half_table_put_off(table, half, now_ms + LACKS_MS); /* its record has no room now */
         } else if (half->times >= flow->rules.times_max) {
             begin(flow, JOB_DISCARD, half);

@@ -167,13 +167,6 @@ static bool may_begin(const struct pending *pending)
     return pending->free != NULL && pending->cold < PENDING_COLD_MAX;
 }
 
-/* Nothing is delivered while the disk is low: what would hold a row for that could not be moved by retention, which
- * is what makes room again. */
-static bool has_room(const struct pending *pending)
-{
-    return rlog_space_level(pending->env->store->log) == RLOG_SPACE_ENOUGH;
-}
-
 static void take_due(struct pending *pending, int64_t now_ms)
 {
     int64_t until_ms = now_ms + (RAFTMQ_DEFECT(DELIVERED_EARLY) ? 100 : 0), at_ms;
@@ -518,7 +511,7 @@ void pending_turn(struct pending *pending)
         return;
     }
     now_ms = mq_clock_wall_ms();
-    if (has_room(pending)) {
+    if (flow_has_room(pending->env)) {
         take_due(pending, now_ms);
     }
     propose_ready(pending, false, now_ms);
@@ -529,9 +522,10 @@ void pending_turn(struct pending *pending)
     if (pending_table_first(table_of(pending), &at_ms) != NULL) {
         int64_t left_ms = at_ms - now_ms;
 
-        flow_wake_at(pending->env, mono_ms + (left_ms >= (int64_t)LOOK_MS || !has_room(pending) ? LOOK_MS
-                                              : left_ms < 1                                     ? 1
-                                                                                                : (uint64_t)left_ms));
+        if (left_ms > (int64_t)LOOK_MS || !flow_has_room(pending->env)) {
+            left_ms = LOOK_MS;
+        }
+        flow_wake_at(pending->env, mono_ms + (left_ms < 1 ? 1 : (uint64_t)left_ms));
     }
     if (pending->not_before_ms > mono_ms) {
         flow_wake_at(pending->env, pending->not_before_ms);

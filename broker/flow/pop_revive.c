@@ -393,7 +393,7 @@ void pop_revive_turn(struct pop_revive *revive)
         return;
     }
     now_ms = mq_clock_wall_ms();
-    if (rlog_space_level(revive->env->store->log) != RLOG_SPACE_ENOUGH) {
+    if (!flow_has_room(revive->env)) {
         flow_wake_at(revive->env, mq_clock_mono_ms() + LACKS_MS); /* the jobs are left to what retention needs */
         return;
     }

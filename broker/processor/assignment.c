@@ -9,6 +9,7 @@
 #include "broker/processor/reply.h"
 #include "broker/session/allocation.h"
 #include "broker/session/consumer_table.h"
+#include "remoting/base/assert.h"
 #include "remoting/base/err.h"
 #include "remoting/base/heap.h"
 #include "remoting/protocol/body_assignment.h"
@@ -196,7 +197,7 @@ static bool check_query(struct assignment_job *job)
     const struct proto_assignment_query *query = &job->query;
     const struct mq_str values[] = {query->topic, query->group, query->client_id};
 
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         if (values[i].len == 0) {
             reply_error(&job->to, RESP_SYSTEM_ERROR, "%s is missing in the body", keys[i]);
             return false;

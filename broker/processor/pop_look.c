@@ -410,11 +410,9 @@ static int look_at(struct pop_look *look, struct mq_str topic, struct queue *que
 
 static int look_at_topic(struct pop_look *look, struct mq_str name, int32_t only, bool retry)
 {
-    struct topic_table *topics = &look->ctx->state->topics;
-    struct topic *topic = topic_table_find(topics, name);
     /* Behind the deletion of a topic that is under way nothing may be handed out: it would be of the next one. */
-    bool stays = topic != NULL && topic_table_find_for_send(topics, name) == topic;
-    uint32_t queues = stays ? topic->read_queues : 0;
+    struct topic *topic = topic_table_find_staying(&look->ctx->state->topics, name);
+    uint32_t queues = topic != NULL ? topic->read_queues : 0;
     uint32_t first = only >= 0 ? (uint32_t)only : look->ctx->pops;
     int rc = 0;
 

@@ -39,10 +39,8 @@ void pop_order_fill(const struct pop_look *look, struct bundle_part parts[POP_PA
 /* What the part's item has made; NULL: nothing. A pop time is given once. */
 static const struct order_batch *batch_of(const struct pop_look *look, const struct pop_part *part)
 {
-    const struct order_batch *batch =
-        order_table_find(&look->ctx->state->orders, part->queue->group, part->queue->topic, part->queue->queue_id);
-
-    return batch != NULL && batch->pop_ms == look->pop_ms ? batch : NULL;
+    return order_table_find_popped(&look->ctx->state->orders, part->queue->group, part->queue->topic,
+                                   part->queue->queue_id, look->pop_ms);
 }
 
 bool pop_order_settle(struct pop_look *look)
@@ -89,15 +87,6 @@ int pop_order_counts(const struct pop_look *look, struct mq_buf *counts)
 
 /* --- acknowledging --- */
 
-/* The batch that a handle is of; NULL: it is over. */
-static struct order_batch *find_batch(struct context *ctx, struct mq_str group, struct mq_str topic, int32_t queue_id,
-                                      int64_t pop_ms)
-{
-    struct order_batch *batch = order_table_find(&ctx->state->orders, group, topic, queue_id);
-
-    return batch != NULL && batch->pop_ms == pop_ms ? batch : NULL;
-}
-
 static void fill_ack(Raftmq__OrderAck *item, const struct order_batch *batch, uint64_t *offsets, size_t n)
 {
     *item = (Raftmq__OrderAck)RAFTMQ__ORDER_ACK__INIT;
@@ -113,8 +102,8 @@ void pop_order_ack(struct context *ctx, const struct reply_to *to, const struct 
                    const struct pop_handle *handle)
 {
     struct sequencer_pending pending = pending_for(to, answer_done, ctx);
-    const struct order_batch *batch =
-        find_batch(ctx, header->consumer_group, header->topic, header->queue_id, handle->pop_ms);
+    const struct order_batch *batch = order_table_find_popped(&ctx->state->orders, header->consumer_group,
+                                                              header->topic, header->queue_id, handle->pop_ms);
     uint64_t qoff = (uint64_t)header->qoff;
     Raftmq__OrderAck item;
     int rc;
@@ -143,7 +132,8 @@ void pop_order_ack(struct context *ctx, const struct reply_to *to, const struct 
 
 int pop_order_ack_many(struct context *ctx, const struct pop_order_acks *acks)
 {
-    const struct order_batch *batch = find_batch(ctx, acks->group, acks->topic, acks->queue_id, acks->pop_ms);
+    const struct order_batch *batch =
+        order_table_find_popped(&ctx->state->orders, acks->group, acks->topic, acks->queue_id, acks->pop_ms);
     uint64_t offsets[POP_MESSAGES_MAX];
     Raftmq__OrderAck item;
     size_t n = 0;
@@ -205,8 +195,8 @@ static void answer_change(const struct order_change *job)
 static void on_changed(struct sequencer_pending *p, const struct sequencer_outcome *outcome)
 {
     struct order_change *job = p->data;
-    const struct order_batch *batch =
-        find_batch(job->ctx, mq_str_of(job->group), mq_str_of(job->topic), job->queue_id, job->pop_ms);
+    const struct order_batch *batch = order_table_find_popped(&job->ctx->state->orders, mq_str_of(job->group),
+                                                              mq_str_of(job->topic), job->queue_id, job->pop_ms);
     uint32_t bit = batch != NULL ? order_bit(batch, job->qoff) & ~batch->acked : 0;
 
     if (outcome->status != 0) {
@@ -236,8 +226,8 @@ static int propose_change(struct order_change *job)
 void pop_order_change(struct context *ctx, const struct reply_to *to, const struct proto_pop_ack_header *header,
                       const struct pop_handle *handle)
 {
-    const struct order_batch *batch =
-        find_batch(ctx, header->consumer_group, header->topic, header->queue_id, handle->pop_ms);
+    const struct order_batch *batch = order_table_find_popped(&ctx->state->orders, header->consumer_group,
+                                                              header->topic, header->queue_id, handle->pop_ms);
     struct order_change *job;
     int rc;
 

@@ -128,15 +128,6 @@ int order_apply_take(struct state *state, const ProtobufCMessage *message, const
     return rc == MQ_ETOOBIG ? 0 : rc;
 }
 
-/* The batch that a handle with @pop_ms is of; NULL: it is over. */
-static struct order_batch *find_popped(struct state *state, const char *group, const char *topic, int32_t queue_id,
-                                       int64_t pop_ms)
-{
-    struct order_batch *batch = order_table_find(&state->orders, mq_str_of(group), mq_str_of(topic), queue_id);
-
-    return batch != NULL && batch->pop_ms == pop_ms ? batch : NULL;
-}
-
 /* The group's offset follows; it is never moved back, as somebody else may have moved it on. */
 static int move_offset(struct state *state, const Raftmq__OrderAck *item, uint64_t to)
 {
@@ -152,7 +143,8 @@ static int move_offset(struct state *state, const Raftmq__OrderAck *item, uint64
 int order_apply_ack(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__OrderAck *item = (const Raftmq__OrderAck *)message;
-    struct order_batch *batch = find_popped(state, item->group, item->topic, item->queue_id, item->pop_ms);
+    struct order_batch *batch = order_table_find_popped(&state->orders, mq_str_of(item->group),
+                                                        mq_str_of(item->topic), item->queue_id, item->pop_ms);
     uint32_t bits = 0, open;
     int rc;
 
@@ -184,7 +176,8 @@ int order_apply_ack(struct state *state, const ProtobufCMessage *message, const 
 int order_apply_change(struct state *state, const ProtobufCMessage *message, const struct apply_scope *scope)
 {
     const Raftmq__OrderChange *item = (const Raftmq__OrderChange *)message;
-    struct order_batch *batch = find_popped(state, item->group, item->topic, item->queue_id, item->pop_ms);
+    struct order_batch *batch = order_table_find_popped(&state->orders, mq_str_of(item->group),
+                                                        mq_str_of(item->topic), item->queue_id, item->pop_ms);
     uint32_t bit = batch != NULL ? order_bit(batch, item->offset) & ~batch->acked : 0;
     int rc;
 

@@ -92,6 +92,14 @@ struct order_batch *order_table_find(const struct order_table *table, struct mq_
     return batch_of(row_table_find(&table->rows, &key));
 }
 
+struct order_batch *order_table_find_popped(const struct order_table *table, struct mq_str group, struct mq_str topic,
+                                            int32_t queue_id, int64_t pop_ms)
+{
+    struct order_batch *batch = order_table_find(table, group, topic, queue_id);
+
+    return batch != NULL && batch->pop_ms == pop_ms ? batch : NULL;
+}
+
 /* --- a batch --- */
 
 static uint32_t all_of(const struct order_batch *batch)

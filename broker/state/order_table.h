@@ -42,6 +42,10 @@ void order_table_fini(struct order_table *table);
 struct order_batch *order_table_find(const struct order_table *table, struct mq_str group, struct mq_str topic,
                                      int32_t queue_id);
 
+/* The same, of the batch that a handle with @pop_ms is of; NULL, too, when that is over. */
+struct order_batch *order_table_find_popped(const struct order_table *table, struct mq_str group, struct mq_str topic,
+                                            int32_t queue_id, int64_t pop_ms);
+
 static inline struct mq_str order_group(const struct order_batch *batch)
 {
     return mq_str_of(row_first_name(&batch->row));
